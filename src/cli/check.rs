@@ -1,0 +1,1 @@
+//! `forebay check`: reads the configuration as `run` would, and names every mistake.

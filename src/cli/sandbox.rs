@@ -1,0 +1,1 @@
+//! `forebay sandbox`: both vendors, simulated, on one listener.

@@ -1,0 +1,1 @@
+//! The HTTP client: connections, TLS, deadlines. Knows no vendor and no tenant.

@@ -1,0 +1,3 @@
+//! Out: requests to the vendors.
+
+pub mod http;

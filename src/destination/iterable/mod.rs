@@ -1,0 +1,1 @@
+//! Iterable's API as used.

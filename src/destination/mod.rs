@@ -1,0 +1,251 @@
+//! What a vendor must tell us: the trait, and the list of vendors.
+//!
+//! A vendor is pure functions: bytes in, bytes out; it holds no socket and reads no clock. The lane owns batching,
+//! order and pacing; the delivery owns the network. To add one: a folder with `mod`, `encode` and `answer`, two lines
+//! here, and cases in `tests/cases`.
+
+pub mod iterable;
+pub mod moengage;
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use http::HeaderMap;
+use secrecy::SecretString;
+
+use crate::clock::Now;
+use crate::event::Event;
+use crate::outcome::{No, Reason, Refusal, Skip};
+
+/// One of a destination's request forms: an index into [`Destination::shapes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Shape(pub u8);
+
+/// What does not depend on an account's settings about a shape.
+#[derive(Debug)]
+pub struct ShapeInfo {
+    /// The public name: `transition`, `events/trackBulk`.
+    pub name: &'static str,
+    /// The vendor's limit on the body, in bytes, frame included.
+    pub max_bytes: usize,
+    /// The vendor's limit on calls a request.
+    pub max_calls: usize,
+}
+
+/// What a request costs of a [`Budget`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charge {
+    /// One, whatever it holds.
+    Request,
+    /// The sum of its calls' [`Call::units`] at this index.
+    Units(usize),
+}
+
+/// The window that the vendor counts in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Per {
+    /// Requests a second: no burst.
+    Second,
+    /// A fixed minute.
+    Minute,
+    /// A fixed hour.
+    Hour,
+    /// A fixed day.
+    Day,
+}
+
+/// A limit of the vendor that requests of some shapes draw on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Who shares it: host and workspace, or host and project, and the class. Accounts with the same key share one limiter.
+    pub key: String,
+    /// The setting's name under `limits`, for messages: `users_per_minute`.
+    pub name: &'static str,
+    /// How many units the vendor grants in a window; at least one.
+    pub limit: u32,
+    /// The window.
+    pub per: Per,
+    /// What a request costs of it.
+    pub charge: Charge,
+    /// The shapes that draw on it.
+    pub shapes: Vec<Shape>,
+}
+
+/// One call that an event becomes, before it is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The request form that it goes into.
+    pub shape: Shape,
+    /// Hash of the user that it is about ([`user_hash`]), for order.
+    pub user: u64,
+    /// Whether it changes the user's state, and so must keep its place among that user's calls.
+    pub state: bool,
+    /// What it costs of budgets that count [`Charge::Units`].
+    pub units: [u32; 2],
+}
+
+/// The vendor's answer to a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// HTTP status.
+    pub status: u16,
+    /// Response headers.
+    pub headers: &'a HeaderMap,
+    /// The body, as far as it was read.
+    pub body: &'a [u8],
+}
+
+/// The encoded elements of a sent batch, in order.
+pub trait Elements {
+    /// How many calls were in the request.
+    fn len(&self) -> usize;
+    /// The bytes that the call at `index` was encoded to.
+    fn element(&self, index: usize) -> &[u8];
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Why a batch must be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// 429: too fast; closes the shape's gate.
+    Throttled,
+    /// 5xx, 408, 425: the vendor has trouble, or the batch has.
+    Server,
+    /// A 2xx that is not the vendor's own.
+    NotTheVendor,
+    /// No answer at all: connection, TLS, proxy, deadline.
+    Transport,
+}
+
+/// Why an account or a shape is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// 401: the key is wrong, or revoked.
+    Unauthorized,
+    /// 403: the key may not, the address may not, or the account is suspended.
+    Forbidden,
+    /// 404: the path or the host is wrong.
+    NotFound,
+    /// 3xx: somebody redirects us; following would carry the key away.
+    Redirected,
+    /// The vendor says that the account's settings are wrong, or that it is blocked.
+    Misconfigured,
+}
+
+impl Hold {
+    /// The public name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::Redirected => "redirected",
+            Self::Misconfigured => "misconfigured",
+        }
+    }
+}
+
+/// What one answer says of the whole request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Taken, except the calls that [`Judgement::calls`] names.
+    Delivered,
+    /// Everything again; `after` is the vendor's hint.
+    Again(Again, Option<Duration>),
+    /// Too large: again in halves; a call alone is refused as [`Reason::TooLarge`].
+    Split,
+    /// One of the calls is bad, and the answer does not say which: again in halves; a call alone is refused.
+    Bisect(Reason),
+    /// The calls that [`Judgement::calls`] names are bad; the rest was not taken and goes again at once.
+    Rest,
+    /// Nothing of this account (or shape) can go out; the calls wait.
+    Hold(Hold),
+}
+
+/// What one answer says of one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallVerdict {
+    /// Never again: a dead letter.
+    Refused(Refusal),
+    /// Done, on purpose.
+    Skipped(Skip),
+    /// It is not clear whether this call failed: again, in requests that hold one call per identity; calls with the
+    /// same number share an identity. A call that is alone in its request is never judged so.
+    Apart(u64),
+    /// Once more after this time; if the answer is the same, refused.
+    Late(Duration, Refusal),
+}
+
+/// What one answer means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// For all calls that `calls` does not name.
+    pub verdict: Verdict,
+    /// The exceptions, by index, ascending, each index once.
+    pub calls: Vec<(usize, CallVerdict)>,
+    /// The vendor's words, cut at 1 KB, for dead letters, logs and `/accounts`; never a secret.
+    pub words: String,
+    /// What the vendor's headers say is left of the limit, if they say it: remaining, and until when.
+    pub remaining: Option<(u32, Duration)>,
+}
+
+/// How a request is addressed. Bodies are added by the delivery.
+#[derive(Debug)]
+pub struct Target {
+    /// Path and query.
+    pub path: String,
+    /// Headers with credentials marked sensitive; content type included.
+    pub headers: HeaderMap,
+}
+
+/// A vendor's API for one account, as pure functions.
+pub trait Destination: Send + Sync + std::fmt::Debug {
+    /// `moengage`, `iterable`.
+    fn name(&self) -> &'static str;
+
+    /// The request forms; [`Shape`] is an index into it.
+    fn shapes(&self) -> &'static [ShapeInfo];
+
+    /// The vendor's own base URL for this account: scheme and host, no path.
+    fn origin(&self) -> String;
+
+    /// The limits that its requests draw on.
+    fn budgets(&self) -> Vec<Budget>;
+
+    /// What a body of this shape begins and ends with; calls stand between, separated by commas.
+    fn frame(&self, shape: Shape) -> (&[u8], &[u8]);
+
+    /// Which calls the event becomes, in the order that they must take. `calls` comes empty.
+    fn plan(&self, event: &Event<'_>, now: Now, calls: &mut Vec<Call>) -> Result<(), No>;
+
+    /// Appends the element of one planned call. On `Err` the caller cuts the body back.
+    fn encode(&self, event: &Event<'_>, call: &Call, now: Now, body: &mut Vec<u8>) -> Result<(), Refusal>;
+
+    /// Where and how a request of this shape is sent with this key.
+    fn target(&self, shape: Shape, key: &SecretString) -> Target;
+
+    /// Reads the vendor's answer.
+    fn judge(&self, shape: Shape, answer: &Answer<'_>, elements: &dyn Elements, now: Now) -> Judgement;
+}
+
+/// Hash of a user's identity within an account; equal in one process only.
+#[must_use]
+pub fn user_hash(identity: &str) -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    use std::sync::OnceLock;
+    static SEED: OnceLock<foldhash::fast::RandomState> = OnceLock::new();
+    let mut hasher = SEED.get_or_init(foldhash::fast::RandomState::default).build_hasher();
+    hasher.write(identity.as_bytes());
+    hasher.finish()
+}
+
+/// The first kilobyte of a vendor's words, as text without control characters.
+#[must_use]
+pub fn words(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(1024)]);
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<Cow<'_, str>>().into_owned()
+}

@@ -1,0 +1,1 @@
+//! MoEngage's Data API as used.

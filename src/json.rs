@@ -1,0 +1,1 @@
+//! Reading and writing of JSON that is already known to be valid.

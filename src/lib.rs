@@ -1,0 +1,16 @@
+//! Forebay: events from Apache Kafka to MoEngage and Iterable, per tenant account, inside each account's rate limit.
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+// -- whose is it
+pub mod event;
+pub mod json;
+// -- what the vendor wants to hear
+pub mod destination;
+// -- out
+pub mod delivery;
+// -- the end of each call
+pub mod outcome;
+// -- beside the path
+pub mod sandbox;

@@ -1,0 +1,1 @@
+//! Simulated vendors: as strict as the real ones, with faults to order.

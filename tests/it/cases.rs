@@ -1,0 +1,1 @@
+//! `tests/cases`: event and settings to requests, answers to verdicts.

@@ -1,0 +1,4 @@
+//! The promises, held against Apache Kafka and simulated vendors over real sockets; one file a promise.
+
+mod cases;
+mod support;

@@ -1,0 +1,1 @@
+//! What the tests need: Kafka, processes, certificates, a proxy.
