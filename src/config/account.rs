@@ -12,7 +12,7 @@ use super::problem::Place;
 use super::reader::{Table, Value};
 use super::reference::Scope;
 use super::sections::MAX_LINGER;
-use super::{Account, Anonymous, BaseUrl, FieldRules, Vendor, fields, limits, url, vendor};
+use super::{Account, Anonymous, BaseUrl, Vendor, fields, limits, url, vendor};
 
 const KINDS: &[(&str, Kind)] = &[
     ("identify", Kind::Identify),
@@ -75,7 +75,7 @@ impl Rest<'_> {
         let rules = table.take("fields").map(|value| fields::rules(&value, self.iterable));
         let linger = table.duration("linger", &(Duration::ZERO..=MAX_LINGER)).unwrap_or(around.linger);
         let in_flight = table.take("max_in_flight").and_then(|value| value.integer(&(1..=64)));
-        let max_age = table.duration("max_age", &(Duration::from_secs(1)..=Duration::from_secs(3_650 * 86_400)));
+        let max_age = table.duration("max_age", &(Duration::from_secs(1)..=Duration::from_hours(24 * 3_650)));
         let base_url = base_url(table, around.allow_hosts, self.iterable);
         Some(Account {
             name: self.name.to_owned(),
@@ -88,7 +88,7 @@ impl Rest<'_> {
             only_events: table.texts("only_events"),
             skip_events: table.texts("skip_events"),
             consent: table.texts("consent"),
-            fields: rules.unwrap_or_else(FieldRules::default),
+            fields: rules.unwrap_or_default(),
             raw: raw.into_iter().map(str::to_owned).collect(),
             limits,
             max_in_flight: in_flight.and_then(|number| u32::try_from(number).ok()).unwrap_or(4),

@@ -92,8 +92,8 @@ fn renames(value: &Value<'_>, iterable: bool) -> Vec<(String, String)> {
             );
             continue;
         }
-        let renamed = path.rsplit_once('.').map_or_else(|| name.to_owned(), |(parent, _)| format!("{parent}.{name}"));
-        if takes_an_id(&target, &renamed, iterable) {
+        let after = path.rsplit_once('.').map_or_else(|| name.to_owned(), |(parent, _)| format!("{parent}.{name}"));
+        if takes_an_id(&target, &after, iterable) {
             continue;
         }
         renames.push((path.to_owned(), name.to_owned()));

@@ -27,5 +27,5 @@ pub fn client_config(kafka: &Kafka) -> Result<ClientConfig, SecretError> {
 
 /// Whether the property's value has line breaks.
 pub(super) fn is_pem(name: &str) -> bool {
-    name.ends_with(".pem")
+    name.rsplit_once('.').is_some_and(|(_, last)| last == "pem")
 }

@@ -80,7 +80,7 @@ pub enum SecretError {
 
 /// Reads a secret: one trailing newline is trimmed, the rest must be visible ASCII.
 pub fn read(secret: &SecretRef) -> Result<SecretString, SecretError> {
-    checked(secret, |byte| byte.is_ascii_graphic())
+    checked(secret, u8::is_ascii_graphic)
 }
 
 /// Reads a secret that is a PEM text: like [`read`], with spaces and line breaks.
@@ -92,7 +92,8 @@ pub fn read_pem(secret: &SecretRef) -> Result<SecretString, SecretError> {
 #[must_use]
 pub fn fingerprint(secret: &SecretString) -> String {
     let digest = Sha256::digest(secret.expose_secret().as_bytes());
-    digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    let first = digest.iter().take(4).fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
+    format!("{first:08x}")
 }
 
 fn checked(secret: &SecretRef, allowed: impl Fn(&u8) -> bool) -> Result<SecretString, SecretError> {

@@ -16,9 +16,6 @@ use super::{Control, DeadLetters, Delivery, Memory, TenantRules, TenantSource, u
 /// No event waits longer than this to be sent with others.
 pub(super) const MAX_LINGER: Duration = Duration::from_secs(10);
 
-const DAY: Duration = Duration::from_secs(86_400);
-const HOUR: Duration = Duration::from_secs(3_600);
-
 /// `[tenant]`, and the tenants that stand in it, with their places.
 pub(super) fn tenant(root: &mut Table<'_>) -> (TenantRules, Vec<(Place, String)>) {
     let mut fixed = Vec::new();
@@ -120,7 +117,7 @@ pub(super) fn delivery(root: &mut Table<'_>, directory: &Path) -> Delivery {
     let Some(mut table) = root.table("delivery") else { return delivery };
     let set = |place: &mut Duration, value: Option<Duration>| *place = value.unwrap_or(*place);
     set(&mut delivery.linger, table.duration("linger", &(Duration::ZERO..=MAX_LINGER)));
-    set(&mut delivery.timeout, table.duration("timeout", &(Duration::from_millis(100)..=Duration::from_secs(600))));
+    set(&mut delivery.timeout, table.duration("timeout", &(Duration::from_millis(100)..=Duration::from_mins(10))));
     delivery.ca_file = table.take("ca_file").and_then(|file| file.filled().map(|file| normal(&directory.join(file))));
     if let Some(value) = table.take("proxy")
         && let Some(text) = value.filled()
@@ -128,7 +125,7 @@ pub(super) fn delivery(root: &mut Table<'_>, directory: &Path) -> Delivery {
         match url::check_proxy(text) {
             Ok(()) => delivery.proxy = Some(text.to_owned()),
             Err(reason) => {
-                value.refuse(format!("this is no proxy: {reason}"), "write \"http://proxy.example.com:3128\"")
+                value.refuse(format!("this is no proxy: {reason}"), "write \"http://proxy.example.com:3128\"");
             }
         }
     }
@@ -175,7 +172,7 @@ pub(super) fn memory(root: &mut Table<'_>) -> Memory {
 pub(super) fn drain(root: &mut Table<'_>) -> Duration {
     let default = Duration::from_secs(30);
     let Some(mut table) = root.table("shutdown") else { return default };
-    let drain = table.duration("drain", &(Duration::ZERO..=HOUR));
+    let drain = table.duration("drain", &(Duration::ZERO..=Duration::from_hours(1)));
     table.finish();
     drain.unwrap_or(default)
 }
@@ -200,7 +197,7 @@ pub(super) fn dead_letters(root: &mut Table<'_>) -> DeadLetters {
             value.refuse("0 copies keep nothing", "write -1 for the broker's default, or the number of copies");
         }
     }
-    letters.retention = table.duration("retention", &(Duration::from_secs(60)..=36_500 * DAY));
+    letters.retention = table.duration("retention", &(Duration::from_mins(1)..=Duration::from_hours(24 * 36_500)));
     table.finish();
     letters
 }

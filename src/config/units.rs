@@ -44,14 +44,14 @@ pub(super) fn size(text: &str) -> Option<u64> {
 pub(super) fn show_duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
-    let whole = units.iter().find(|(unit, _)| milliseconds >= *unit && milliseconds % unit == 0);
+    let whole = units.iter().find(|(unit, _)| milliseconds >= *unit && milliseconds.is_multiple_of(*unit));
     whole.map_or_else(|| format!("{milliseconds}ms"), |(unit, name)| format!("{}{name}", milliseconds / unit))
 }
 
 /// A size in the largest binary unit that shows it exactly.
 pub(super) fn show_size(bytes: u64) -> String {
     let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    let whole = units.iter().find(|(unit, _)| bytes >= *unit && bytes % unit == 0);
+    let whole = units.iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit));
     whole.map_or_else(|| format!("{bytes}B"), |(unit, name)| format!("{}{name}", bytes / unit))
 }
 
@@ -69,9 +69,9 @@ mod tests {
     fn durations_need_a_number_and_a_unit() {
         assert_eq!(duration("100ms"), Some(Duration::from_millis(100)));
         assert_eq!(duration("10s"), Some(Duration::from_secs(10)));
-        assert_eq!(duration("5m"), Some(Duration::from_secs(300)));
-        assert_eq!(duration("2h"), Some(Duration::from_secs(7_200)));
-        assert_eq!(duration("7d"), Some(Duration::from_secs(604_800)));
+        assert_eq!(duration("5m"), Some(Duration::from_mins(5)));
+        assert_eq!(duration("2h"), Some(Duration::from_hours(2)));
+        assert_eq!(duration("7d"), Some(Duration::from_hours(7 * 24)));
         for wrong in
             ["", "10", "s", "10 s", "-1s", "1.5s", "1h30m", "10S", "99999999999999999999s", "18446744073709551615d"]
         {
