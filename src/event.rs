@@ -85,4 +85,17 @@ impl<'a> Event<'a> {
     pub fn decode(_value: &'a [u8], _origin: Origin<'a>) -> Result<Self, Refusal> {
         unimplemented!("the mapping")
     }
+
+    /// stub
+    pub fn text_at(&self, _parts: &[String]) -> Option<Cow<'a, str>> {
+        None
+    }
+    /// stub
+    pub fn integrations_allow(&self, _destination: &str, _account: &str) -> bool {
+        true
+    }
+    /// stub
+    pub fn time_ms(&self) -> Option<i64> {
+        None
+    }
 }
