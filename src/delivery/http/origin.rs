@@ -86,16 +86,16 @@ impl FromStr for Origin {
         };
         let authority = uri.authority().ok_or(NotAnOrigin)?;
         let bare = matches!(uri.path(), "" | "/") && uri.query().is_none() && !authority.as_str().contains('@');
-        let port = match (authority.port_u16(), authority.port()) {
-            (Some(port), _) => port,
-            (None, None) if authority.as_str().ends_with(authority.host()) => {
+        let port = match authority.port_u16() {
+            Some(port) => port,
+            None if authority.as_str().ends_with(authority.host()) => {
                 if tls {
                     443
                 } else {
                     80
                 }
             }
-            _ => return Err(NotAnOrigin),
+            None => return Err(NotAnOrigin),
         };
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         if !bare || host.is_empty() {

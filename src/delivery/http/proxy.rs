@@ -102,9 +102,10 @@ impl Proxy {
         if host.is_empty() {
             return Err("it has no host");
         }
-        let port = match authority.port() {
-            Some(port) => port.as_str().parse().map_err(|_| "its port is not a number up to 65535")?,
-            None => 80,
+        let port = match authority.port_u16() {
+            Some(port) => port,
+            None if authority.as_str().ends_with(authority.host()) => 80,
+            None => return Err("its port is not a number up to 65535"),
         };
         Ok(Self { host, port, credentials: user.map(basic).transpose()? })
     }

@@ -1,11 +1,9 @@
 //! Where a request may stop, and that it does.
 
-use tokio::net::TcpSocket;
-
 use super::super::Phase;
 use super::*;
 
-const SHORT: Duration = Duration::from_millis(100);
+const SHORT: Duration = Duration::from_millis(300);
 
 fn hasty() -> Client {
     client_with(|options| options.timeout = SHORT)
@@ -67,27 +65,22 @@ async fn a_host_that_does_not_take_connections() {
 
 #[tokio::test]
 async fn waiting_for_a_connection_counts() {
-    let origin = raw(|mut stream, _| async move {
-        read_request(&mut stream).await;
-        read_request(&mut stream).await;
-    })
-    .await;
+    let vendor = FakeVendor::ok().await;
     let client = client_with(|options| {
         options.timeout = SHORT;
         options.max_connections_per_origin = 1;
     });
-    let (first, second) = tokio::join!(fail(&client, &origin), async {
-        tokio::task::yield_now().await;
-        fail(&client, &origin).await
-    });
-    assert_eq!((first.kind(), first.may_have_been_received()), ("timeout", true));
-    // The second may still have got the connection in the instant in which both ended.
-    assert!(matches!(second.kind(), "busy" | "timeout"));
+    let host = client.host(&vendor.origin).unwrap();
+    let held = host.permit().await;
+    let error = fail(&client, &vendor.origin).await;
+    assert_eq!((error.kind(), error.may_have_been_received()), ("busy", false));
+    drop(held);
+    succeed(&client, &vendor.origin).await;
 }
 
 #[tokio::test]
 async fn a_port_that_nobody_listens_on() {
-    let origin = local(&TcpListener::bind("127.0.0.1:0").await.unwrap(), false);
+    let (origin, _socket) = closed_port();
     let error = fail(&client(), &origin).await;
     assert_eq!((error.kind(), error.may_have_been_received()), ("connect", false));
     assert!(error.to_string().contains("refused"), "{error}");

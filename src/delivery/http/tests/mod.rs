@@ -22,11 +22,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::{Client, Options, Origin, Proxies, Response, TransportError};
@@ -35,7 +35,7 @@ const SECRET: &str = "sEcReT-kEy";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// The authority that every client of these tests trusts.
-static TRUSTED: LazyLock<FakeAuthority> = LazyLock::new(FakeAuthority::new);
+static TRUSTED: LazyLock<FakeAuthority> = LazyLock::new(|| FakeAuthority::new("trusted"));
 
 struct FakeAuthority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -50,8 +50,9 @@ struct FakeVendor {
 }
 
 impl FakeAuthority {
-    fn new() -> Self {
+    fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -159,6 +160,13 @@ where
 
 fn local(listener: &TcpListener, tls: bool) -> Origin {
     Origin { tls, host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() }
+}
+
+/// A port that is ours, so that nobody else can listen on it, and where nobody listens.
+fn closed_port() -> (Origin, TcpSocket) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    (Origin { tls: false, host: "127.0.0.1".into(), port: socket.local_addr().unwrap().port() }, socket)
 }
 
 /// Reads a request with a `Content-Length`; empty at the end of the connection.

@@ -17,7 +17,7 @@ async fn a_ca_file_is_trusted_by_name_and_by_address() {
 
 #[tokio::test]
 async fn a_stranger_is_refused() {
-    let vendor = FakeVendor::ok_tls(FakeAuthority::new().acceptor("127.0.0.1")).await;
+    let vendor = FakeVendor::ok_tls(FakeAuthority::new("stranger").acceptor("127.0.0.1")).await;
     let error = fail(&client(), &vendor.origin).await;
     assert_eq!((error.kind(), error.may_have_been_received()), ("tls", false));
     assert!(error.to_string().contains("UnknownIssuer"), "{error}");

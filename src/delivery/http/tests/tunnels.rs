@@ -83,7 +83,7 @@ async fn the_environment_takes_no_loopback() {
 
 #[tokio::test]
 async fn the_vendors_certificate_is_checked_behind_the_proxy_too() {
-    let vendor = FakeVendor::ok_tls(FakeAuthority::new().acceptor("vendor.test")).await;
+    let vendor = FakeVendor::ok_tls(FakeAuthority::new("stranger").acceptor("vendor.test")).await;
     let proxy = FakeProxy::start(&vendor.origin).await;
     let origin = Origin { tls: true, host: "vendor.test".into(), port: 443 };
     assert_eq!(fail(&through(&proxy.origin), &origin).await.kind(), "tls");
@@ -112,7 +112,7 @@ async fn a_proxy_that_refuses_is_named_with_its_status() {
 #[tokio::test]
 async fn a_proxy_that_is_away_or_closes_or_babbles() {
     let origin = Origin { tls: true, host: "vendor.test".into(), port: 443 };
-    let away = local(&TcpListener::bind("127.0.0.1:0").await.unwrap(), false);
+    let (away, _socket) = closed_port();
     let closes = raw(|mut stream, _| async move {
         read_request(&mut stream).await;
     })
@@ -139,7 +139,7 @@ async fn a_proxy_that_hangs_meets_the_deadline() {
     .await;
     let url = format!("http://127.0.0.1:{}", proxy.port);
     let client = client_with(|options| {
-        options.timeout = Duration::from_millis(100);
+        options.timeout = Duration::from_millis(300);
         options.proxies = Proxies::new(Some(&url), |_| None).unwrap();
     });
     let origin = Origin { tls: true, host: "vendor.test".into(), port: 443 };
