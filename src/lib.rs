@@ -3,9 +3,15 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+// -- in
+pub mod source;
 // -- whose is it
 pub mod event;
 pub mod json;
+pub mod router;
+// -- one lane per account
+pub mod lane;
+pub mod pipeline;
 // -- what the vendor wants to hear
 pub mod destination;
 // -- out

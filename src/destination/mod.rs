@@ -4,6 +4,7 @@
 //! order and pacing; the delivery owns the network. To add one: a folder with `mod`, `encode` and `answer`, two lines
 //! here, and cases in `tests/cases`.
 
+mod hint;
 pub mod iterable;
 pub mod moengage;
 
@@ -14,6 +15,7 @@ use http::HeaderMap;
 use secrecy::SecretString;
 
 use crate::clock::Now;
+use crate::config::Account;
 use crate::event::Event;
 use crate::outcome::{No, Reason, Refusal, Skip};
 
@@ -230,6 +232,16 @@ pub trait Destination: Send + Sync + std::fmt::Debug {
 
     /// Reads the vendor's answer.
     fn judge(&self, shape: Shape, answer: &Answer<'_>, elements: &dyn Elements, now: Now) -> Judgement;
+}
+
+/// The host that an account's requests go to: who shares it may share limits.
+fn authority(account: &Account, vendor: &str) -> String {
+    account.base_url.as_ref().map_or_else(|| vendor.to_owned(), |url| format!("{}:{}", url.host, url.port))
+}
+
+/// The account's own limit of this name, or the vendor's published one.
+fn limit(account: &Account, name: &str, published: u32) -> u32 {
+    account.limits.get(name).copied().unwrap_or(published).max(1)
 }
 
 /// Hash of a user's identity within an account; equal in one process only.

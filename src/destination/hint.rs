@@ -1,0 +1,112 @@
+//! What the headers of an answer say about the vendor's limit: when to come back, and what is left of it.
+//!
+//! Vendors disagree with their own pages (MoEngage's `x-ratelimit-reset` is seconds on one page, Unix time on another;
+//! pages `data-overview` and `rate-limits`, 2026-11), so every form is read, and nothing that is read can stop a lane
+//! for longer than [`LONGEST`].
+
+use std::time::Duration;
+
+use http::HeaderMap;
+
+use crate::clock::Now;
+
+/// A vendor's hint never holds anything longer than this: a guess, above all windows that the vendors document.
+pub(crate) const LONGEST: Duration = Duration::from_mins(10);
+
+/// Numbers above this are Unix time, below it seconds to wait.
+const EPOCH: f64 = 1e9;
+
+/// When to come back: `Retry-After` in seconds or as a date, else `x-ratelimit-reset`.
+pub(crate) fn retry_after(headers: &HeaderMap, now: Now) -> Option<Duration> {
+    let named = text(headers, "retry-after").and_then(|said| wait(said, now).or_else(|| until_date(said, now)));
+    named.or_else(|| wait(text(headers, "x-ratelimit-reset")?, now))
+}
+
+/// What is left, and until when that is so.
+pub(crate) fn remaining(headers: &HeaderMap, now: Now) -> Option<(u32, Duration)> {
+    let left = number(text(headers, "x-ratelimit-remaining")?)?;
+    let until = wait(text(headers, "x-ratelimit-reset")?, now)?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the range of u32")]
+    Some((left.clamp(0.0, f64::from(u32::MAX)) as u32, until))
+}
+
+/// A time to wait, capped; `None` if it is not above zero.
+pub(crate) fn capped(seconds: f64) -> Option<Duration> {
+    // `min` also takes care of infinity, the comparison of NaN.
+    (seconds > 0.0).then(|| Duration::from_secs_f64(seconds.min(LONGEST.as_secs_f64())))
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Seconds to wait, or the Unix time to wait for, in seconds or milliseconds.
+fn wait(said: &str, now: Now) -> Option<Duration> {
+    let number = number(said)?;
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are far below 2^52")]
+    let wall = now.wall_ms as f64 / 1000.0;
+    if number < EPOCH {
+        return capped(number);
+    }
+    capped(if number > EPOCH * 100.0 { number / 1000.0 } else { number } - wall)
+}
+
+/// The number that a text begins with: `5, 5;w=60` is 5.
+fn number(said: &str) -> Option<f64> {
+    let said = said.trim();
+    let end = said.find([',', ';']).unwrap_or(said.len());
+    said.get(..end)?.trim().parse::<f64>().ok().filter(|number| number.is_finite())
+}
+
+fn until_date(said: &str, now: Now) -> Option<Duration> {
+    let at = jiff::fmt::rfc2822::parse(said.trim()).ok()?.timestamp().as_millisecond();
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are far below 2^52")]
+    capped((at - now.wall_ms) as f64 / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-11-20T20:41:00Z
+    const NOW: Now = Now { mono: Duration::ZERO, wall_ms: 1_795_207_260_000 };
+
+    fn hint(name: &'static str, value: &str) -> Option<u64> {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.parse().expect("a header value"));
+        retry_after(&headers, NOW).map(|wait| wait.as_secs())
+    }
+
+    #[test]
+    fn reads_every_form_and_caps_it() {
+        for (name, value, expected) in [
+            ("retry-after", "7", Some(7)),
+            ("retry-after", " 1.5 ", Some(1)),
+            ("retry-after", "Fri, 20 Nov 2026 20:41:30 GMT", Some(30)),
+            ("retry-after", "Fri, 20 Nov 2026 20:40:30 GMT", None),
+            ("retry-after", "99999999", Some(600)),
+            ("retry-after", "0", None),
+            ("retry-after", "-5", None),
+            ("retry-after", "soon", None),
+            ("retry-after", "NaN", None),
+            ("retry-after", "1e999", None),
+            ("x-ratelimit-reset", "42", Some(42)),
+            ("x-ratelimit-reset", "5, 5;w=60", Some(5)),
+            ("x-ratelimit-reset", "1795207272", Some(12)),
+            ("x-ratelimit-reset", "1795207272000", Some(12)),
+            ("x-ratelimit-reset", "1795207200", None),
+        ] {
+            assert_eq!(hint(name, value), expected, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn garbage_in_the_first_header_gives_way_to_the_second() {
+        let mut headers = HeaderMap::new();
+        headers.insert("retry-after", "later".parse().expect("a header value"));
+        headers.insert("x-ratelimit-reset", "9".parse().expect("a header value"));
+        headers.insert("x-ratelimit-remaining", "3".parse().expect("a header value"));
+        assert_eq!(retry_after(&headers, NOW), Some(Duration::from_secs(9)));
+        assert_eq!(remaining(&headers, NOW), Some((3, Duration::from_secs(9))));
+    }
+}

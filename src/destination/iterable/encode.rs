@@ -1,0 +1,319 @@
+//! Segment-spec messages to elements of Iterable's requests.
+//!
+//! | event | becomes |
+//! | --- | --- |
+//! | identify | an element of `users/bulkUpdate`, or the body of `users/update` |
+//! | track | an element of `events/trackBulk`, or the body of `events/track` |
+//!
+//! One element of a wrong type fails the whole request, so types are made right or refused here: ids, addresses, names,
+//! integers. Everything else a tenant sends goes out whole inside `dataFields`. Rules: the vendor's API description and
+//! the help centre's pages on identity and custom events (2026-11).
+
+use std::borrow::Cow;
+
+use sha2::{Digest, Sha256};
+
+use crate::config::{self, Anonymous, Identity};
+use crate::destination::user_hash;
+use crate::event::{Event, Kind, time};
+use crate::json::copy::{self, Style};
+use crate::json::{Raw, write};
+use crate::outcome::{No, Reason, Refusal};
+
+/// The vendor's longest user id, in characters.
+const LONGEST_USER_ID: usize = 52;
+/// The vendor's longest event id, in bytes.
+const LONGEST_EVENT_ID: usize = 512;
+
+/// What an account's settings change about elements.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    anonymous: Anonymous,
+    style: Style,
+    identity: Identity,
+    prefer_user_id: bool,
+    merge_nested_objects: bool,
+    create_new_fields: Option<bool>,
+    single: bool,
+}
+
+/// By what the vendor is told whom a call is about.
+#[derive(Debug)]
+struct Ids<'a> {
+    email: Option<Cow<'a, str>>,
+    user: Option<Cow<'a, str>>,
+}
+
+impl Encoder {
+    pub(super) const fn new(account: &config::Account, settings: &config::Iterable) -> Self {
+        Self {
+            anonymous: account.anonymous,
+            style: Style { flatten: account.flatten, dates: !settings.keep_dates },
+            identity: settings.identity,
+            prefer_user_id: settings.prefer_user_id,
+            merge_nested_objects: settings.merge_nested_objects,
+            create_new_fields: settings.create_new_fields,
+            single: settings.single,
+        }
+    }
+
+    /// Hash of whom the event is about: the user id, else the address, without case.
+    pub(super) fn user_hash(&self, event: &Event<'_>) -> Result<u64, No> {
+        if let Some(user) = event.user() {
+            return Ok(user_hash(&user));
+        }
+        if self.identity != Identity::UserId
+            && let Some(email) = email(event)
+        {
+            return Ok(user_hash(&email.to_lowercase()));
+        }
+        event.anonymous(self.anonymous).map(|id| user_hash(&id))
+    }
+
+    /// What is sent of the ids, in the way of the project; `email` is the event's address.
+    fn ids<'a>(&self, event: &Event<'a>, email: Option<Cow<'a, str>>) -> Result<Ids<'a>, Refusal> {
+        let user = event.user();
+        let mut ids = match self.identity {
+            Identity::Hybrid => Ids { email, user },
+            Identity::Email if email.is_some() => Ids { email, user: None },
+            Identity::Email | Identity::UserId => Ids { email: None, user },
+        };
+        if ids.email.is_none() && ids.user.is_none() {
+            ids.user = Some(event.anonymous(self.anonymous).map_err(|no| match no {
+                No::Refused(refusal) => refusal,
+                No::Skipped(_) => Refusal::new(Reason::Anonymous, "the message has an anonymous id alone"),
+            })?);
+        }
+        if ids.email.as_deref().is_some_and(|email| !is_email(email)) {
+            return Err(Refusal::new(Reason::InvalidEmail, "the e-mail address is not one"));
+        }
+        if ids.user.as_deref().is_some_and(|user| !is_user_id(user)) {
+            return Err(Refusal::new(
+                Reason::InvalidUserId,
+                "Iterable's user ids have 1 to 52 printable ASCII characters and no space at the end",
+            ));
+        }
+        Ok(ids)
+    }
+
+    /// A user's element.
+    pub(super) fn user(&self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let of_context = event.context_traits();
+        let email = Event::email_in(&[event.traits, of_context]);
+        let ids = self.ids(event, email.clone())?;
+        out.push(b'{');
+        ids.write(out);
+        let has_fields = |object: &Raw<'_>| object.fields().next().is_some();
+        let traits = event.traits.filter(has_fields).or(of_context.filter(has_fields));
+        if let Some(traits) = traits {
+            write::key(out, "dataFields");
+            out.push(b'{');
+            // A project that knows users by their id alone gets the address as a field.
+            let address = email.filter(|_| self.identity == Identity::UserId);
+            self.user_fields(out, traits, address.is_some());
+            if let Some(address) = address {
+                write::key(out, "email");
+                write::string(out, &address);
+            }
+            out.push(b'}');
+        }
+        flag(out, "preferUserId", Some(self.prefer_user_id));
+        flag(out, "mergeNestedObjects", Some(self.merge_nested_objects));
+        flag(out, "createNewFields", self.create_new_fields.filter(|_| self.single));
+        out.push(b'}');
+        Ok(())
+    }
+
+    /// Traits as profile fields, the phone under the vendor's name for it.
+    fn user_fields(&self, out: &mut Vec<u8>, traits: Raw<'_>, without_email: bool) {
+        for field in traits.fields() {
+            if field.is("phone")
+                && let Some(phone) = field.value.scalar()
+                && traits.field("phoneNumber").is_none()
+            {
+                write::key(out, "phoneNumber");
+                write::string(out, &phone);
+            } else if !(without_email && field.is("email")) {
+                copy::field(out, field.key, field.value, self.style);
+            }
+        }
+    }
+
+    /// An event's element.
+    pub(super) fn event(&self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let name = event.event.as_deref().filter(|name| !name.trim().is_empty());
+        let name = name.ok_or_else(|| Refusal::new(Reason::NoEventName, "track without `event`"))?;
+        let properties = Properties::of(event)?;
+        let email = match self.identity {
+            Identity::UserId => None,
+            Identity::Hybrid | Identity::Email => properties.email.or_else(|| email_of_traits(event)),
+        };
+        let ids = self.ids(event, email)?;
+        out.push(b'{');
+        ids.write(out);
+        write::key(out, "eventName");
+        write::string(out, name);
+        write::key(out, "id");
+        event_id(out, &event.id());
+        if let Some(ms) = event.time_ms() {
+            write::key(out, "createdAt");
+            time::write_unix(out, ms);
+        }
+        if let Some(properties) = event.properties {
+            write::key(out, "dataFields");
+            copy::object(out, properties, self.style);
+        }
+        for (name, id) in [("campaignId", properties.campaign), ("templateId", properties.template)] {
+            if let Some(id) = id {
+                write::key(out, name);
+                write::integer(out, id);
+            }
+        }
+        flag(out, "createNewFields", self.create_new_fields);
+        out.push(b'}');
+        Ok(())
+    }
+}
+
+impl Ids<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        for (name, id) in [("email", &self.email), ("userId", &self.user)] {
+            if let Some(id) = id {
+                write::key(out, name);
+                write::string(out, id);
+            }
+        }
+    }
+}
+
+/// What stands in an event's properties beside its data fields, read in one pass.
+#[derive(Debug, Default)]
+struct Properties<'a> {
+    email: Option<Cow<'a, str>>,
+    campaign: Option<i64>,
+    template: Option<i64>,
+}
+
+impl<'a> Properties<'a> {
+    fn of(event: &Event<'a>) -> Result<Self, Refusal> {
+        let mut properties = Self::default();
+        for field in event.properties.into_iter().flat_map(Raw::fields) {
+            match &*field.name() {
+                "email" => properties.email = field.value.string().filter(|email| !email.is_empty()),
+                "campaignId" => properties.campaign = integer("campaignId", field.value)?,
+                "templateId" => properties.template = integer("templateId", field.value)?,
+                _ => {}
+            }
+        }
+        Ok(properties)
+    }
+}
+
+/// The address that a message of this type names.
+fn email<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
+    let of_properties = event.properties.filter(|_| event.kind != Kind::Identify);
+    Event::email_in(&[of_properties]).or_else(|| email_of_traits(event))
+}
+
+fn email_of_traits<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
+    Event::email_in(&[event.traits]).or_else(|| Event::email_in(&[event.context_traits()]))
+}
+
+/// A whole number, or its digits as text; null is absent.
+fn integer(name: &'static str, value: Raw<'_>) -> Result<Option<i64>, Refusal> {
+    if value.is_null() {
+        return Ok(None);
+    }
+    let digits = value.string().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let text = digits.as_deref().unwrap_or(value.get());
+    match text.parse() {
+        Ok(number) => Ok(Some(number)),
+        Err(_) => Err(Refusal::new(Reason::InvalidField, format!("`properties.{name}` is not an integer"))),
+    }
+}
+
+fn flag(out: &mut Vec<u8>, name: &str, value: Option<bool>) {
+    if let Some(value) = value {
+        write::key(out, name);
+        out.extend_from_slice(if value { b"true" } else { b"false" });
+    }
+}
+
+/// The message's id where the vendor takes it, else its hash: an id that comes again updates the event.
+fn event_id(out: &mut Vec<u8>, id: &str) {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if !id.is_empty() && id.len() <= LONGEST_EVENT_ID && id.bytes().all(plain) {
+        write::string(out, id);
+    } else {
+        out.push(b'"');
+        write::hex(out, &Sha256::digest(id.as_bytes()));
+        out.push(b'"');
+    }
+}
+
+fn is_user_id(id: &str) -> bool {
+    let printable = id.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    printable && (1..=LONGEST_USER_ID).contains(&id.len()) && !id.ends_with(' ')
+}
+
+/// Whether this could be an address: one `@`, something before it, a dotted name behind it, nothing that an address
+/// cannot hold. What slips through, the vendor names in its answer.
+fn is_email(text: &str) -> bool {
+    let odd = |character: char| {
+        character.is_whitespace()
+            || character.is_control()
+            || matches!(character, ',' | ';' | '<' | '>' | '(' | ')' | '"')
+    };
+    let Some((local, domain)) = text.split_once('@') else { return false };
+    let dotted = domain.contains('.') && domain.split('.').all(|label| !label.is_empty());
+    !local.is_empty() && dotted && !domain.contains('@') && text.len() <= 254 && !text.contains(odd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{event_id, integer, is_email, is_user_id};
+    use crate::json::Raw;
+
+    #[test]
+    fn addresses() {
+        for good in ["a@b.co", "a.b+c@d-e.example.com", "ü@müller.de", "o'neil@x.ie"] {
+            assert!(is_email(good), "{good}");
+        }
+        for bad in ["", "a", "@b.co", "a@b", "a@b.", "a@.co", "a@b..co", "a b@c.de", "a@b@c.de", "<a@b.co>", "a@b.co\n"]
+        {
+            assert!(!is_email(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn user_ids() {
+        assert!(is_user_id(&"x".repeat(52)));
+        assert!(is_user_id(" a b"));
+        for bad in ["", " ", "a ", "ü", "a\tb"] {
+            assert!(!is_user_id(bad), "{bad:?}");
+        }
+        assert!(!is_user_id(&"x".repeat(53)));
+    }
+
+    #[test]
+    fn integers() {
+        assert_eq!(integer("x", Raw::trusted("12")), Ok(Some(12)));
+        assert_eq!(integer("x", Raw::trusted("\"12\"")), Ok(Some(12)));
+        assert_eq!(integer("x", Raw::trusted("null")), Ok(None));
+        for bad in ["\"\"", "1.5", "1e3", "\"x7\"", "true", "{}", "99999999999999999999"] {
+            assert!(integer("x", Raw::trusted(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_id_that_the_vendor_would_not_take_is_hashed() {
+        let id = |text: &str| {
+            let mut out = Vec::new();
+            event_id(&mut out, text);
+            String::from_utf8(out).expect("ASCII")
+        };
+        assert_eq!(id("0b0f6a8e-5c0c"), "\"0b0f6a8e-5c0c\"");
+        assert_eq!(id("a:b"), "\"4fb6ffd0ba3bf112c1dd5ab6f1d1c1b4cd9d8a7c3b1cbd9d6fb7ee7ae2ba0cb5\"");
+        assert_eq!(id(&"x".repeat(513)).len(), 66);
+    }
+}

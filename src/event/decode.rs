@@ -1,0 +1,118 @@
+//! From a record's value to an [`Event`].
+
+use std::borrow::Cow;
+
+use super::{Event, Kind, Origin};
+use crate::json::check::Scanner;
+use crate::json::{Fault, Raw, unescape};
+use crate::outcome::{Reason, Refusal};
+
+/// The length of the header that schema registries put before a value: a zero byte and a schema's id.
+const HEADER: usize = 5;
+
+impl<'a> Event<'a> {
+    /// Decodes a record's value. Of a field that occurs twice the last one counts; unknown ones are left alone.
+    pub fn decode(value: &'a [u8], origin: Origin<'a>) -> Result<Self, Refusal> {
+        let (json, skipped) = without_header(value)?;
+        let text = std::str::from_utf8(json).map_err(|error| {
+            Refusal::new(Reason::Malformed, format!("not UTF-8 at byte {}", error.valid_up_to() + skipped))
+        })?;
+        if text.starts_with('\u{feff}') {
+            return Err(Refusal::new(Reason::Malformed, format!("byte order mark at byte {skipped}")));
+        }
+        let mut event = Self::empty(origin, text.trim_ascii());
+        let mut kind = None;
+        let scanned = Scanner::new(text).object_document(|key, escaped, value| {
+            let name = if escaped { unescape(key) } else { Cow::Borrowed(key) };
+            event.take(&name, value, &mut kind);
+        });
+        scanned.map_err(|Fault { at, what }| {
+            Refusal::new(Reason::Malformed, Fault { at: at + skipped, what }.to_string())
+        })?;
+        event.kind = kind_of(kind)?;
+        Ok(event)
+    }
+
+    const fn empty(origin: Origin<'a>, whole: &'a str) -> Self {
+        Self {
+            origin,
+            kind: Kind::Track,
+            user_id: None,
+            anonymous_id: None,
+            previous_id: None,
+            group_id: None,
+            message_id: None,
+            event: None,
+            name: None,
+            category: None,
+            channel: None,
+            timestamp: None,
+            original_timestamp: None,
+            traits: None,
+            properties: None,
+            context: None,
+            integrations: None,
+            whole,
+        }
+    }
+
+    /// Keeps a field of the message, if it is one of those that an event has.
+    fn take(&mut self, name: &str, value: Raw<'a>, kind: &mut Option<Raw<'a>>) {
+        let object = Some(value).filter(|value| value.is_object());
+        let present = Some(value).filter(|value| !value.is_null());
+        match name {
+            "type" => *kind = Some(value),
+            "userId" => self.user_id = value.id(),
+            "anonymousId" => self.anonymous_id = value.id(),
+            "previousId" => self.previous_id = value.id(),
+            "groupId" => self.group_id = value.id(),
+            "messageId" => self.message_id = value.id(),
+            "event" => self.event = value.string(),
+            "name" => self.name = value.string(),
+            "category" => self.category = value.string(),
+            "channel" => self.channel = value.string(),
+            "timestamp" => self.timestamp = present,
+            "originalTimestamp" => self.original_timestamp = present,
+            "traits" => self.traits = object,
+            "properties" => self.properties = object,
+            "context" => self.context = object,
+            "integrations" => self.integrations = object,
+            _ => {}
+        }
+    }
+}
+
+fn kind_of(value: Option<Raw<'_>>) -> Result<Kind, Refusal> {
+    let unknown = |detail| Err(Refusal::new(Reason::UnknownType, detail));
+    let Some(value) = value else { return unknown("the message has no `type`".to_owned()) };
+    let Some(name) = value.string() else { return unknown("`type` is not a string".to_owned()) };
+    match Kind::of(&name) {
+        Some(kind) => Ok(kind),
+        None => unknown(format!("unknown `type` \"{}\"", name.chars().take(64).collect::<String>())),
+    }
+}
+
+/// The JSON of a value, and how many bytes stand before it.
+fn without_header(value: &[u8]) -> Result<(&[u8], usize), Refusal> {
+    if value.first() == Some(&0) {
+        let json = value.get(HEADER..).unwrap_or_default();
+        if json.first() == Some(&b'{') {
+            return Ok((json, HEADER));
+        }
+        return Err(Refusal::new(Reason::Encoding, "a schema registry's header, and no JSON object behind it"));
+    }
+    if looks_binary(value) {
+        return Err(Refusal::new(Reason::Encoding, "binary: neither JSON nor text"));
+    }
+    Ok((value, 0))
+}
+
+/// Whether this is Avro, Protobuf, UTF-16 or something compressed: it does not begin like a JSON object, and its
+/// beginning holds control characters, which no text does.
+fn looks_binary(value: &[u8]) -> bool {
+    if value.trim_ascii_start().first() == Some(&b'{') {
+        return false;
+    }
+    let head = value.get(..value.len().min(256)).unwrap_or_default();
+    head.iter().any(|byte| byte.is_ascii_control() && !byte.is_ascii_whitespace())
+}

@@ -1,0 +1,1 @@
+//! What records decode to, and what they are refused for.

@@ -1,1 +1,0 @@
-//! Reading and writing of JSON that is already known to be valid.

@@ -1,0 +1,105 @@
+//! Copying JSON values into a body, with what an account wants changed on the way: nested values to dotted keys,
+//! ISO 8601 date-times to the form that Iterable reads.
+
+use super::{Raw, skip_space, write};
+use crate::event::time;
+
+/// What changes while values are copied. By default nothing does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Style {
+    /// Nested objects and arrays become keys: `a.b.c`, `a[0].b`. Empty ones stay.
+    pub(crate) flatten: bool,
+    /// String values that are ISO 8601 date-times with an offset become `yyyy-MM-dd HH:mm:ss +00:00`; keys never do.
+    pub(crate) dates: bool,
+}
+
+/// Writes a field into the object that is open at the end of `out`. `key` stands as in a JSON text.
+pub(crate) fn field(out: &mut Vec<u8>, key: &str, value: Raw<'_>, style: Style) {
+    if style.flatten && has_items(value) {
+        let mut path = key.to_owned();
+        flat(out, &mut path, value, style);
+    } else {
+        write::key(out, key);
+        self::value(out, value, style.dates);
+    }
+}
+
+/// Writes an object's fields into the object that is open at the end of `out`.
+pub(crate) fn fields(out: &mut Vec<u8>, object: Raw<'_>, style: Style) {
+    for found in object.fields() {
+        field(out, found.key, found.value, style);
+    }
+}
+
+/// Writes a value, never flattened.
+pub(crate) fn value(out: &mut Vec<u8>, value: Raw<'_>, dates: bool) {
+    if dates {
+        with_dates(out, value.get());
+    } else {
+        out.extend_from_slice(value.get().as_bytes());
+    }
+}
+
+/// Writes a whole object.
+pub(crate) fn object(out: &mut Vec<u8>, object: Raw<'_>, style: Style) {
+    if style.flatten {
+        out.push(b'{');
+        fields(out, object, style);
+        out.push(b'}');
+    } else {
+        value(out, object, style.dates);
+    }
+}
+
+fn has_items(value: Raw<'_>) -> bool {
+    value.fields().next().is_some() || value.items().next().is_some()
+}
+
+fn flat(out: &mut Vec<u8>, path: &mut String, value: Raw<'_>, style: Style) {
+    if !has_items(value) {
+        write::key(out, path);
+        self::value(out, value, style.dates);
+        return;
+    }
+    let length = path.len();
+    for found in value.fields() {
+        path.push('.');
+        path.push_str(found.key);
+        flat(out, path, found.value, style);
+        path.truncate(length);
+    }
+    for (index, item) in value.items().enumerate() {
+        path.push('[');
+        path.push_str(&index.to_string());
+        path.push(']');
+        flat(out, path, item, style);
+        path.truncate(length);
+    }
+}
+
+/// Copies `text`; each date-time value is found by its `T`, ten characters behind an opening quote.
+fn with_dates(out: &mut Vec<u8>, text: &str) {
+    let bytes = text.as_bytes();
+    let mut copied = 0;
+    for letter in memchr::memchr_iter(b'T', bytes) {
+        let Some((from, to, ms)) = date_around(bytes, letter) else { continue };
+        out.extend_from_slice(bytes.get(copied..from).unwrap_or_default());
+        time::write_spaced(out, ms);
+        copied = to;
+    }
+    out.extend_from_slice(bytes.get(copied..).unwrap_or_default());
+}
+
+/// The range between the quotes and the time, if the letter `T` there stands inside a date-time value.
+fn date_around(bytes: &[u8], letter: usize) -> Option<(usize, usize, i64)> {
+    let from = letter.checked_sub(10)?;
+    let open = from.checked_sub(1)?;
+    // A quote behind a backslash is part of a string; any other one before a digit opens one.
+    if bytes.get(open) != Some(&b'"') || (open > 0 && bytes.get(open - 1) == Some(&b'\\')) {
+        return None;
+    }
+    let tail = bytes.get(letter..)?;
+    let to = letter + tail.iter().take(40).position(|byte| *byte == b'"')?;
+    let ms = time::date_time(bytes.get(from..to)?)?;
+    (bytes.get(skip_space(bytes, to + 1)) != Some(&b':')).then_some((from, to, ms))
+}

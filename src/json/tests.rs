@@ -1,0 +1,1 @@
+//! The tools against `serde_json`.

@@ -1,0 +1,387 @@
+//! A batch: calls of one shape and one account, encoded into one request body as they enter.
+//!
+//! Guarantees exact sizes: the body is what goes over the wire, and a table beside it says which bytes belong to which
+//! call, so that splitting copies ranges and nothing is encoded twice. A batch must be emptied by whoever ends it;
+//! dropping one that still holds calls is a bug: it is counted, and panics in debug builds. Never decides when to go.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::destination::{Elements, Shape};
+use crate::source::Receipt;
+
+/// Calls that were dropped unsettled: bugs, each of them.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// How many calls were dropped unsettled since the process started.
+pub fn dropped_unsettled() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
+/// What a batch knows of one of its calls, beside its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// The record that it comes from.
+    pub receipt: Receipt,
+    /// The user that it is about.
+    pub user: u64,
+    /// Whether it changes the user's state.
+    pub state: bool,
+    /// Whether it had its late second chance.
+    pub was_late: bool,
+    /// What it costs.
+    pub units: [u32; 2],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    ticket: Ticket,
+    /// The element is `start..end` of the body.
+    start: u32,
+    end: u32,
+    /// The record, as kept for a dead letter, ends here in `records`; it begins where the one before ends.
+    record_end: u32,
+}
+
+/// One call outside a batch: waiting, or on its way to another batch.
+#[derive(Debug)]
+pub struct Parcel {
+    /// Its facts.
+    pub ticket: Ticket,
+    /// Its element.
+    pub element: Vec<u8>,
+    /// Its record.
+    pub record: Vec<u8>,
+}
+
+impl Parcel {
+    /// What it weighs in memory, in a batch or outside.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        weight(self.element.len(), self.record.len())
+    }
+}
+
+/// What a call weighs in memory: its element, its record, and its place in the table.
+fn weight(element: usize, record: usize) -> usize {
+    element + record + size_of::<Slot>()
+}
+
+/// Calls of one shape in one body.
+#[derive(Debug)]
+pub struct Batch {
+    shape: Shape,
+    /// While open: frame head and elements. Once sealed: empty.
+    open: Vec<u8>,
+    /// Once sealed: the whole body.
+    sealed: Bytes,
+    slots: Vec<Slot>,
+    records: Vec<u8>,
+    units: [u32; 2],
+    /// When the first call entered.
+    pub opened: Duration,
+    /// When it may go (again).
+    pub not_before: Duration,
+    /// Cells already paid, one count a budget of the lane.
+    pub granted: [u32; 4],
+    /// Answers of 5xx kind that it got.
+    pub server_errors: u32,
+    /// Attempts that ended without an answer or with one that says "again".
+    pub attempts: u32,
+    /// When its first attempt failed.
+    pub first_failure: Option<Duration>,
+}
+
+impl Batch {
+    /// An open batch with the frame's head.
+    #[must_use]
+    pub fn new(shape: Shape, head: &[u8], capacity: usize, now: Duration) -> Self {
+        let mut open = Vec::with_capacity(capacity.max(head.len()));
+        open.extend_from_slice(head);
+        Self {
+            shape,
+            open,
+            sealed: Bytes::new(),
+            slots: Vec::new(),
+            records: Vec::new(),
+            units: [0; 2],
+            opened: now,
+            not_before: Duration::ZERO,
+            granted: [0; 4],
+            server_errors: 0,
+            attempts: 0,
+            first_failure: None,
+        }
+    }
+
+    /// The shape of its calls.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// How many calls it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// The sum of its calls' units.
+    #[must_use]
+    pub fn units(&self) -> [u32; 2] {
+        self.units
+    }
+
+    /// Bytes of the open body so far.
+    #[must_use]
+    pub fn body_len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Lets `encode` append one element; on its error the body is as before. `record` is what a dead letter would need.
+    pub fn append<E>(
+        &mut self,
+        ticket: Ticket,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+        record: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), E> {
+        let before = self.open.len();
+        if !self.slots.is_empty() {
+            self.open.push(b',');
+        }
+        let start = self.open.len();
+        if let Err(error) = encode(&mut self.open) {
+            self.open.truncate(before);
+            return Err(error);
+        }
+        record(&mut self.records);
+        self.note(ticket, start);
+        Ok(())
+    }
+
+    /// Appends a call that was encoded before.
+    pub fn append_parcel(&mut self, parcel: &Parcel) {
+        if !self.slots.is_empty() {
+            self.open.push(b',');
+        }
+        let start = self.open.len();
+        self.open.extend_from_slice(&parcel.element);
+        self.records.extend_from_slice(&parcel.record);
+        self.note(parcel.ticket, start);
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "bodies and records of a batch stay far below 4 GiB")]
+    fn note(&mut self, ticket: Ticket, start: usize) {
+        for (sum, units) in self.units.iter_mut().zip(ticket.units) {
+            *sum += units;
+        }
+        self.slots.push(Slot {
+            ticket,
+            start: start as u32,
+            end: self.open.len() as u32,
+            record_end: self.records.len() as u32,
+        });
+    }
+
+    /// Takes the last call out again: it did not fit.
+    pub fn pop(&mut self) -> Option<Parcel> {
+        let last = self.slots.len().checked_sub(1)?;
+        let element = self.element(last).to_vec();
+        let record = self.record(last).to_vec();
+        let slot = self.slots.pop()?;
+        let parcel = Parcel { ticket: slot.ticket, element, record };
+        for (sum, units) in self.units.iter_mut().zip(slot.ticket.units) {
+            *sum -= units;
+        }
+        self.open.truncate(slot.start as usize - usize::from(last > 0));
+        self.records.truncate(self.slots.last().map_or(0, |slot| slot.record_end as usize));
+        Some(parcel)
+    }
+
+    /// Closes the body with the frame's tail. Nothing can be appended any more.
+    pub fn seal(&mut self, tail: &[u8]) {
+        if self.sealed.is_empty() {
+            self.open.extend_from_slice(tail);
+            self.sealed = Bytes::from(std::mem::take(&mut self.open));
+        }
+    }
+
+    /// The body as it goes over the wire; empty before [`Batch::seal`].
+    #[must_use]
+    pub fn body(&self) -> Bytes {
+        self.sealed.clone()
+    }
+
+    /// Whether it was sealed.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        !self.sealed.is_empty()
+    }
+
+    /// The calls' facts, in order.
+    pub fn tickets(&self) -> impl DoubleEndedIterator<Item = &Ticket> + ExactSizeIterator {
+        self.slots.iter().map(|slot| &slot.ticket)
+    }
+
+    fn record_start(&self, index: usize) -> usize {
+        index.checked_sub(1).and_then(|before| self.slots.get(before)).map_or(0, |slot| slot.record_end as usize)
+    }
+
+    /// The record of the call at `index`, as it was kept.
+    #[must_use]
+    pub fn record(&self, index: usize) -> &[u8] {
+        let end = self.slots.get(index).map_or(0, |slot| slot.record_end as usize);
+        self.records.get(self.record_start(index)..end).unwrap_or_default()
+    }
+
+    /// What the call at `index` weighs in memory.
+    #[must_use]
+    pub fn weight(&self, index: usize) -> usize {
+        weight(self.element(index).len(), self.record(index).len())
+    }
+
+    /// A new open batch of the same shape with the calls at `indices`, in that order.
+    #[must_use]
+    pub fn copy(&self, head: &[u8], indices: impl Iterator<Item = usize>) -> Self {
+        let mut part = Self::new(self.shape, head, 0, self.opened);
+        for index in indices {
+            let Some(slot) = self.slots.get(index) else { continue };
+            if !part.slots.is_empty() {
+                part.open.push(b',');
+            }
+            let start = part.open.len();
+            part.open.extend_from_slice(self.element(index));
+            part.records.extend_from_slice(self.record(index));
+            part.note(slot.ticket, start);
+        }
+        part
+    }
+
+    /// Marks every call as having had its late second chance.
+    pub fn mark_late(&mut self) {
+        for slot in &mut self.slots {
+            slot.ticket.was_late = true;
+        }
+    }
+
+    /// Ends the batch: its calls are accounted for by the caller.
+    pub fn disband(mut self) {
+        self.slots.clear();
+    }
+}
+
+impl Elements for Batch {
+    fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    fn element(&self, index: usize) -> &[u8] {
+        let body: &[u8] = if self.sealed.is_empty() { &self.open } else { &self.sealed };
+        self.slots.get(index).and_then(|slot| body.get(slot.start as usize..slot.end as usize)).unwrap_or_default()
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        if self.slots.is_empty() {
+            return;
+        }
+        DROPPED.fetch_add(self.slots.len() as u64, Ordering::Relaxed);
+        if cfg!(debug_assertions) && !std::thread::panicking() {
+            unsettled(self.slots.len());
+        }
+    }
+}
+
+#[expect(clippy::panic, reason = "a debug build must not go on past a lost call")]
+fn unsettled(calls: usize) {
+    panic!("a batch with {calls} unsettled calls was dropped");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticket(offset: i64) -> Ticket {
+        let receipt = Receipt { slot: 0, epoch: 1, offset };
+        Ticket { receipt, user: 0, state: false, was_late: false, units: [1, 2] }
+    }
+
+    fn batch_of(elements: &[&str]) -> Batch {
+        let mut batch = Batch::new(Shape(0), b"[", 0, Duration::ZERO);
+        for (offset, element) in (0..).zip(elements) {
+            let appended: Result<(), ()> = batch.append(
+                ticket(offset),
+                |body| {
+                    body.extend_from_slice(element.as_bytes());
+                    Ok(())
+                },
+                |records| records.extend_from_slice(format!("r{offset}").as_bytes()),
+            );
+            assert!(appended.is_ok());
+        }
+        batch
+    }
+
+    #[test]
+    fn the_body_is_exactly_frame_and_elements() {
+        let mut batch = batch_of(&["1", "22", "3"]);
+        assert_eq!(batch.units(), [3, 6]);
+        batch.seal(b"]");
+        assert_eq!(&batch.body()[..], b"[1,22,3]");
+        assert_eq!((batch.element(1), batch.record(1)), (&b"22"[..], &b"r1"[..]));
+        batch.disband();
+    }
+
+    #[test]
+    fn a_refused_element_leaves_the_body_as_it_was() {
+        let mut batch = batch_of(&["1"]);
+        let refused = batch.append(
+            ticket(1),
+            |body| {
+                body.extend_from_slice(b"half of it");
+                Err("no")
+            },
+            |_| {},
+        );
+        assert_eq!(refused, Err("no"));
+        batch.seal(b"]");
+        assert_eq!(&batch.body()[..], b"[1]");
+        batch.disband();
+    }
+
+    #[test]
+    fn an_element_that_does_not_fit_comes_out_whole() {
+        let mut batch = batch_of(&["1", "22"]);
+        let parcel = batch.pop();
+        assert!(parcel.is_some_and(|p| p.element == b"22" && p.record == b"r1" && p.ticket.receipt.offset == 1));
+        assert_eq!((batch.len(), batch.body_len(), batch.units()), (1, 2, [1, 2]));
+        batch.disband();
+    }
+
+    #[test]
+    fn parts_are_copies_of_ranges_also_of_a_sealed_batch() {
+        let mut batch = batch_of(&["1", "22", "3"]);
+        batch.seal(b"]");
+        let mut part = batch.copy(b"[", [2, 0].into_iter());
+        part.seal(b"]");
+        assert_eq!(&part.body()[..], b"[3,1]");
+        assert_eq!((part.record(0), part.record(1)), (&b"r2"[..], &b"r0"[..]));
+        part.disband();
+        batch.disband();
+    }
+
+    #[test]
+    #[should_panic(expected = "2 unsettled calls")]
+    fn dropping_an_unsettled_batch_is_noticed() {
+        drop(batch_of(&["1", "2"]));
+    }
+}

@@ -1,0 +1,447 @@
+//! A lane carries one account's calls to its vendor, so that one tenant's trouble ends here.
+//!
+//! Calls enter by [`Lane::admit`] and are encoded at once into the open batch of their shape; [`Lane::pump`] sends what
+//! is due and allowed; [`Lane::answered`] reads the vendor's answer. All of it is synchronous and takes the time as an
+//! argument: the lane holds no socket, never sleeps, and belongs to one thread.
+//!
+//! ```text
+//!  admit ─► order ─┬─ free ───► queue 0 (events): any order, several requests at a time
+//!                  ├─ shard ──► queue 1..n, by hash of the user: one request at a time, in order
+//!                  └─ wait ───► behind the user's unsettled state calls
+//! ```
+
+pub mod batch;
+pub mod health;
+pub mod order;
+pub mod pacing;
+mod verdict;
+mod worker;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::rngs::SmallRng;
+
+use self::batch::{Batch, Parcel, Ticket};
+use self::health::ShapeHealth;
+use self::order::{Freed, Order, Place};
+use self::pacing::Pacer;
+use crate::clock::Now;
+use crate::destination::{Call, Destination, Shape, Target};
+use crate::event::Event;
+use crate::outcome::{No, Reason, Refusal, Release, Skip};
+use crate::source::Receipt;
+
+pub use self::health::{Binds, Health};
+
+/// The most budgets that one account's requests can draw on.
+const MAX_BUDGETS: usize = 4;
+
+/// What a lane asks of the parts around it.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send this request; the answer comes back with the flight.
+    Send(Box<Flight>),
+    /// A call of this record is settled.
+    Settled(Receipt),
+    /// A call goes to the dead-letter topic; it is settled when that is acknowledged.
+    DeadLetter(Letter),
+}
+
+/// A call on its way to the dead-letter topic.
+#[derive(Debug)]
+pub struct Letter {
+    /// The record that it is settled for.
+    pub receipt: Receipt,
+    /// The record's bytes, as kept.
+    pub record: Vec<u8>,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+/// A request on the wire, with the batch that it carries.
+#[derive(Debug)]
+pub struct Flight {
+    /// The lane's index.
+    pub lane: u32,
+    /// Where and how.
+    pub target: Arc<Target>,
+    /// The body.
+    pub body: Bytes,
+    queue: usize,
+    batch: Batch,
+    key: usize,
+    keys_version: u64,
+}
+
+impl Flight {
+    /// How many calls it carries.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.batch.len()
+    }
+}
+
+/// What a lane shares with the others of its thread while it works.
+#[derive(Debug)]
+pub struct Surroundings<'a> {
+    /// Now.
+    pub now: Now,
+    /// All limiters.
+    pub pacers: &'a mut [Pacer],
+    /// Randomness for jitter.
+    pub rng: &'a mut SmallRng,
+    /// The epoch in force of each partition; `None` if it is not assigned.
+    pub epochs: &'a [Option<u32>],
+    /// What the lane wants done.
+    pub effects: &'a mut Vec<Effect>,
+    /// How many more requests may be on the wire in all.
+    pub wire: usize,
+    /// Whether open batches go without waiting for their linger.
+    pub flush: bool,
+    /// Whether requests may begin at all.
+    pub may_send: bool,
+}
+
+impl Surroundings<'_> {
+    fn is_current(&self, receipt: Receipt) -> bool {
+        self.epochs.get(receipt.slot as usize).copied().flatten() == Some(receipt.epoch)
+    }
+}
+
+/// What a lane was configured with.
+#[derive(Debug)]
+pub struct Settings {
+    /// The lane's index.
+    pub index: u32,
+    /// How the vendor is spoken to.
+    pub destination: Arc<dyn Destination>,
+    /// What stands before the vendor's paths: the path of `base_url`.
+    pub path_prefix: String,
+    /// The limiters that its requests draw on, as indices.
+    pub pacers: Vec<usize>,
+    /// Requests on the wire at a time.
+    pub max_in_flight: usize,
+    /// How long an open batch waits to fill.
+    pub linger: Duration,
+    /// Whether the operator holds it.
+    pub held_by_operator: bool,
+}
+
+/// Calls by how they ended.
+#[derive(Clone, Debug)]
+pub struct Books {
+    /// Calls that entered.
+    pub owed: u64,
+    /// Taken by the vendor.
+    pub delivered: u64,
+    /// On the dead-letter topic, by [`Reason`].
+    pub dead_lettered: [u64; Reason::ALL.len()],
+    /// Left out, by [`Skip`].
+    pub skipped: [u64; Skip::ALL.len()],
+    /// Given back, by [`Release`].
+    pub released: [u64; Release::ALL.len()],
+}
+
+impl Default for Books {
+    fn default() -> Self {
+        Self {
+            owed: 0,
+            delivered: 0,
+            dead_lettered: [0; Reason::ALL.len()],
+            skipped: [0; Skip::ALL.len()],
+            released: [0; Release::ALL.len()],
+        }
+    }
+}
+
+impl Books {
+    /// All calls that ended.
+    #[must_use]
+    pub fn ended(&self) -> u64 {
+        let sum = |counts: &[u64]| counts.iter().sum::<u64>();
+        self.delivered + sum(&self.dead_lettered) + sum(&self.skipped) + sum(&self.released)
+    }
+}
+
+/// Requests by how they ended, for metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Requests {
+    /// All calls taken.
+    pub ok: u64,
+    /// Some calls taken, or none but for their own fault.
+    pub partial: u64,
+    /// 429.
+    pub throttled: u64,
+    /// Held: credentials, suspension, redirect.
+    pub held: u64,
+    /// The vendor's trouble.
+    pub server_error: u64,
+    /// No answer.
+    pub transport: u64,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    /// At most one a shape.
+    open: Vec<Batch>,
+    /// Full, split or to be sent again; in order.
+    ready: VecDeque<Batch>,
+    in_flight: usize,
+}
+
+/// The outbound side of one account.
+#[derive(Debug)]
+pub struct Lane {
+    settings: Settings,
+    /// Made on first use: queue 0 for events, then the shards.
+    queues: Vec<Queue>,
+    order: Order,
+    shapes: Vec<ShapeHealth>,
+    /// A target for each key and shape; empty while no key is there.
+    targets: Vec<Vec<Arc<Target>>>,
+    keys_version: u64,
+    in_flight: usize,
+    /// Calls on the wire.
+    wire_calls: usize,
+    /// Requests in a row that ended without an answer, or with one that says the vendor has trouble.
+    failures: u32,
+    probe_at: Duration,
+    last_success: Option<Duration>,
+    /// Where the search for the next batch begins, so that queues take turns.
+    cursor: usize,
+    held_bytes: usize,
+    held_calls: usize,
+    freed: Vec<Freed>,
+    /// The account's books.
+    pub books: Books,
+    /// The account's requests.
+    pub requests: Requests,
+    /// When the vendor last took something.
+    pub last_delivered: Option<Now>,
+    /// What went wrong last, and when.
+    pub last_error: Option<(Now, String)>,
+}
+
+impl Lane {
+    /// A lane without keys, and so held until [`Lane::set_keys`].
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let shapes = settings.destination.shapes().iter().map(|_| ShapeHealth::default()).collect();
+        Self {
+            settings,
+            queues: Vec::new(),
+            order: Order::default(),
+            shapes,
+            targets: Vec::new(),
+            keys_version: 0,
+            in_flight: 0,
+            wire_calls: 0,
+            failures: 0,
+            probe_at: Duration::ZERO,
+            last_success: None,
+            cursor: 0,
+            held_bytes: 0,
+            held_calls: 0,
+            freed: Vec::new(),
+            books: Books::default(),
+            requests: Requests::default(),
+            last_delivered: None,
+            last_error: None,
+        }
+    }
+
+    /// Which calls the event becomes here.
+    pub fn plan(&self, event: &Event<'_>, now: Now, calls: &mut Vec<Call>) -> Result<(), No> {
+        self.settings.destination.plan(event, now, calls)
+    }
+
+    /// How long an open batch waits to fill.
+    #[must_use]
+    pub fn linger(&self) -> Duration {
+        self.settings.linger
+    }
+
+    /// Bytes of calls that it holds, on the wire or not.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Calls that it holds, on the wire or not.
+    #[must_use]
+    pub fn held_calls(&self) -> usize {
+        self.held_calls
+    }
+
+    /// Requests on the wire.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// The calls that it holds, counted afresh: what the books' running sums are checked against.
+    #[must_use]
+    pub fn counted_calls(&self) -> usize {
+        let queued = self.queues.iter().flat_map(|queue| queue.open.iter().chain(&queue.ready)).map(Batch::len);
+        queued.sum::<usize>() + self.order.waiting() + self.wire_calls
+    }
+
+    /// Takes one call of an event. True if a batch became full, so that pumping now may pay.
+    pub fn admit(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        call: &Call,
+        event: &Event<'_>,
+        receipt: Receipt,
+        record: &dyn Fn(&mut Vec<u8>),
+    ) -> Result<bool, Refusal> {
+        let ticket = Ticket { receipt, user: call.user, state: call.state, was_late: false, units: call.units };
+        let place = self.order.place(call.user, call.shape, call.state);
+        let destination = Arc::clone(&self.settings.destination);
+        let now = around.now;
+        if place == Place::Wait {
+            let mut parcel = Parcel { ticket, element: Vec::new(), record: Vec::new() };
+            destination.encode(event, call, now, &mut parcel.element)?;
+            self.check_alone(call.shape, parcel.element.len())?;
+            record(&mut parcel.record);
+            self.hold(parcel.weight());
+            self.order.wait(call.shape, parcel);
+            return Ok(false);
+        }
+        let queue = self.queue_for(place, call.user);
+        let batch = self.open_batch(queue, call.shape, now);
+        batch.append(ticket, |body| destination.encode(event, call, now, body), record)?;
+        let last = batch.len() - 1;
+        let weight = batch.weight(last);
+        let alone = batch.len() == 1;
+        if alone {
+            let length = crate::destination::Elements::element(batch, 0).len();
+            if let Err(refusal) = self.check_alone(call.shape, length) {
+                self.queues[queue].open.retain_mut(|open| open.shape() != call.shape || open.pop().is_none());
+                return Err(refusal);
+            }
+        }
+        let full = self.close_if_full(around, queue, call.shape)?;
+        self.hold(weight);
+        if call.state {
+            self.order.issue(call.user, call.shape);
+        }
+        Ok(full)
+    }
+
+    /// A call that would not fit into a request of its own can never be sent.
+    fn check_alone(&self, shape: Shape, element: usize) -> Result<(), Refusal> {
+        let (head, tail) = self.settings.destination.frame(shape);
+        let (size, limit) = (head.len() + element + tail.len(), self.info(shape).max_bytes);
+        if size <= limit {
+            return Ok(());
+        }
+        let detail = format!("a request with this call alone has {size} bytes; the vendor takes {limit}");
+        Err(Refusal::new(Reason::TooLarge, detail))
+    }
+
+    fn info(&self, shape: Shape) -> &'static crate::destination::ShapeInfo {
+        &self.settings.destination.shapes()[usize::from(shape.0)]
+    }
+
+    fn queue_for(&mut self, place: Place, user: u64) -> usize {
+        if self.queues.is_empty() {
+            self.queues.resize_with(1 + self.settings.max_in_flight, Queue::default);
+        }
+        match place {
+            Place::Free | Place::Wait => 0,
+            #[expect(clippy::cast_possible_truncation, reason = "only its remainder counts")]
+            Place::Shard => 1 + user as usize % self.settings.max_in_flight,
+        }
+    }
+
+    fn open_batch(&mut self, queue: usize, shape: Shape, now: Now) -> &mut Batch {
+        let open = &mut self.queues[queue].open;
+        let index = open.iter().position(|batch| batch.shape() == shape).unwrap_or_else(|| {
+            let (head, _) = self.settings.destination.frame(shape);
+            open.push(Batch::new(shape, head, 4_096, now.mono));
+            open.len() - 1
+        });
+        &mut open[index]
+    }
+
+    /// Moves the open batch to the ready ones if it is full; a last call that was too much begins the next one.
+    fn close_if_full(&mut self, around: &Surroundings<'_>, queue: usize, shape: Shape) -> Result<bool, Refusal> {
+        let (head, tail) = self.settings.destination.frame(shape);
+        let info = self.info(shape);
+        let too_many = |batch: &Batch| {
+            batch.len() > info.max_calls
+                || batch.body_len() + tail.len() > info.max_bytes
+                || self.settings.pacers.iter().any(|&index| {
+                    let pacer = &around.pacers[index];
+                    pacer.serves(shape) && pacer.units(batch.units()) > pacer.burst()
+                })
+        };
+        let Some(index) = self.queues[queue].open.iter().position(|batch| batch.shape() == shape) else {
+            return Ok(false);
+        };
+        let over = self.queues[queue].open[index].len() > 1 && too_many(&self.queues[queue].open[index]);
+        let exactly = self.queues[queue].open[index].len() == info.max_calls;
+        if !over && !exactly {
+            return Ok(false);
+        }
+        let mut batch = self.queues[queue].open.swap_remove(index);
+        let surplus = if over { batch.pop() } else { None };
+        self.queues[queue].ready.push_back(batch);
+        if let Some(parcel) = surplus {
+            self.check_alone(shape, parcel.element.len())?;
+            let mut next = Batch::new(shape, head, 4_096, around.now.mono);
+            next.append_parcel(&parcel);
+            self.queues[queue].open.push(next);
+        }
+        Ok(true)
+    }
+
+    /// Puts a call that was encoded before into a queue: it waited behind its user.
+    fn enqueue(&mut self, around: &Surroundings<'_>, shape: Shape, parcel: &Parcel, place: Place) {
+        let queue = self.queue_for(place, parcel.ticket.user);
+        self.open_batch(queue, shape, around.now).append_parcel(parcel);
+        // What waits was found small enough when it was encoded.
+        let _full = self.close_if_full(around, queue, shape);
+    }
+
+    fn hold(&mut self, weight: usize) {
+        self.held_bytes += weight;
+        self.held_calls += 1;
+        self.books.owed += 1;
+    }
+
+    /// A call that the router or the vendor's rules left out: owed and ended at once.
+    pub fn skip(&mut self, reason: Skip) {
+        self.books.owed += 1;
+        self.books.skipped[reason as usize] += 1;
+    }
+
+    /// A call that is refused before it entered; the dead letter's acknowledgement ends it.
+    pub fn refuse_at_the_door(&mut self) {
+        self.books.owed += 1;
+    }
+
+    /// A dead letter of this lane was acknowledged.
+    pub fn dead_lettered(&mut self, reason: Reason) {
+        self.books.dead_lettered[reason as usize] += 1;
+    }
+
+    /// Whether it holds calls that a longer drain could still deliver.
+    #[must_use]
+    pub fn can_finish(&self) -> bool {
+        let held = self.targets.is_empty() || self.settings.held_by_operator;
+        let waits = self.order.waiting() > 0 && !held && self.shapes.iter().all(|shape| shape.held.is_none());
+        self.in_flight > 0
+            || waits
+            || (!held
+                && self
+                    .queues
+                    .iter()
+                    .flat_map(|queue| queue.open.iter().chain(&queue.ready))
+                    .any(|batch| self.shapes[usize::from(batch.shape().0)].held.is_none()))
+    }
+}

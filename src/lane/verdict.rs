@@ -1,0 +1,292 @@
+//! What an answer does to the batch that it answers: each call is settled, refused, or goes again in its place.
+//!
+//! Guarantees that every call of the batch is accounted for, and that what goes again keeps its place in its queue.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use rand::Rng;
+
+use super::batch::Batch;
+use super::health::{FIRST_CANARY, Held, LONGEST_CANARY};
+use super::worker::FAILING_AFTER;
+use super::{Effect, Flight, Lane, Letter, Surroundings};
+use crate::destination::{Again, Answer, CallVerdict, Hold, Judgement, Verdict};
+use crate::outcome::{Reason, Refusal};
+
+/// A batch with this many 5xx answers, while others of its account succeed, is taken apart. Design section 6.
+const SERVER_ERRORS: u32 = 8;
+/// Back-off begins and ends here, with full jitter. Design section 6.
+const FIRST_BACKOFF: Duration = Duration::from_millis(500);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+/// No hint of a vendor closes a gate for longer.
+const LONGEST_HINT: Duration = Duration::from_secs(3_600);
+
+impl Lane {
+    /// The vendor answered, or did not: `Err` is why, in words.
+    pub fn answered(&mut self, around: &mut Surroundings<'_>, flight: Flight, result: Result<Answer<'_>, String>) {
+        let Flight { queue, mut batch, key, keys_version, .. } = flight;
+        self.in_flight -= 1;
+        self.wire_calls -= batch.len();
+        self.queues[queue].in_flight -= 1;
+        let judgement = match result {
+            Ok(answer) => self.settings.destination.judge(batch.shape(), &answer, &batch, around.now),
+            Err(words) => {
+                Judgement { verdict: Verdict::Again(Again::Transport, None), calls: Vec::new(), words, remaining: None }
+            }
+        };
+        self.note(around, &batch, &judgement);
+        let shape = usize::from(batch.shape().0);
+        let mut judgement = judgement;
+        match judgement.verdict {
+            Verdict::Hold(why) => self.refused_key(around, shape, why, &judgement.words, (key, keys_version)),
+            Verdict::Again(kind, after) => {
+                if let Some(held) = &mut self.shapes[shape].held {
+                    held.probing = false;
+                    held.canary_at = around.now.mono + held.pause;
+                }
+                self.again(around, &mut batch, kind, after);
+                if kind == Again::Server && self.is_suspect(&batch) {
+                    judgement.verdict = Verdict::Bisect(Reason::VendorError);
+                }
+            }
+            Verdict::Delivered | Verdict::Split | Verdict::Bisect(_) | Verdict::Rest => self.reached(around, shape),
+        }
+        let parts = self.dispose(around, batch, judgement);
+        for part in parts.into_iter().rev() {
+            if let Some(part) = self.without_stale(around, part) {
+                self.queues[queue].ready.push_front(part);
+            }
+        }
+        self.let_freed_go(around);
+    }
+
+    /// Counts the request, and keeps what went wrong for people.
+    fn note(&mut self, around: &Surroundings<'_>, batch: &Batch, judgement: &Judgement) {
+        let requests = &mut self.requests;
+        match judgement.verdict {
+            Verdict::Delivered if judgement.calls.is_empty() => requests.ok += 1,
+            Verdict::Delivered | Verdict::Rest | Verdict::Split | Verdict::Bisect(_) => requests.partial += 1,
+            Verdict::Again(Again::Throttled, _) => requests.throttled += 1,
+            Verdict::Again(Again::Transport, _) => requests.transport += 1,
+            Verdict::Again(Again::Server | Again::NotTheVendor, _) => requests.server_error += 1,
+            Verdict::Hold(_) => requests.held += 1,
+        }
+        if matches!(judgement.verdict, Verdict::Delivered) {
+            self.last_delivered = Some(around.now);
+        } else {
+            let name = self.info(batch.shape()).name;
+            self.last_error = Some((around.now, format!("{name}: {}", judgement.words)));
+        }
+    }
+
+    /// The vendor took the request as one of this account's: whatever held it is over.
+    fn reached(&mut self, around: &mut Surroundings<'_>, shape: usize) {
+        self.failures = 0;
+        self.last_success = Some(around.now.mono);
+        let health = &mut self.shapes[shape];
+        health.held = None;
+        health.tried = 0;
+        health.throttles = 0;
+        for &index in &self.settings.pacers {
+            around.pacers[index].faster(around.now.mono);
+        }
+    }
+
+    /// 401, 403 and the like: the other key once, then a hold.
+    fn refused_key(
+        &mut self,
+        around: &Surroundings<'_>,
+        shape: usize,
+        why: Hold,
+        words: &str,
+        (key, keys_version): (usize, u64),
+    ) {
+        let now = around.now.mono;
+        if keys_version != self.keys_version {
+            // The keys changed while the request was on its way: the answer says nothing of the new ones.
+            if let Some(held) = &mut self.shapes[shape].held {
+                held.probing = false;
+                held.canary_at = now;
+            }
+            return;
+        }
+        let health = &mut self.shapes[shape];
+        health.tried |= 1 << key.min(7);
+        if let Some(held) = &mut health.held {
+            held.probing = false;
+        }
+        if matches!(why, Hold::Unauthorized | Hold::Forbidden)
+            && let Some(other) = (0..self.targets.len().min(8)).find(|other| health.tried & (1 << other) == 0)
+        {
+            health.key = other;
+            if let Some(held) = &mut health.held {
+                held.canary_at = now;
+            }
+            return;
+        }
+        health.tried = 0;
+        let pause = health.held.as_ref().map_or(FIRST_CANARY, |held| (held.pause * 2).min(LONGEST_CANARY));
+        health.held = Some(Held { why, words: words.into(), canary_at: now + pause, pause, probing: false });
+    }
+
+    /// The batch goes again, later.
+    fn again(&mut self, around: &mut Surroundings<'_>, batch: &mut Batch, kind: Again, after: Option<Duration>) {
+        let now = around.now.mono;
+        let after = after.map(|hint| hint.min(LONGEST_HINT));
+        batch.attempts += 1;
+        batch.first_failure.get_or_insert(now);
+        if kind == Again::Throttled {
+            let shape = usize::from(batch.shape().0);
+            self.shapes[shape].throttles += 1;
+            let wait = after.unwrap_or_else(|| backoff(self.shapes[shape].throttles, around.rng));
+            let jitter = wait.mul_f64(0.1).min(Duration::from_secs(1)).mul_f64(around.rng.random());
+            self.shapes[shape].gate = now + wait + jitter;
+            for &index in &self.settings.pacers {
+                if around.pacers[index].serves(batch.shape()) {
+                    around.pacers[index].slower(now);
+                }
+            }
+            return;
+        }
+        if kind == Again::Server {
+            batch.server_errors += 1;
+        }
+        batch.not_before = now + after.unwrap_or_else(|| backoff(batch.attempts, around.rng));
+        self.failures = self.failures.saturating_add(1);
+        if self.failures >= FAILING_AFTER {
+            self.probe_at = now + after.unwrap_or_else(|| backoff(self.failures - FAILING_AFTER + 1, around.rng));
+        }
+    }
+
+    /// Whether the batch itself, and not the vendor, is what fails: others of its account succeed meanwhile.
+    fn is_suspect(&self, batch: &Batch) -> bool {
+        batch.server_errors >= SERVER_ERRORS
+            && self.last_success.zip(batch.first_failure).is_some_and(|(success, failure)| success > failure)
+    }
+
+    /// Ends what the answer ends; the result is what goes again, in order.
+    fn dispose(&mut self, around: &mut Surroundings<'_>, batch: Batch, judgement: Judgement) -> Vec<Batch> {
+        let Judgement { verdict, calls, words, .. } = judgement;
+        match verdict {
+            Verdict::Again(..) | Verdict::Hold(_) => vec![batch],
+            Verdict::Split if batch.len() == 1 => {
+                let detail = format!("the vendor finds the call too large, alone in its request: {words}");
+                self.refuse_all(around, batch, &Refusal::new(Reason::TooLarge, detail))
+            }
+            Verdict::Bisect(reason) if batch.len() == 1 => self.refuse_all(around, batch, &Refusal::new(reason, words)),
+            Verdict::Split | Verdict::Bisect(_) => self.halves(batch),
+            Verdict::Delivered => self.exceptions(around, batch, calls, true),
+            Verdict::Rest => self.exceptions(around, batch, calls, false),
+        }
+    }
+
+    fn refuse_all(&mut self, around: &mut Surroundings<'_>, batch: Batch, refusal: &Refusal) -> Vec<Batch> {
+        for index in 0..batch.len() {
+            self.refuse(around, &batch, index, refusal.clone());
+        }
+        batch.disband();
+        Vec::new()
+    }
+
+    /// Two halves that keep what is known of the whole.
+    fn halves(&mut self, batch: Batch) -> Vec<Batch> {
+        let (head, _) = self.settings.destination.frame(batch.shape());
+        let middle = batch.len() / 2;
+        let halves = [0..middle, middle..batch.len()].map(|range| {
+            let mut half = batch.copy(head, range);
+            // The next 5xx is enough: the whole had its share.
+            half.server_errors = batch.server_errors.min(SERVER_ERRORS - 1);
+            half.first_failure = batch.first_failure;
+            half
+        });
+        batch.disband();
+        halves.into()
+    }
+
+    /// Every call by its own verdict; calls that are not named were taken if `taken`, and else go again.
+    fn exceptions(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        batch: Batch,
+        calls: Vec<(usize, CallVerdict)>,
+        taken: bool,
+    ) -> Vec<Batch> {
+        let mut named = calls.into_iter().peekable();
+        let (mut rest, mut late, mut rounds) = (Vec::new(), Vec::new(), Rounds::default());
+        let mut late_after = Duration::ZERO;
+        for index in 0..batch.len() {
+            match named.next_if(|(at, _)| *at == index).map(|(_, verdict)| verdict) {
+                None if taken => self.deliver(around, &batch, index),
+                None => rest.push(index),
+                Some(CallVerdict::Refused(refusal)) => self.refuse(around, &batch, index, refusal),
+                Some(CallVerdict::Skipped(skip)) => {
+                    self.books.skipped[skip as usize] += 1;
+                    self.settle(around, &batch, index);
+                }
+                Some(CallVerdict::Apart(identity)) => rounds.add(identity, index),
+                Some(CallVerdict::Late(after, refusal)) => {
+                    if batch.tickets().nth(index).is_some_and(|ticket| ticket.was_late) {
+                        self.refuse(around, &batch, index, refusal);
+                    } else {
+                        late.push(index);
+                        late_after = late_after.max(after);
+                    }
+                }
+            }
+        }
+        let (head, _) = self.settings.destination.frame(batch.shape());
+        let mut parts: Vec<Batch> = Vec::new();
+        if !late.is_empty() {
+            let mut part = batch.copy(head, late.into_iter());
+            part.mark_late();
+            part.not_before = around.now.mono + late_after;
+            parts.push(part);
+        }
+        parts.extend(rounds.0.into_iter().map(|(_, indices)| batch.copy(head, indices.into_iter())));
+        if !rest.is_empty() {
+            parts.push(batch.copy(head, rest.into_iter()));
+        }
+        batch.disband();
+        parts
+    }
+
+    fn deliver(&mut self, around: &mut Surroundings<'_>, batch: &Batch, index: usize) {
+        self.books.delivered += 1;
+        self.settle(around, batch, index);
+    }
+
+    fn settle(&mut self, around: &mut Surroundings<'_>, batch: &Batch, index: usize) {
+        let Some(ticket) = batch.tickets().nth(index).copied() else { return };
+        around.effects.push(Effect::Settled(ticket.receipt));
+        self.let_go(batch.weight(index), &ticket);
+    }
+
+    fn refuse(&mut self, around: &mut Surroundings<'_>, batch: &Batch, index: usize, refusal: Refusal) {
+        let Some(ticket) = batch.tickets().nth(index).copied() else { return };
+        let record = batch.record(index).to_vec();
+        around.effects.push(Effect::DeadLetter(Letter { receipt: ticket.receipt, record, refusal }));
+        self.let_go(batch.weight(index), &ticket);
+    }
+}
+
+/// Requests that hold one call per identity each: the first calls of all, then the second ones.
+#[derive(Debug, Default)]
+struct Rounds(Vec<(HashSet<u64>, Vec<usize>)>);
+
+impl Rounds {
+    fn add(&mut self, identity: u64, index: usize) {
+        let round = self.0.iter().position(|(met, _)| !met.contains(&identity)).unwrap_or_else(|| {
+            self.0.push((HashSet::new(), Vec::new()));
+            self.0.len() - 1
+        });
+        self.0[round].0.insert(identity);
+        self.0[round].1.push(index);
+    }
+}
+
+/// Full jitter: anything up to the exponential bound.
+fn backoff(attempts: u32, rng: &mut impl Rng) -> Duration {
+    let bound = FIRST_BACKOFF.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(LONGEST_BACKOFF);
+    bound.mul_f64(rng.random::<f64>().max(0.05))
+}

@@ -1,0 +1,348 @@
+//! What a lane does between two events: sends what is due and allowed, and says when to look again.
+//!
+//! Guarantees that a request that waits holds no permit and no place on the wire, that a shard has one request in
+//! flight, and that batches of one shape leave a shard in order. Never waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::batch::Batch;
+use super::health::Health;
+use super::{Binds, Effect, Flight, Lane, Surroundings};
+use crate::clock::Now;
+use crate::destination::Shape;
+use crate::outcome::Release;
+
+/// After this many failed requests in a row the lane sends one probe at a time.
+pub(super) const FAILING_AFTER: u32 = 3;
+
+/// Where a batch was found.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    queue: usize,
+    /// Index among the ready batches, or among the open ones.
+    index: usize,
+    ready: bool,
+    shape: Shape,
+    attempts: u32,
+}
+
+/// What the search for a batch that may go came to.
+#[derive(Debug, Default)]
+struct Search {
+    found: Vec<Found>,
+    /// The earliest time at which something more could go.
+    wake: Option<Duration>,
+}
+
+impl Search {
+    fn not_before(&mut self, at: Duration) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+}
+
+impl Lane {
+    /// Sends what is due and allowed. The result is when to call again, if nothing else happens before.
+    pub fn pump(&mut self, around: &mut Surroundings<'_>) -> Option<Duration> {
+        if self.targets.is_empty() || self.settings.held_by_operator || self.queues.is_empty() || !around.may_send {
+            return None;
+        }
+        loop {
+            if around.wire == 0 || self.in_flight >= self.settings.max_in_flight {
+                return None;
+            }
+            let failing = self.failures >= FAILING_AFTER;
+            if failing && self.in_flight > 0 {
+                return None;
+            }
+            if failing && around.now.mono < self.probe_at {
+                return Some(self.probe_at);
+            }
+            let mut search = self.search(around);
+            if failing {
+                // The probe is whatever failed least, so that one bad batch cannot keep the lane down.
+                search.found.sort_by_key(|found| found.attempts);
+            }
+            let sent = self.send_first_paid(around, &mut search);
+            if !sent {
+                return search.wake;
+            }
+        }
+    }
+
+    /// All batches that could go now but for pacing, the queues taking turns.
+    fn search(&self, around: &Surroundings<'_>) -> Search {
+        let mut search = Search::default();
+        for step in 0..self.queues.len() {
+            let queue = (self.cursor + step) % self.queues.len();
+            self.search_queue(around, queue, &mut search);
+        }
+        search
+    }
+
+    fn search_queue(&self, around: &Surroundings<'_>, index: usize, search: &mut Search) {
+        let queue = &self.queues[index];
+        let is_shard = index > 0;
+        if is_shard && queue.in_flight > 0 {
+            return;
+        }
+        let now = around.now.mono;
+        let mut seen = 0_u64;
+        for (position, batch) in queue.ready.iter().enumerate() {
+            let bit = 1_u64 << batch.shape().0;
+            if is_shard && seen & bit != 0 {
+                continue;
+            }
+            seen |= bit;
+            match self.ready_at(batch) {
+                Some(at) if at <= now => search.found.push(Found {
+                    queue: index,
+                    index: position,
+                    ready: true,
+                    shape: batch.shape(),
+                    attempts: batch.attempts,
+                }),
+                Some(at) => search.not_before(at),
+                None => {}
+            }
+        }
+        for (position, batch) in queue.open.iter().enumerate() {
+            if is_shard && seen & (1_u64 << batch.shape().0) != 0 {
+                continue;
+            }
+            let due = if around.flush { Duration::ZERO } else { batch.opened + self.settings.linger };
+            match self.ready_at(batch).map(|at| at.max(due)) {
+                Some(at) if at <= now => search.found.push(Found {
+                    queue: index,
+                    index: position,
+                    ready: false,
+                    shape: batch.shape(),
+                    attempts: 0,
+                }),
+                Some(at) => search.not_before(at),
+                None => {}
+            }
+        }
+    }
+
+    /// When the batch may go, pacing apart; `None` while something else has to happen first.
+    fn ready_at(&self, batch: &Batch) -> Option<Duration> {
+        let shape = &self.shapes[usize::from(batch.shape().0)];
+        let free = batch.not_before.max(shape.gate);
+        match &shape.held {
+            None => Some(free),
+            Some(held) if held.probing => None,
+            Some(held) => Some(held.canary_at.max(shape.gate)),
+        }
+    }
+
+    /// Sends the first of the batches found for which every limit pays.
+    fn send_first_paid(&mut self, around: &mut Surroundings<'_>, search: &mut Search) -> bool {
+        let mut short = 0_u64;
+        for found in std::mem::take(&mut search.found) {
+            let bit = 1_u64 << found.shape.0;
+            if short & bit != 0 {
+                continue;
+            }
+            match self.pay(around, found) {
+                Ok(()) => {
+                    self.send(around, found);
+                    return true;
+                }
+                Err(at) => {
+                    search.not_before(at);
+                    short |= bit;
+                }
+            }
+        }
+        false
+    }
+
+    fn pay(&mut self, around: &mut Surroundings<'_>, found: Found) -> Result<(), Duration> {
+        let queue = &mut self.queues[found.queue];
+        let batch = if found.ready { queue.ready.get_mut(found.index) } else { queue.open.get_mut(found.index) };
+        let Some(batch) = batch else { return Ok(()) };
+        let units = batch.units();
+        for (&index, granted) in self.settings.pacers.iter().zip(batch.granted.iter_mut()) {
+            let pacer = &mut around.pacers[index];
+            if !pacer.serves(found.shape) {
+                continue;
+            }
+            let need = pacer.units(units);
+            if let Err(at) = pacer.pay(around.now.mono, need, granted) {
+                self.shapes[usize::from(found.shape.0)].paced = Some((pacer.budget().name, at));
+                return Err(at);
+            }
+        }
+        self.shapes[usize::from(found.shape.0)].paced = None;
+        Ok(())
+    }
+
+    fn send(&mut self, around: &mut Surroundings<'_>, found: Found) {
+        let queue = &mut self.queues[found.queue];
+        let batch =
+            if found.ready { queue.ready.remove(found.index) } else { Some(queue.open.swap_remove(found.index)) };
+        let Some(mut batch) = batch else { return };
+        let shape = &mut self.shapes[usize::from(found.shape.0)];
+        if let Some(held) = &mut shape.held {
+            held.probing = true;
+        }
+        let key = shape.key.min(self.targets.len() - 1);
+        let (_, tail) = self.settings.destination.frame(found.shape);
+        batch.seal(tail);
+        batch.granted = [0; super::MAX_BUDGETS];
+        queue.in_flight += 1;
+        self.in_flight += 1;
+        self.wire_calls += batch.len();
+        self.cursor = (found.queue + 1) % self.queues.len();
+        around.wire -= 1;
+        around.effects.push(Effect::Send(Box::new(Flight {
+            lane: self.settings.index,
+            target: Arc::clone(&self.targets[key][usize::from(found.shape.0)]),
+            body: batch.body(),
+            queue: found.queue,
+            batch,
+            key,
+            keys_version: self.keys_version,
+        })));
+    }
+
+    /// The account's keys were read: current first. None at all holds the account.
+    pub fn set_keys(&mut self, now: Duration, keys: &[SecretString]) {
+        let destination = &self.settings.destination;
+        let shapes = 0..destination.shapes().len();
+        self.targets = keys
+            .iter()
+            .map(|key| {
+                let target = |index| {
+                    let mut target = destination.target(shape_at(index), key);
+                    target.path.insert_str(0, &self.settings.path_prefix);
+                    Arc::new(target)
+                };
+                shapes.clone().map(target).collect()
+            })
+            .collect();
+        self.keys_version += 1;
+        for shape in &mut self.shapes {
+            shape.renew(now);
+        }
+    }
+
+    /// Gives back every call whose record belongs to no current assignment and is not on the wire.
+    pub fn release_stale(&mut self, around: &mut Surroundings<'_>) {
+        let mut parcels = Vec::new();
+        self.order.release(|parcel| !around.is_current(parcel.ticket.receipt), &mut parcels);
+        for parcel in parcels {
+            self.release(parcel.weight(), &parcel.ticket);
+        }
+        for index in 0..self.queues.len() {
+            let open = std::mem::take(&mut self.queues[index].open);
+            let open = open.into_iter().filter_map(|batch| self.without_stale(around, batch)).collect();
+            self.queues[index].open = open;
+            let ready = std::mem::take(&mut self.queues[index].ready);
+            let ready = ready.into_iter().filter_map(|batch| self.without_stale(around, batch)).collect();
+            self.queues[index].ready = ready;
+        }
+        self.let_freed_go(around);
+    }
+
+    /// The batch without calls of older assignments; `None` if nothing is left.
+    pub(super) fn without_stale(&mut self, around: &mut Surroundings<'_>, batch: Batch) -> Option<Batch> {
+        if batch.tickets().all(|ticket| around.is_current(ticket.receipt)) {
+            return Some(batch);
+        }
+        let tickets: Vec<_> = batch.tickets().copied().collect();
+        let current: Vec<_> =
+            tickets.iter().enumerate().filter(|(_, t)| around.is_current(t.receipt)).map(|(index, _)| index).collect();
+        for (index, ticket) in tickets.iter().enumerate() {
+            if !around.is_current(ticket.receipt) {
+                self.release(batch.weight(index), ticket);
+            }
+        }
+        let (head, _) = self.settings.destination.frame(batch.shape());
+        let mut rest = batch.copy(head, current.into_iter());
+        rest.not_before = batch.not_before;
+        rest.attempts = batch.attempts;
+        rest.server_errors = batch.server_errors;
+        rest.first_failure = batch.first_failure;
+        batch.disband();
+        (!rest.is_empty()).then_some(rest)
+    }
+
+    fn release(&mut self, weight: usize, ticket: &super::Ticket) {
+        self.books.released[Release::Revoked as usize] += 1;
+        self.let_go(weight, ticket);
+    }
+
+    /// The call leaves the lane; its user's waiting calls may be freed by that.
+    pub(super) fn let_go(&mut self, weight: usize, ticket: &super::Ticket) {
+        self.held_bytes = self.held_bytes.saturating_sub(weight);
+        self.held_calls = self.held_calls.saturating_sub(1);
+        if ticket.state {
+            self.order.settled(ticket.user, &mut self.freed);
+        }
+    }
+
+    /// Puts calls that no longer wait for their user into their queues.
+    pub(super) fn let_freed_go(&mut self, around: &mut Surroundings<'_>) {
+        while !self.freed.is_empty() {
+            for freed in std::mem::take(&mut self.freed) {
+                self.enqueue(around, freed.shape, &freed.parcel, freed.place);
+            }
+        }
+    }
+
+    /// How it does.
+    #[must_use]
+    pub fn health(&self, now: Duration) -> Health {
+        if self.targets.is_empty() || self.settings.held_by_operator || self.shapes.iter().any(|s| s.held.is_some()) {
+            Health::Held
+        } else if self.failures >= FAILING_AFTER {
+            Health::Failing
+        } else if self.shapes.iter().any(|shape| shape.gate > now) {
+            Health::Throttled
+        } else {
+            Health::Ok
+        }
+    }
+
+    /// What keeps it from sending now.
+    #[must_use]
+    pub fn binds(&self, now: Now) -> Binds {
+        let until = |at: Duration| Some(now.later(at.saturating_sub(now.mono)));
+        if self.settings.held_by_operator {
+            return Binds { what: "held", reason: "operator".into(), until: None };
+        }
+        if self.targets.is_empty() {
+            return Binds { what: "held", reason: "credentials_missing".into(), until: None };
+        }
+        let names = self.settings.destination.shapes();
+        if let Some((held, info)) = self.shapes.iter().zip(names).find_map(|(s, info)| Some((s.held.as_ref()?, info))) {
+            let reason = format!("{} ({}): {}", held.why.name(), info.name, held.words);
+            return Binds { what: "held", reason, until: until(held.canary_at) };
+        }
+        if self.failures >= FAILING_AFTER {
+            let reason = self.last_error.as_ref().map_or_else(String::new, |(_, text)| text.clone());
+            return Binds { what: "failing", reason, until: until(self.probe_at) };
+        }
+        if let Some((gate, info)) =
+            self.shapes.iter().zip(names).find(|(s, _)| s.gate > now.mono).map(|(s, i)| (s.gate, i))
+        {
+            return Binds { what: "gate", reason: format!("429 ({})", info.name), until: until(gate) };
+        }
+        if let Some((name, at)) = self.shapes.iter().find_map(|s| s.paced).filter(|(_, at)| *at > now.mono) {
+            return Binds { what: "limit", reason: name.into(), until: until(at) };
+        }
+        if self.in_flight >= self.settings.max_in_flight {
+            return Binds { what: "in_flight", reason: "max_in_flight".into(), until: None };
+        }
+        Binds { what: "nothing", ..Binds::default() }
+    }
+}
+
+/// The shape at an index of the destination's list.
+fn shape_at(index: usize) -> Shape {
+    Shape(u8::try_from(index).unwrap_or(u8::MAX))
+}

@@ -1,0 +1,16 @@
+//! Kafka in. Promises: a commit never passes a record that owes a call; polling goes on while lanes are full.
+
+pub mod commit;
+pub mod ledger;
+pub mod record;
+
+/// Names a record of an assignment, so that its calls can be settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Receipt {
+    /// Index of the partition among those that the process has met.
+    pub slot: u32,
+    /// The assignment's number: what is settled for an older one is ignored.
+    pub epoch: u32,
+    /// The record's offset.
+    pub offset: i64,
+}
