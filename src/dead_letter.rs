@@ -121,7 +121,11 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             if let Some((code, reason)) = self.producer.client().fatal_error() {
-                tracing::error!(?code, reason, "the dead-letter producer cannot go on; the process must be started again");
+                tracing::error!(
+                    ?code,
+                    reason,
+                    "the dead-letter producer cannot go on; the process must be started again"
+                );
                 return;
             }
         }
@@ -246,7 +250,11 @@ impl ProducerContext for Postman {
                 let letter = &mail.letter;
                 let (partition, offset) = (letter.partition, letter.offset);
                 if is_too_large(error) {
-                    tracing::warn!(partition, offset, "a dead letter is too large for its topic; written without its value");
+                    tracing::warn!(
+                        partition,
+                        offset,
+                        "a dead letter is too large for its topic; written without its value"
+                    );
                     mail.size = smaller(mail.size);
                 } else {
                     tracing::warn!(partition, offset, %error, "failed to write a dead letter; trying on");

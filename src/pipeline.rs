@@ -115,6 +115,14 @@ pub struct Partition {
     paused: bool,
 }
 
+impl Partition {
+    /// Whether its fetching is paused.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+}
+
 /// A lane and what the pipeline keeps beside it.
 #[derive(Debug)]
 pub struct Account {
@@ -593,6 +601,24 @@ impl Pipeline {
     #[must_use]
     pub fn can_finish(&self) -> bool {
         !self.letters.is_empty() || self.accounts.iter().any(|account| account.lane.can_finish())
+    }
+
+    /// Requests on the wire.
+    #[must_use]
+    pub fn on_the_wire(&self) -> usize {
+        MAX_WIRE - self.wire
+    }
+
+    /// The process ends without doing what is still wanted: requests among it are taken back.
+    pub fn abandon(&mut self, now: Now) {
+        self.may_send = false;
+        while !self.actions.is_empty() {
+            for action in std::mem::take(&mut self.actions) {
+                if let Action::Send(flight) = action {
+                    self.answered(now, flight, Err("abandoned".into()));
+                }
+            }
+        }
     }
 
     /// The lanes, by index.

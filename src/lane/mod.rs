@@ -17,7 +17,7 @@ pub mod pacing;
 mod verdict;
 mod worker;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ use crate::destination::{Call, Destination, Shape, Target};
 use crate::event::Event;
 use crate::outcome::{No, Reason, Refusal, Release, Skip};
 use crate::source::Receipt;
+use crate::source::record::Kept;
 
 pub use self::health::{Binds, Health};
 
@@ -70,6 +71,7 @@ pub struct Flight {
     pub target: Arc<Target>,
     /// The body.
     pub body: Bytes,
+    number: u64,
     queue: usize,
     batch: Batch,
     key: usize,
@@ -206,6 +208,9 @@ pub struct Lane {
     in_flight: usize,
     /// Calls on the wire.
     wire_calls: usize,
+    /// The oldest record of each request on the wire, by the request's number.
+    on_wire: HashMap<u64, i64>,
+    next_request: u64,
     /// Requests in a row that ended without an answer, or with one that says the vendor has trouble.
     failures: u32,
     probe_at: Duration,
@@ -239,6 +244,8 @@ impl Lane {
             keys_version: 0,
             in_flight: 0,
             wire_calls: 0,
+            on_wire: HashMap::new(),
+            next_request: 0,
             failures: 0,
             probe_at: Duration::ZERO,
             last_success: None,
@@ -287,6 +294,27 @@ impl Lane {
     pub fn counted_calls(&self) -> usize {
         let queued = self.queues.iter().flat_map(|queue| queue.open.iter().chain(&queue.ready)).map(Batch::len);
         queued.sum::<usize>() + self.order.waiting() + self.wire_calls
+    }
+
+    /// The timestamp of the oldest record that it holds a call of, as far as its batches' first calls tell.
+    #[must_use]
+    pub fn oldest_ms(&self) -> Option<i64> {
+        let queued = self.queues.iter().flat_map(|queue| queue.open.iter().chain(&queue.ready));
+        let waiting = queued.filter_map(|batch| Kept::timestamp(batch.record(0)));
+        waiting.chain(self.on_wire.values().copied()).min()
+    }
+
+    /// Each limit: its name, the configured figure, the share of it that is in force.
+    #[must_use]
+    pub fn limits(&self, pacers: &[Pacer]) -> Vec<(&'static str, u32, f64)> {
+        let own = self.settings.pacers.iter().filter_map(|&index| pacers.get(index));
+        own.map(|pacer| (pacer.budget().name, pacer.budget().limit, pacer.share())).collect()
+    }
+
+    /// Which of the account's keys is in use.
+    #[must_use]
+    pub fn key_in_use(&self) -> usize {
+        self.shapes.iter().map(|shape| shape.key).max().unwrap_or(0)
     }
 
     /// Takes one call of an event. True if a batch became full, so that pumping now may pay.

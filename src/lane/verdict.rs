@@ -25,7 +25,8 @@ const LONGEST_HINT: Duration = Duration::from_secs(3_600);
 impl Lane {
     /// The vendor answered, or did not: `Err` is why, in words.
     pub fn answered(&mut self, around: &mut Surroundings<'_>, flight: Flight, result: Result<Answer<'_>, String>) {
-        let Flight { queue, mut batch, key, keys_version, .. } = flight;
+        let Flight { number, queue, mut batch, key, keys_version, .. } = flight;
+        self.on_wire.remove(&number);
         self.in_flight -= 1;
         self.wire_calls -= batch.len();
         self.queues[queue].in_flight -= 1;

@@ -14,6 +14,7 @@ use super::{Binds, Effect, Flight, Lane, Surroundings};
 use crate::clock::Now;
 use crate::destination::Shape;
 use crate::outcome::Release;
+use crate::source::record::Kept;
 
 /// After this many failed requests in a row the lane sends one probe at a time.
 pub(super) const FAILING_AFTER: u32 = 3;
@@ -196,12 +197,18 @@ impl Lane {
         queue.in_flight += 1;
         self.in_flight += 1;
         self.wire_calls += batch.len();
+        let number = self.next_request;
+        self.next_request += 1;
+        if let Some(oldest) = Kept::timestamp(batch.record(0)) {
+            self.on_wire.insert(number, oldest);
+        }
         self.cursor = (found.queue + 1) % self.queues.len();
         around.wire -= 1;
         around.effects.push(Effect::Send(Box::new(Flight {
             lane: self.settings.index,
             target: Arc::clone(&self.targets[key][usize::from(found.shape.0)]),
             body: batch.body(),
+            number,
             queue: found.queue,
             batch,
             key,

@@ -31,6 +31,8 @@ const COMMIT_EVERY: Duration = Duration::from_secs(1);
 const REVOKE_DRAIN: Duration = Duration::from_secs(5);
 /// Records are read for at most this many, then for everybody else's turn.
 const TURN: usize = 2_000;
+/// How often the books are checked.
+const AUDIT_EVERY: Duration = Duration::from_secs(10);
 /// The longest sleep: what librdkafka has to say beside records is heard at least this often.
 const LONGEST_SLEEP: Duration = Duration::from_millis(100);
 
@@ -110,8 +112,12 @@ pub struct State {
     pub cut: u64,
     /// Offsets that the topic dropped while they were owed.
     pub expired: u64,
-    /// Records by topic, before decoding.
+    /// Assignments.
     pub rebalances: u64,
+    /// Times that two snapshots agreed on a difference.
+    pub imbalances: u64,
+    next_audit: Duration,
+    last_differences: Vec<i128>,
 }
 
 impl Poller {
@@ -136,6 +142,7 @@ impl Poller {
             self.pipeline.tick(now);
             self.end_revocations(now);
             self.commit_if_due(now);
+            self.audit_if_due(now);
             self.act();
             match self.listen(now, idle) {
                 None => {}
@@ -407,7 +414,13 @@ impl Poller {
             self.state.expired += u64::try_from(expired).unwrap_or(0);
             tracing::error!(topic, partition = number, expired, "the topic dropped records that were not read yet");
         } else {
-            tracing::error!(topic, partition = number, front, end = high, "the topic was made again or cut; reading from its beginning");
+            tracing::error!(
+                topic,
+                partition = number,
+                front,
+                end = high,
+                "the topic was made again or cut; reading from its beginning"
+            );
             self.pipeline.unassign(&[slot], now);
             let contents = super::commit::Contents { window: low, ..super::commit::Contents::default() };
             self.pipeline.assign(slot, contents);
@@ -454,6 +467,24 @@ impl Poller {
         self.pipeline.set_may_send(now, proven);
     }
 
+    /// Two snapshots that agree on a difference: the books do not balance.
+    fn audit_if_due(&mut self, now: Now) {
+        if now.mono < self.state.next_audit {
+            return;
+        }
+        self.state.next_audit = now.mono + AUDIT_EVERY;
+        let differences = Report::new(now, &self.pipeline, &self.state).differences();
+        let agreed = |(index, difference): (usize, &i128)| {
+            *difference != 0 && self.state.last_differences.get(index) == Some(difference)
+        };
+        let count = differences.iter().enumerate().filter(|found| agreed(*found)).count();
+        if count > 0 {
+            self.state.imbalances += count as u64;
+            tracing::error!(count, "the books do not balance: this is a bug");
+        }
+        self.state.last_differences = differences;
+    }
+
     // === Doing ===
 
     /// Does what the pipeline wants done.
@@ -478,7 +509,8 @@ impl Poller {
     fn pause(&self, slot: u32, paused: bool) {
         let Some(partition) = self.pipeline.partitions().get(slot as usize) else { return };
         let which = list(&[(partition.topic.to_string(), partition.number)]);
-        let done = if paused || self.state.draining { self.consumer.pause(&which) } else { self.consumer.resume(&which) };
+        let done =
+            if paused || self.state.draining { self.consumer.pause(&which) } else { self.consumer.resume(&which) };
         if let Err(error) = done {
             tracing::warn!(%error, paused, "failed to pause or resume a partition");
         }
@@ -510,12 +542,13 @@ impl Poller {
     /// Takes every request back, commits what is settled, and gives the rest back to the group.
     fn finish(&mut self, end: End) {
         self.delivery.abandon();
+        self.pipeline.abandon(self.clock.now());
         let deadline = Instant::now() + Duration::from_secs(2);
         while self.pipeline.on_the_wire() > 0 && Instant::now() < deadline {
             if let Ok(message) = self.inbox.recv_timeout(Duration::from_millis(50)) {
                 self.message(message);
             }
-            self.pipeline.discard_actions();
+            self.pipeline.abandon(self.clock.now());
         }
         let now = self.clock.now();
         if end != End::Fatal && !self.consumer.assignment_lost() {

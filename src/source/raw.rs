@@ -62,9 +62,8 @@ impl Headers for MessageHeaders<'_> {
     fn at(&self, index: usize) -> Option<(&str, Option<&[u8]>)> {
         let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
         // SAFETY: `headers` belongs to the message, which outlives `self`; an index beyond the end is an error.
-        let error = unsafe {
-            rd_kafka_header_get_all(self.headers, index, &raw mut name, &raw mut value, &raw mut size)
-        };
+        let error =
+            unsafe { rd_kafka_header_get_all(self.headers, index, &raw mut name, &raw mut value, &raw mut size) };
         if error != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR || name.is_null() {
             return None;
         }

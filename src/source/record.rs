@@ -86,6 +86,13 @@ pub struct Kept<'a> {
 }
 
 impl<'a> Kept<'a> {
+    /// Only the timestamp.
+    #[must_use]
+    pub fn timestamp(bytes: &[u8]) -> Option<i64> {
+        let timestamp = i64::from_le_bytes(*bytes.first_chunk::<8>()?);
+        (timestamp != i64::MIN).then_some(timestamp)
+    }
+
     /// Reads the kept form.
     #[must_use]
     pub fn read(bytes: &'a [u8]) -> Option<Self> {

@@ -132,7 +132,9 @@ impl Scout {
         }
         match (&metadata, before) {
             (Err(error), _) => tracing::error!(%error, "no broker answers; waiting for one"),
-            (Ok(_), _) if !missing.is_empty() => tracing::error!(topics = ?missing, "topics are missing; waiting for them"),
+            (Ok(_), _) if !missing.is_empty() => {
+                tracing::error!(topics = ?missing, "topics are missing; waiting for them")
+            }
             (Ok(_), Some(_)) => tracing::info!("brokers answer and all topics are there"),
             (Ok(_), None) => {}
         }
@@ -238,7 +240,14 @@ fn resume(place: Place<'_>, offset: i64, metadata: &[u8], (low, high): (i64, i64
         contents = Contents { window: low, ..Contents::default() };
     } else if contents.window < low {
         expired = low - contents.window;
-        tracing::error!(topic, partition, offset, beginning = low, expired, "the topic dropped records that were still owed");
+        tracing::error!(
+            topic,
+            partition,
+            offset,
+            beginning = low,
+            expired,
+            "the topic dropped records that were still owed"
+        );
         contents.window = low;
     }
     Beginning { partition: (topic.to_owned(), partition), contents, expired, first_join: None }

@@ -5,22 +5,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::metadata::Metadata;
 use regex::Regex;
 
 use crate::config::secret::SecretError;
 use crate::config::{Config, Place, Problem, client_config};
+use crate::source::topics::{Admin, compare, describe, expressions, partitions, sources};
 
 /// How long each question to the brokers may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// What a dead letter has on top of its record: headers with reason, detail and origin.
-const ENVELOPE: i64 = 64 * 1024;
 
 /// Why the brokers could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -44,18 +38,6 @@ pub(super) enum ConnectError {
 /// Errors, then warnings.
 type Found = (Vec<Problem>, Vec<Problem>);
 
-/// What matters of a topic's settings.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Topic {
-    name: String,
-    /// `max.message.bytes`
-    largest: Option<i64>,
-    /// `retention.ms`; -1 is for ever.
-    retention: Option<i64>,
-    /// Whether `cleanup.policy` has `compact`.
-    compacted: bool,
-}
-
 /// Asks the brokers. `file` is the name of the main file, for the problems.
 pub(super) fn check(config: &Config, file: &str) -> Result<Found, ConnectError> {
     let client = client_config(&config.kafka).map_err(ConnectError::Secret)?;
@@ -65,10 +47,12 @@ pub(super) fn check(config: &Config, file: &str) -> Result<Found, ConnectError> 
     let partitions = partitions(&metadata);
     let mut found = missing(config, &partitions, file);
 
-    let sources = sources(config, &partitions);
+    let sources = sources(&config.kafka, &partitions);
     let letters = partitions.get_key_value(config.dead_letters.topic.as_str()).map(|(name, _)| name.as_str());
     let asked: Vec<&str> = sources.iter().map(String::as_str).chain(letters).collect();
-    let topics = describe(&client, &asked, failed)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ConnectError::Runtime)?;
+    let admin: Admin = client.create().map_err(failed)?;
+    let topics = runtime.block_on(describe(&admin, &asked)).map_err(failed)?;
     let at = |key: &str| place(file, key);
     for name in asked.iter().filter(|name| !topics.contains_key(**name)) {
         let message = format!("the brokers do not tell the settings of \"{name}\"");
@@ -89,25 +73,6 @@ fn place(file: &str, key: &str) -> Place {
     Place { file: file.to_owned(), line: 0, column: 0, key: key.to_owned() }
 }
 
-fn partitions(metadata: &Metadata) -> BTreeMap<String, usize> {
-    // A topic that has an error has no partitions, like one that is not there.
-    let topics = metadata.topics().iter().filter(|topic| !topic.partitions().is_empty());
-    topics.map(|topic| (topic.name().to_owned(), topic.partitions().len())).collect()
-}
-
-/// The topics that are read, of those that there are.
-fn sources(config: &Config, partitions: &BTreeMap<String, usize>) -> Vec<String> {
-    let expressions: Vec<Regex> = expressions(config).filter_map(|topic| Regex::new(topic).ok()).collect();
-    let read = |name: &&String| {
-        config.kafka.topics.contains(name) || expressions.iter().any(|expression| expression.is_match(name))
-    };
-    partitions.keys().filter(read).cloned().collect()
-}
-
-fn expressions(config: &Config) -> impl Iterator<Item = &String> {
-    config.kafka.topics.iter().filter(|topic| topic.starts_with('^'))
-}
-
 /// What should be there and is not.
 fn missing(config: &Config, partitions: &BTreeMap<String, usize>, file: &str) -> Found {
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());
@@ -118,7 +83,7 @@ fn missing(config: &Config, partitions: &BTreeMap<String, usize>, file: &str) ->
             errors.push(Problem::at(at("kafka.topics"), message, "make it, or allow READ and DESCRIBE on it"));
         }
     }
-    for topic in expressions(config) {
+    for topic in expressions(&config.kafka) {
         let matched = Regex::new(topic).is_ok_and(|regex| partitions.keys().any(|name| regex.is_match(name)));
         if !matched {
             let message = format!("no topic of the brokers matches \"{topic}\" yet");
@@ -130,109 +95,4 @@ fn missing(config: &Config, partitions: &BTreeMap<String, usize>, file: &str) ->
         errors.push(Problem::at(at("control.topic"), message, "make it anew with one: replicas must see one order"));
     }
     (errors, warnings)
-}
-
-fn describe(
-    client: &ClientConfig,
-    names: &[&str],
-    failed: impl Fn(KafkaError) -> ConnectError,
-) -> Result<BTreeMap<String, Topic>, ConnectError> {
-    if names.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ConnectError::Runtime)?;
-    let admin: AdminClient<DefaultClientContext> = client.create().map_err(&failed)?;
-    let resources: Vec<ResourceSpecifier<'_>> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
-    let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));
-    let answers = runtime.block_on(admin.describe_configs(&resources, &options)).map_err(failed)?;
-    let mut topics = BTreeMap::new();
-    // Answers come in the order of the questions.
-    for (name, answer) in names.iter().zip(answers) {
-        let Ok(resource) = answer else { continue };
-        let text = |setting: &str| resource.get(setting).and_then(|entry| entry.value.clone());
-        let number = |setting: &str| text(setting).and_then(|value| value.parse().ok());
-        let topic = Topic {
-            name: (*name).to_owned(),
-            largest: number("max.message.bytes"),
-            retention: number("retention.ms"),
-            compacted: text("cleanup.policy").is_some_and(|policy| policy.contains("compact")),
-        };
-        topics.insert(topic.name.clone(), topic);
-    }
-    Ok(topics)
-}
-
-/// What is wrong with the topic of the dead letters, beside these sources: what, and what to do.
-fn compare<'a>(letters: &Topic, sources: impl Iterator<Item = &'a Topic>) -> Vec<(String, String)> {
-    let mut wrong = Vec::new();
-    let forever = |retention: i64| if retention < 0 { i64::MAX } else { retention };
-    let sources: Vec<&Topic> = sources.collect();
-    let largest = sources.iter().filter_map(|topic| Some((topic.largest?, &topic.name))).max();
-    if let (Some((bytes, source)), Some(room)) = (largest, letters.largest)
-        && room < bytes.saturating_add(ENVELOPE)
-    {
-        let need = bytes.saturating_add(ENVELOPE);
-        wrong.push((
-            format!("\"{}\" takes {room} bytes a record, and \"{source}\" has records of up to {bytes}", letters.name),
-            format!("set its max.message.bytes to {need} or more: the source's and 64 KiB"),
-        ));
-    }
-    let longest = sources.iter().filter_map(|topic| Some((forever(topic.retention?), &topic.name))).max();
-    if let (Some((kept, source)), Some(retention)) = (longest, letters.retention)
-        && forever(retention) < kept
-    {
-        wrong.push((
-            format!("\"{}\" expires sooner than \"{source}\": after {retention} ms", letters.name),
-            "set its retention.ms to -1, or at least to the source's".to_owned(),
-        ));
-    }
-    if letters.compacted {
-        wrong.push((
-            format!("\"{}\" is compacted, which drops all but the last letter of a key", letters.name),
-            "set its cleanup.policy to delete".to_owned(),
-        ));
-    }
-    wrong
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn topic(name: &str, largest: i64, retention: i64) -> Topic {
-        Topic { name: name.to_owned(), largest: Some(largest), retention: Some(retention), compacted: false }
-    }
-
-    #[test]
-    fn a_dead_letter_topic_needs_room_for_the_record_and_its_headers() {
-        let source = topic("events", 1_000_000, 1_000);
-        let small = compare(&topic("letters", 1_065_535, -1), [&source].into_iter());
-        assert_eq!(small.len(), 1);
-        assert!(small[0].1.contains("1065536"), "{small:?}");
-        assert_eq!(compare(&topic("letters", 1_065_536, -1), [&source].into_iter()), []);
-    }
-
-    #[test]
-    fn a_dead_letter_topic_must_not_expire_sooner_than_a_source() {
-        let sources = [topic("short", 1, 1_000), topic("long", 1, 5_000)];
-        let letters = |retention| compare(&topic("letters", i64::MAX, retention), sources.iter());
-        assert_eq!(letters(4_999).len(), 1);
-        assert!(letters(4_999)[0].0.contains("\"long\""));
-        assert_eq!(letters(5_000), []);
-        assert_eq!(letters(-1), []);
-        let forever = topic("forever", 1, -1);
-        assert_eq!(compare(&topic("letters", i64::MAX, 5_000), [&forever].into_iter()).len(), 1);
-    }
-
-    #[test]
-    fn a_compacted_dead_letter_topic_loses_letters() {
-        let letters = Topic { compacted: true, ..topic("letters", i64::MAX, -1) };
-        assert_eq!(compare(&letters, std::iter::empty()).len(), 1);
-    }
-
-    #[test]
-    fn unknown_settings_are_not_held_against_a_topic() {
-        let letters = Topic { name: "letters".to_owned(), ..Topic::default() };
-        assert_eq!(compare(&letters, [&topic("events", 1, 1)].into_iter()), []);
-    }
 }
