@@ -5,7 +5,13 @@
 #![allow(dead_code, reason = "the tests of the promises that use the rest come one by one")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a harness that cannot go on has failed the test")]
 
+pub(crate) mod config;
+pub(crate) mod events;
 pub(crate) mod kafka;
+pub(crate) mod metrics;
+pub(crate) mod process;
+pub(crate) mod proxy;
+pub(crate) mod tls;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

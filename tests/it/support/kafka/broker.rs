@@ -133,6 +133,7 @@ impl Drop for Broker {
 }
 
 /// `server.properties` for a broker that is alone: everything is replicated once, and small things are made small.
+/// A broker that was killed may register again only when its session has ended: 9 s by default.
 pub(super) fn properties([broker, controller]: [u16; 2], data: &Path) -> String {
     let data = data.display();
     format!(
@@ -152,6 +153,8 @@ offsets.topic.num.partitions=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=1
+broker.heartbeat.interval.ms=250
+broker.session.timeout.ms=2000
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 group.coordinator.rebalance.protocols=classic,consumer
