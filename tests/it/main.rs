@@ -1,4 +1,5 @@
 //! The promises, held against Apache Kafka and simulated vendors over real sockets; one file a promise.
 
 mod cases;
+mod kafka_harness;
 mod support;
