@@ -30,12 +30,14 @@ const EXAMPLE: &str = r#"Accounts (the vendors' side; a limit of 0 means none):
 
 Faults:
   [[fault]]
-  kind = "status"                 # delay, delay_answer, hang, reset_before, reset_after, revoke_key, throttle, partial_failure,
-  status = 503                    # poison, not_the_vendor, redirect, huge_answer, broken_json, slow_body, short_body
+  kind = "status"
+  status = 503
   endpoint = "events/trackBulk"
   share = 0.05
   from = "10s"
   for = "1m"
+  Kinds: status, throttle, revoke_key, delay, delay_answer, hang, reset_before, reset_after,
+  partial_failure, poison, not_the_vendor, redirect, huge_answer, broken_json, slow_body, short_body.
 
 Example:
   forebay sandbox --accounts accounts.toml --faults faults.toml

@@ -54,12 +54,17 @@ impl Minute {
 
     /// Whether the minute still has `units`.
     pub(super) fn has(&mut self, units: u64, wall_ms: i64) -> bool {
+        self.turn(wall_ms);
+        self.limit == 0 || self.used.saturating_add(units) <= self.limit
+    }
+
+    /// Begins a new minute if it is time.
+    pub(super) const fn turn(&mut self, wall_ms: i64) {
         let index = wall_ms.div_euclid(MINUTE_MS);
         if index != self.index {
             self.index = index;
             self.used = 0;
         }
-        self.limit == 0 || self.used.saturating_add(units) <= self.limit
     }
 
     pub(super) const fn limit(&self) -> u64 {

@@ -15,6 +15,9 @@ use crate::sandbox::reply::Reply;
 use crate::sandbox::value::{Object, Value};
 use crate::sandbox::world::Desk;
 
+const EVENT_LISTS: [&str; 3] = ["invalid", "notFound", "forgotten"];
+const USER_LISTS: [&str; 5] = ["invalid", "notFound", "forgotten", "conflict", "invalidData"];
+
 /// What failed, by list.
 #[derive(Debug, Default)]
 struct Lists {
@@ -65,7 +68,7 @@ pub(super) fn track(project: &Project, state: &mut State, desk: &mut Desk<'_>, r
         desk.recorder.element(desk.name, Endpoint::TrackBulk.name(), event, desk.now.wall_ms);
     }
     lists.count(desk);
-    let mut answer = lists.answer(good.len(), &findings);
+    let mut answer = lists.answer(good.len(), &findings, &EVENT_LISTS);
     answer["disallowedEventNames"] = json!(lists.disallowed);
     // Here, and only here, the top-level list of user ids has those that were not found as well.
     let ids = lists.all(&["invalidUserIds", "notFoundUserIds"]);
@@ -106,7 +109,7 @@ pub(super) fn update(project: &Project, state: &mut State, desk: &mut Desk<'_>, 
         state.remember(project, desk, user);
     }
     lists.count(desk);
-    let mut answer = lists.answer(good.len(), &findings);
+    let mut answer = lists.answer(good.len(), &findings, &USER_LISTS);
     let named =
         |suffix: &str| lists.by_identity.keys().copied().filter(|name| name.ends_with(suffix)).collect::<Vec<_>>();
     answer["invalidEmails"] = lists.all(&named("Emails"));
@@ -167,14 +170,15 @@ impl Lists {
         names.iter().filter_map(|name| self.by_identity.get(name)).flatten().map(String::as_str).collect()
     }
 
-    fn answer(&self, good: usize, findings: &Findings) -> Json {
+    /// `usual`: the lists that this call has even if they are empty.
+    fn answer(&self, good: usize, findings: &Findings, usual: &[&str]) -> Json {
         let mut failed = Map::new();
-        for list in ["invalid", "notFound", "forgotten", "conflict", "invalidData"] {
-            for identity in ["Emails", "UserIds"] {
-                let name = format!("{list}{identity}");
-                let values = self.all(&[&name]);
-                failed.insert(name, values);
-            }
+        for list in usual {
+            failed.insert(format!("{list}Emails"), json!([]));
+            failed.insert(format!("{list}UserIds"), json!([]));
+        }
+        for (name, identities) in &self.by_identity {
+            failed.insert((*name).to_owned(), json!(identities));
         }
         json!({
             "successCount": good,

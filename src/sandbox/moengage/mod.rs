@@ -35,6 +35,8 @@ pub(super) struct State {
     events: Minute,
     merges: Minute,
     fair: FairUse,
+    /// Of the request at hand: whether it was refused for its users, or for its events.
+    users_refused: Option<bool>,
 }
 
 /// A refusal in the data API's envelope.
@@ -113,22 +115,24 @@ impl State {
             events: Minute::new(workspace.events_per_minute),
             merges: Minute::new(workspace.merges_per_minute),
             fair: FairUse::default(),
+            users_refused: None,
         }
     }
 
-    /// The reply with the headers of whichever limit is nearer to its end.
-    fn measured(&self, workspace: &Workspace, endpoint: Endpoint, reply: Reply, now: Now) -> Reply {
+    /// The reply with the headers of the limit that refused it, or else of whichever is nearer to its end.
+    fn measured(&mut self, workspace: &Workspace, endpoint: Endpoint, reply: Reply, now: Now) -> Reply {
+        let throttled = reply.status == 429;
+        for minute in [&mut self.users, &mut self.events, &mut self.merges] {
+            minute.turn(now.wall_ms);
+        }
+        let users_bind = self.users_refused.take().unwrap_or_else(|| self.users_are_nearer());
         let minute = match endpoint {
             Endpoint::Merge => &self.merges,
-            _ if self.events.limit() == 0 => &self.users,
-            _ if self.users.limit() == 0 => &self.events,
-            _ if self.users.left().saturating_mul(self.events.limit())
-                < self.events.left().saturating_mul(self.users.limit()) =>
-            {
-                &self.users
-            }
+            _ if users_bind => &self.users,
             _ => &self.events,
         };
+        // A gateway that refuses says that nothing is left, even if a smaller request would have passed.
+        let left = if throttled { 0 } else { minute.left() };
         let (limit, reset) = (minute.limit(), seconds_to_minute(now.wall_ms));
         if limit == 0 || endpoint == Endpoint::Authentication {
             return reply;
@@ -143,8 +147,15 @@ impl State {
         };
         reply
             .with("x-ratelimit-limit", &limit)
-            .with("x-ratelimit-remaining", &minute.left().to_string())
+            .with("x-ratelimit-remaining", &left.to_string())
             .with("x-ratelimit-reset", &reset.to_string())
+    }
+
+    fn users_are_nearer(&self) -> bool {
+        let (users, events) = (&self.users, &self.events);
+        events.limit() == 0
+            || users.limit() > 0
+                && users.left().saturating_mul(events.limit()) < events.left().saturating_mul(users.limit())
     }
 }
 
@@ -254,14 +265,14 @@ fn document<'a>(endpoint: Endpoint, call: &Call<'_>, body: &'a [u8]) -> Result<V
     if !is_json(media) || call.headers.contains_key(CONTENT_ENCODING) {
         return Err(Refusal::new(415, "Unsupported Media Type", "Content-Type should be application/json"));
     }
+    if body.is_empty() {
+        return Err(Refusal::new(400, "Empty request body", "A valid JSON document is required"));
+    }
     if length(call.headers).is_none() {
         return Err(Refusal::new(411, "Length Required", "Content-Length Header is required"));
     }
     if body.len() > endpoint.most_bytes() {
         return Err(Refusal::new(413, "Payload too large", "Payload size cannot exceed 128KB"));
-    }
-    if body.is_empty() {
-        return Err(Refusal::new(400, "Empty request body", "A valid JSON document is required"));
     }
     parse(body).map_err(|_| {
         let message = "Could not decode the request body. The JSON was incorrect or not encoded as UTF-8.";
@@ -276,7 +287,7 @@ pub(super) fn is_json(media: &http::HeaderValue) -> bool {
 }
 
 /// The answer to a request that some fault refuses.
-pub(super) fn refusal(workspace: &Workspace, state: &State, status: u16, now: Now, request_id: &str) -> Reply {
+pub(super) fn refusal(workspace: &Workspace, state: &mut State, status: u16, now: Now, request_id: &str) -> Reply {
     let (kind, message) = match status {
         400 => ("AttributeError", "The request has an invalid attribute"),
         401 => (AUTHENTICATION, "App Secret key mismatch. Please log in to the dashboard to verify key details."),

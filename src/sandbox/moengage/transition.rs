@@ -42,6 +42,7 @@ fn judge<'a>(
     let (users, events) = units(elements);
     let now = desk.now.wall_ms;
     if !state.users.has(users, now) || !state.events.take(events, now) {
+        state.users_refused = Some(!state.users.has(users, now));
         return Ok(None);
     }
     state.users.take(users, now);
@@ -82,8 +83,8 @@ fn keep(workspace: &Workspace, state: &mut State, desk: &mut Desk<'_>, elements:
     for (element, fate) in elements {
         let Some(object) = element.object() else { continue };
         let struck = desk.struck().is_some();
-        let user = object.text("customer_id").map_or(0, fingerprint);
-        let fair = !workspace.fair_usage || state.fair.allows(user, desk.now.wall_ms);
+        let user = object.text("customer_id").filter(|_| workspace.fair_usage).map(fingerprint);
+        let fair = user.is_none_or(|user| state.fair.allows(user, desk.now.wall_ms));
         match fate {
             Err(reason) => desk.book.dropped(reason),
             Ok(_) if struck => desk.book.dropped("fault"),
