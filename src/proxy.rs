@@ -46,7 +46,7 @@ pub enum StartError {
     #[error("a secret of kafka.properties cannot be read: {0}")]
     Secret(#[from] SecretError),
     /// librdkafka refuses the settings.
-    #[error("librdkafka refuses the settings in [kafka.properties]: {0}")]
+    #[error("librdkafka refuses the settings in [kafka.properties]: {}", without_value(.0))]
     Kafka(#[from] KafkaError),
     /// The HTTP client cannot be built.
     #[error("the HTTP client cannot be built: {0}")]
@@ -321,6 +321,14 @@ impl Drop for Early {
         if !self.stop.load(Ordering::Relaxed) {
             let _nobody = self.tell.try_send(Ended::Early(self.name));
         }
+    }
+}
+
+/// librdkafka's own error shows the value, which could be a secret under a misspelt name.
+fn without_value(error: &KafkaError) -> String {
+    match error {
+        KafkaError::ClientConfig(_, _, name, _) => format!("it does not take the name or the value of \"{name}\""),
+        other => other.to_string(),
     }
 }
 

@@ -141,6 +141,7 @@ impl Check {
                 write!(out, "{file}: fine: {accounts} of {tenants}, from {topics} at {}", summary.brokers)?;
                 writeln!(out, "; {}", count(warnings, "warning"))?;
             }
+            _ if findings.unreachable.is_some() && errors == 0 => {}
             _ => writeln!(err, "{file}: {}, {}", count(errors, "error"), count(warnings, "warning"))?,
         }
         Ok(())
@@ -177,8 +178,11 @@ fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
+        let cause_text = cause.to_string();
+        // Some libraries say the cause in their own text, too.
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
         source = cause.source();
     }
     text

@@ -3,6 +3,7 @@
 //! Guarantees files only, none whose name begins with a dot, none that lies outside of the main file's directory after
 //! symbolic links, each once, in the order of the globs and sorted within each.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,7 @@ const MAX_DEPTH: usize = 16;
 /// The files that match, relative to the directory. What is wrong with the globs is reported.
 pub(super) fn files(include: &Value<'_>, directory: &Path, main: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    let mut seen: Vec<PathBuf> = main.canonicalize().into_iter().collect();
+    let mut seen: BTreeSet<PathBuf> = main.canonicalize().into_iter().collect();
     let real_directory = directory.canonicalize().ok();
     for glob in include.items().unwrap_or_default() {
         for relative in expand(&glob, directory) {
@@ -29,8 +30,7 @@ pub(super) fn files(include: &Value<'_>, directory: &Path, main: &Path) -> Vec<P
                     format!("{} leads out of the main file's directory", relative.display()),
                     "put the file itself there",
                 );
-            } else if !seen.contains(&real) {
-                seen.push(real);
+            } else if seen.insert(real) {
                 files.push(relative);
             }
         }

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use toml::de::DeValue;
 
 use super::kafka_client::is_pem;
-use super::reader::{Table, Value, join};
+use super::reader::{Table, Value, dotted};
 use super::reference::{Scope, normal, reference};
 use super::sections::{regex, topic_name};
 use super::url;
@@ -125,7 +125,7 @@ fn collect(table: Table<'_>, prefix: &str, directory: &Path, properties: &mut Ve
     for (place, part, value) in table.entries() {
         let name = if prefix.is_empty() { part.to_owned() } else { format!("{prefix}.{part}") };
         // Both spellings are shown as one would write them.
-        let value = value.called(join("kafka.properties", &name));
+        let value = value.called(dotted("kafka.properties", &name));
         if let DeValue::Table(tree) = value.tree() {
             let only = if tree.len() == 1 { tree.keys().next().map(|key| key.get_ref().as_ref()) } else { None };
             match only {
@@ -189,7 +189,7 @@ fn property(name: &str, value: &Value<'_>, directory: &Path) -> Option<Property>
     if matches!(name, "sasl.mechanism" | "sasl.mechanisms") && !MECHANISMS.contains(&text.as_str()) {
         value.refuse(format!("this build has no SASL mechanism \"{text}\""), WHAT_WORKS);
     }
-    if name.ends_with("password") || name == "ssl.key.pem" {
+    if name.contains("pass") || name.contains("secret") || name == "ssl.key.pem" {
         value.warn("a secret stands in the configuration itself", "write { file = \"path\" } or { env = \"NAME\" }");
         return Some(Property::Secret(SecretRef::Value(SecretString::from(text))));
     }

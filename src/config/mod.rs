@@ -32,6 +32,7 @@ use crate::event::Kind;
 pub use kafka_client::client_config;
 pub use load::{Loaded, load};
 pub use problem::{Place, Problem, Problems, SecretUse};
+pub use reader::dotted;
 pub use reference::SecretRef;
 
 /// A checked configuration.

@@ -307,7 +307,7 @@ impl<'a> Table<'a> {
     pub(super) fn take(&mut self, key: &'static str) -> Option<Value<'a>> {
         self.asked.push(key);
         let (_, value) = self.tree.iter().find(|(name, _)| name.get_ref() == key)?;
-        Some(Value { at: self.at, key: join(&self.key, key), span: value.span(), tree: value.get_ref() })
+        Some(Value { at: self.at, key: dotted(&self.key, key), span: value.span(), tree: value.get_ref() })
     }
 
     /// The value of a key that must be there.
@@ -348,7 +348,7 @@ impl<'a> Table<'a> {
     pub(super) fn entries(self) -> Vec<(Place, &'a str, Value<'a>)> {
         let entry = |(name, value): (&'a Spanned<_>, &'a Spanned<DeValue<'a>>)| {
             let text: &'a std::borrow::Cow<'a, str> = name.get_ref();
-            let value = Value { at: self.at, key: join(&self.key, text), span: value.span(), tree: value.get_ref() };
+            let value = Value { at: self.at, key: dotted(&self.key, text), span: value.span(), tree: value.get_ref() };
             let (line, column) = self.at.file.position(name.span().start);
             (Place { file: self.at.file.name.clone(), line, column, key: value.key.clone() }, text.as_ref(), value)
         };
@@ -363,7 +363,7 @@ impl<'a> Table<'a> {
                 continue;
             }
             let (line, column) = self.at.file.position(name.span().start);
-            let place = Place { file: self.at.file.name.clone(), line, column, key: join(&self.key, key) };
+            let place = Place { file: self.at.file.name.clone(), line, column, key: dotted(&self.key, key) };
             let fix = match key {
                 "include" => "it stands in the main file, before the first table".to_owned(),
                 _ => propose(key, &self.asked),
@@ -385,7 +385,8 @@ pub(super) fn propose(word: &str, known: &[&str]) -> String {
 }
 
 /// A dotted key, its parts quoted where TOML asks for it.
-pub(super) fn join(prefix: &str, part: &str) -> String {
+#[must_use]
+pub fn dotted(prefix: &str, part: &str) -> String {
     let bare = !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
     let part = if bare { part.to_owned() } else { format!("\"{}\"", part.escape_debug()) };
     if prefix.is_empty() { part } else { format!("{prefix}.{part}") }

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -60,20 +62,19 @@ pub fn expressions(kafka: &Kafka) -> impl Iterator<Item = &String> {
 }
 
 /// The settings of these topics, as far as the brokers tell them.
-pub async fn describe(admin: &Admin, names: &[&str]) -> KafkaResult<BTreeMap<String, Topic>> {
+pub async fn describe(admin: &Admin, names: &[&str], patience: Duration) -> KafkaResult<BTreeMap<String, Topic>> {
     if names.is_empty() {
         return Ok(BTreeMap::new());
     }
     let resources: Vec<ResourceSpecifier<'_>> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
-    let answers = admin.describe_configs(&resources, &options()).await?;
+    let answers = admin.describe_configs(&resources, &options(patience)).await?;
     let mut topics = BTreeMap::new();
-    // Answers come in the order of the questions.
-    for (name, answer) in names.iter().zip(answers) {
-        let Ok(resource) = answer else { continue };
+    for resource in answers.into_iter().flatten() {
+        let OwnedResourceSpecifier::Topic(name) = &resource.specifier else { continue };
         let text = |setting: &str| resource.get(setting).and_then(|entry| entry.value.clone());
         let number = |setting: &str| text(setting).and_then(|value| value.parse().ok());
         let topic = Topic {
-            name: (*name).to_owned(),
+            name: name.clone(),
             largest: number("max.message.bytes"),
             retention: number("retention.ms"),
             compacted: text("cleanup.policy").is_some_and(|policy| policy.contains("compact")),
@@ -117,8 +118,8 @@ pub fn compare<'a>(letters: &Topic, sources: impl Iterator<Item = &'a Topic>) ->
     wrong
 }
 
-fn options() -> AdminOptions {
-    AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE))
+fn options(patience: Duration) -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(patience)).operation_timeout(Some(patience))
 }
 
 /// The client that asks.
@@ -133,7 +134,7 @@ pub async fn prepare(client: &ClientConfig, kafka: &Kafka, letters: &DeadLetters
     let admin: Admin = client.create()?;
     let there = partitions.contains_key(&letters.topic);
     let asked = sources.iter().map(String::as_str).chain(there.then_some(letters.topic.as_str()));
-    let mut topics = describe(&admin, &asked.collect::<Vec<_>>()).await?;
+    let mut topics = describe(&admin, &asked.collect::<Vec<_>>(), PATIENCE).await?;
     match topics.remove(&letters.topic) {
         Some(found) => {
             for (message, fix) in compare(&found, topics.values()) {
@@ -154,7 +155,7 @@ async fn make<'a>(admin: &Admin, letters: &DeadLetters, sources: impl Iterator<I
         .set("max.message.bytes", &largest)
         .set("retention.ms", &retention)
         .set("cleanup.policy", "delete");
-    let made = admin.create_topics([&topic], &options()).await?;
+    let made = admin.create_topics([&topic], &options(PATIENCE)).await?;
     match made.into_iter().next() {
         Some(Err((_, code))) if code != RDKafkaErrorCode::TopicAlreadyExists => Err(KafkaError::AdminOp(code)),
         Some(Err(_)) => Ok(()),

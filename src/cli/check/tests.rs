@@ -91,3 +91,19 @@ fn without_the_brokers_password_they_are_not_asked() {
     assert_eq!(code, 69);
     assert!(err.contains("the brokers could not be asked: a secret of kafka.properties could not be read"), "{err}");
 }
+
+#[test]
+fn a_property_that_librdkafka_refuses_is_78_and_its_value_is_not_shown() {
+    let properties = |text: &str| GOOD.replace("[accounts", &format!("[kafka.properties]\n{text}\n[accounts"));
+    let directory = directory(&properties("sasl.pasword = \"hunter2\""), Some("k"));
+    let (_, err, code) = run(directory.path(), &["--connect"]);
+    assert_eq!(code, 78);
+    let expected =
+        "error: config.toml: kafka.properties.\"sasl.pasword\": No such configuration property: \"sasl.pasword\"; ";
+    assert!(err.starts_with(expected) && !err.contains("hunter2"), "{err}");
+    let directory =
+        self::directory(&properties("security.protocol = \"ssl\"\nssl.key.pem = { file = \"key\" }"), Some("hunter2"));
+    let (_, err, code) = run(directory.path(), &["--connect"]);
+    assert_eq!(code, 78);
+    assert!(!err.contains("hunter2"), "{err}");
+}
