@@ -1,5 +1,6 @@
 //! The promises, held against Apache Kafka and simulated vendors over real sockets; one file a promise.
 
 mod cases;
+mod end_to_end;
 mod kafka_harness;
 mod support;

@@ -120,6 +120,11 @@ impl ConfigText {
         }
     }
 
+    /// The accounts.
+    pub(crate) fn accounts(&self) -> &[Account] {
+        &self.accounts
+    }
+
     /// The consumer group.
     pub(crate) fn group(&self) -> String {
         format!("{}-group", self.topic)

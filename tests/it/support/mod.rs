@@ -12,6 +12,7 @@ pub(crate) mod metrics;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod tls;
+pub(crate) mod vendors;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
