@@ -1,1 +1,256 @@
-//! `tests/cases`: event and settings to requests, answers to verdicts.
+//! `tests/cases`: event and settings to calls, settings to requests, answers to verdicts. One JSON file a case:
+//!
+//! | file has | and expects |
+//! | --- | --- |
+//! | `event` (or `value`, text that is no object), `settings` | `calls` (`shape`, `element` or `elements`), `refused` or `skipped` |
+//! | `request` (a shape), `settings` | `origin`, `path`, `headers`, `frame`, `budgets` |
+//! | `answer`, `shape`, `elements` | `verdict`, `calls` by index, `words` |
+//!
+//! It is 2026-11-20T20:41:00Z in all of them, unless they say `now`.
+
+mod account;
+mod reference;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use forebay::clock::Now;
+use forebay::destination::{Again, Answer, CallVerdict, Charge, Destination, Elements, Judgement, Per, Shape, Verdict};
+use forebay::event::{Event, Origin, time};
+use forebay::outcome::No;
+use http::{HeaderMap, HeaderName};
+use secrecy::SecretString;
+use serde_json::{Map, Value, json};
+
+const VENDORS: [&str; 2] = ["moengage", "iterable"];
+const NOW: &str = "2026-11-20T20:41:00Z";
+
+#[test]
+fn moengage() {
+    run("moengage");
+}
+
+#[test]
+fn iterable() {
+    run("iterable");
+}
+
+#[test]
+fn each_destination_has_cases_of_every_sort() {
+    for vendor in VENDORS {
+        let destination = account::destination(vendor, &Value::Null);
+        assert_eq!(destination.name(), vendor);
+        let cases = cases(vendor);
+        for sort in ["event", "request", "answer"] {
+            assert!(cases.iter().any(|(_, case)| case.get(sort).is_some()), "no case with `{sort}` for {vendor}");
+        }
+    }
+}
+
+/// The cases of a vendor, by the names of their files.
+fn cases(vendor: &str) -> Vec<(PathBuf, Value)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(vendor);
+    let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut cases: Vec<_> = files
+        .map(|entry| entry.expect("a directory entry").path())
+        .map(|path| {
+            let text = std::fs::read(&path).expect("a readable file");
+            let case = serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            (path, case)
+        })
+        .collect();
+    cases.sort_by(|(one, _), (other, _)| one.cmp(other));
+    cases
+}
+
+/// Runs all cases of a vendor, and reports all that fail at once.
+fn run(vendor: &str) {
+    let cases = cases(vendor);
+    let failed: Vec<String> = cases
+        .iter()
+        .filter_map(|(path, case)| {
+            let found = outcome(vendor, case);
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            (found != case["expect"]).then(|| format!("{name}: {}\nfound {found:#}", case["name"]))
+        })
+        .collect();
+    assert!(failed.is_empty(), "{} of {} cases failed:\n{}", failed.len(), cases.len(), failed.join("\n"));
+}
+
+/// What comes out, in the form of the case's `expect`, and of no more parts than that has.
+fn outcome(vendor: &str, case: &Value) -> Value {
+    let destination = account::destination(vendor, &case["settings"]);
+    let now = now(case);
+    if case.get("answer").is_some() {
+        judged(&*destination, case, now)
+    } else if let Some(shape) = case.get("request") {
+        request(&*destination, shape_of(&*destination, shape), &case["expect"])
+    } else {
+        mapped(&*destination, case, now)
+    }
+}
+
+fn now(case: &Value) -> Now {
+    let wall_ms = time::text(case["now"].as_str().unwrap_or(NOW)).expect("a time");
+    Now { mono: Duration::ZERO, wall_ms }
+}
+
+fn shape_of(destination: &dyn Destination, name: &Value) -> Shape {
+    let position = destination.shapes().iter().position(|info| *name == info.name);
+    Shape(position.and_then(|index| index.try_into().ok()).unwrap_or_else(|| panic!("no shape {name}")))
+}
+
+fn mapped(destination: &dyn Destination, case: &Value, now: Now) -> Value {
+    let value = case["value"].as_str().map_or_else(|| case["event"].to_string(), str::to_owned);
+    let origin = Origin { topic: "events", partition: 3, offset: 17, timestamp_ms: case["record_ms"].as_i64() };
+    let refused = |reason: forebay::outcome::Reason| json!({ "refused": reason.name() });
+    let event = match Event::decode(value.as_bytes(), origin) {
+        Ok(event) => event,
+        Err(refusal) => return refused(refusal.reason),
+    };
+    let mut calls = Vec::new();
+    match destination.plan(&event, now, &mut calls) {
+        Ok(()) => {}
+        Err(No::Refused(refusal)) => return refused(refusal.reason),
+        Err(No::Skipped(skip)) => return json!({ "skipped": skip.name() }),
+    }
+    let mut found = Vec::new();
+    for call in &calls {
+        // Something stands before it, as in a batch that is open.
+        let mut body = b"{\"x\":[{}".to_vec();
+        let before = body.len();
+        if let Err(refusal) = destination.encode(&event, call, now, &mut body) {
+            return refused(refusal.reason);
+        }
+        let text = String::from_utf8(body.split_off(before)).expect("UTF-8");
+        let mut elements: Vec<Value> =
+            serde_json::from_str(&format!("[{text}]")).unwrap_or_else(|error| panic!("{error}: {text}"));
+        let shape = destination.shapes()[usize::from(call.shape.0)].name;
+        found.push(match elements.len() {
+            1 => json!({ "shape": shape, "element": elements.remove(0) }),
+            _ => json!({ "shape": shape, "elements": elements }),
+        });
+    }
+    json!({ "calls": found })
+}
+
+fn request(destination: &dyn Destination, shape: Shape, expect: &Value) -> Value {
+    let target = destination.target(shape, &SecretString::from("the-key"));
+    let headers: Map<String, Value> = target
+        .headers
+        .iter()
+        .map(|(name, value)| {
+            let secret = if value.is_sensitive() { "secret " } else { "" };
+            (name.to_string(), json!(format!("{secret}{}", value.to_str().expect("ASCII"))))
+        })
+        .collect();
+    let (head, tail) = destination.frame(shape);
+    let budgets: Vec<Value> = destination
+        .budgets()
+        .iter()
+        .filter(|budget| budget.shapes.contains(&shape))
+        .map(|budget| {
+            let per = match budget.per {
+                Per::Second => "second",
+                Per::Minute => "minute",
+                Per::Hour => "hour",
+                Per::Day => "day",
+            };
+            let charge = match budget.charge {
+                Charge::Request => json!("request"),
+                Charge::Units(index) => json!(index),
+            };
+            json!({ "key": budget.key, "name": budget.name, "limit": budget.limit, "per": per, "charge": charge })
+        })
+        .collect();
+    let all = json!({
+        "origin": destination.origin(),
+        "path": target.path,
+        "headers": headers,
+        "frame": [String::from_utf8_lossy(head), String::from_utf8_lossy(tail)],
+        "budgets": budgets,
+    });
+    let wanted = expect.as_object().expect("an object").keys();
+    wanted.map(|name| (name.clone(), all[name].clone())).collect::<Map<_, _>>().into()
+}
+
+/// Elements as they were sent, one text each.
+struct Sent(Vec<String>);
+
+impl Elements for Sent {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn element(&self, index: usize) -> &[u8] {
+        self.0[index].as_bytes()
+    }
+}
+
+fn judged(destination: &dyn Destination, case: &Value, now: Now) -> Value {
+    let answer = &case["answer"];
+    let body = answer["body"].as_str().map_or_else(|| answer["body"].to_string(), str::to_owned);
+    let headers: HeaderMap = answer["headers"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| {
+            let name: HeaderName = name.parse().expect("a header's name");
+            (name, value.as_str().unwrap_or_default().parse().expect("a header's value"))
+        })
+        .collect();
+    let sent = Sent(case["elements"].as_array().into_iter().flatten().map(Value::to_string).collect());
+    let status = answer["status"].as_u64().and_then(|status| status.try_into().ok()).expect("a status");
+    let answer = Answer { status, headers: &headers, body: body.as_bytes() };
+    let judgement = destination.judge(shape_of(destination, &case["shape"]), &answer, &sent, now);
+    assert!(judgement.calls.is_sorted_by(|(one, _), (other, _)| one < other), "{:?}", judgement.calls);
+    let mut found = json!({ "verdict": verdict(&judgement) });
+    if !judgement.calls.is_empty() {
+        found["calls"] = calls(&judgement);
+    }
+    if case["expect"].get("words").is_some() {
+        found["words"] = json!(judgement.words);
+    }
+    found
+}
+
+fn verdict(judgement: &Judgement) -> Value {
+    match &judgement.verdict {
+        Verdict::Delivered => json!("delivered"),
+        Verdict::Split => json!("split"),
+        Verdict::Rest => json!("rest"),
+        Verdict::Bisect(reason) => json!({ "bisect": reason.name() }),
+        Verdict::Hold(hold) => json!({ "hold": hold.name() }),
+        Verdict::Again(again, after) => {
+            let why = match again {
+                Again::Throttled => "throttled",
+                Again::Server => "server",
+                Again::NotTheVendor => "not_the_vendor",
+                Again::Transport => "transport",
+            };
+            match after {
+                Some(after) => json!({ "again": why, "after": after.as_secs() }),
+                None => json!({ "again": why }),
+            }
+        }
+    }
+}
+
+/// Verdicts by index; identities that must be told apart are numbered in the order in which they occur.
+fn calls(judgement: &Judgement) -> Value {
+    let mut identities = HashMap::new();
+    let calls = judgement.calls.iter().map(|(index, call)| {
+        let call = match call {
+            CallVerdict::Refused(refusal) => json!({ "refused": refusal.reason.name() }),
+            CallVerdict::Skipped(skip) => json!({ "skipped": skip.name() }),
+            CallVerdict::Late(after, refusal) => json!({ "late": after.as_secs(), "else": refusal.reason.name() }),
+            CallVerdict::Apart(identity) => {
+                let next = identities.len();
+                json!({ "apart": *identities.entry(*identity).or_insert(next) })
+            }
+        };
+        (index.to_string(), call)
+    });
+    calls.collect::<Map<_, _>>().into()
+}
