@@ -14,7 +14,7 @@ use crate::config::{self, Key, SecretRef, secret};
 /// Files are looked at this often.
 const EVERY: Duration = Duration::from_secs(2);
 /// Commands are run this often: they may ask somebody who counts.
-const EVERY_COMMAND: Duration = Duration::from_secs(60);
+const EVERY_COMMAND: Duration = Duration::from_mins(1);
 
 /// What may be shown of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub type Board = Arc<RwLock<Vec<Vec<Shown>>>>;
 
 /// The thread.
 pub struct Keeper {
-    accounts: Vec<Vec<Key>>,
+    accounts: Vec<(String, Vec<Key>)>,
     board: Board,
     tell: Box<dyn Fn(u32, Vec<SecretString>) + Send>,
     commands_at: Instant,
@@ -42,7 +42,9 @@ impl Keeper {
     /// Reads the keys of these accounts; `tell` takes a lane's readable keys, current first.
     #[must_use]
     pub fn new(accounts: &[config::Account], board: Board, tell: Box<dyn Fn(u32, Vec<SecretString>) + Send>) -> Self {
-        let accounts: Vec<_> = accounts.iter().map(|account| account.keys().to_vec()).collect();
+        // An account that is switched off needs no key, and nobody should hear that it has none.
+        let keys = |account: &config::Account| if account.enabled { account.keys().to_vec() } else { Vec::new() };
+        let accounts: Vec<_> = accounts.iter().map(|account| (account.name.clone(), keys(account))).collect();
         if let Ok(mut board) = board.write() {
             *board = vec![Vec::new(); accounts.len()];
         }
@@ -69,7 +71,7 @@ impl Keeper {
     }
 
     fn look(&self, lane: usize, first: bool, commands: bool) {
-        let keys = &self.accounts[lane];
+        let (account, keys) = &self.accounts[lane];
         let changes = |key: &Key| match key.secret {
             SecretRef::Command(_) => commands,
             // An environment does not change, and neither does a value in the configuration.
@@ -94,7 +96,7 @@ impl Keeper {
             return;
         }
         for problem in shown.iter().filter_map(|key| key.problem.as_ref()) {
-            tracing::warn!(lane, problem, "a key cannot be read; its account is held without one");
+            tracing::warn!(account, problem, "a key cannot be read");
         }
         board[lane] = shown;
         drop(board);

@@ -24,7 +24,7 @@ use crate::clock::Now;
 use crate::destination::{Answer, Call};
 use crate::event::{Event, Origin};
 use crate::lane::pacing::Pacer;
-use crate::lane::{Effect, Flight, Lane, Letter, Settings, Surroundings};
+use crate::lane::{Effect, Flight, Health, Lane, Letter, Settings, Surroundings};
 use crate::outcome::{No, Reason, Refusal, Skip};
 use crate::router::{Router, Selection};
 use crate::source::Receipt;
@@ -126,6 +126,8 @@ impl Partition {
 /// A lane and what the pipeline keeps beside it.
 #[derive(Debug)]
 pub struct Account {
+    /// The account's name, for logs.
+    pub name: String,
     /// The lane.
     pub lane: Lane,
     /// Dead letters that wait for their acknowledgement.
@@ -133,6 +135,22 @@ pub struct Account {
     selection: Selection,
     /// When it is pumped next.
     wake: Option<Duration>,
+}
+
+impl Account {
+    /// Logs that the lane's health changed, once a change.
+    fn tell_change(&self, now: Now, before: Health) {
+        let health = self.lane.health(now.mono);
+        if health == before {
+            return;
+        }
+        let binds = self.lane.binds(now);
+        let (account, health) = (self.name.as_str(), health.name());
+        match health {
+            "held" | "failing" => tracing::warn!(account, health, reason = binds.reason, "the account's events wait"),
+            _ => tracing::info!(account, health, "the account's lane changed"),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -169,12 +187,16 @@ pub struct Parts {
 
 /// The core of one poll thread.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, each set from outside or by one rule")]
 pub struct Pipeline {
     router: Router,
     accounts: Vec<Account>,
     pacers: Vec<Pacer>,
     partitions: Vec<Partition>,
     epochs: Vec<Option<u32>>,
+    last_slot: usize,
+    /// Whether open batches go at once: a partition, or the process, is about to go.
+    flush: bool,
     letters: HashMap<u64, Pending>,
     next_letter: u64,
     letter_bytes: usize,
@@ -203,6 +225,7 @@ impl Pipeline {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let accounts = parts.lanes.into_iter().map(|(settings, selection)| Account {
+            name: selection.account().to_owned(),
             lane: Lane::new(settings),
             letters: 0,
             selection,
@@ -214,6 +237,8 @@ impl Pipeline {
             pacers: parts.pacers,
             partitions: Vec::new(),
             epochs: Vec::new(),
+            last_slot: 0,
+            flush: false,
             letters: HashMap::new(),
             next_letter: 0,
             letter_bytes: 0,
@@ -239,7 +264,12 @@ impl Pipeline {
 
     /// The index of a partition, which stays the same for the life of the process.
     pub fn slot(&mut self, topic: &str, number: i32) -> u32 {
-        let known = self.partitions.iter().position(|p| p.number == number && &*p.topic == topic);
+        let is = |p: &Partition| p.number == number && &*p.topic == topic;
+        // Records come in runs of one partition.
+        if self.partitions.get(self.last_slot).is_some_and(is) {
+            return u32::try_from(self.last_slot).unwrap_or(u32::MAX);
+        }
+        let known = self.partitions.iter().position(is);
         let index = known.unwrap_or_else(|| {
             let topic = self
                 .partitions
@@ -261,6 +291,7 @@ impl Pipeline {
             self.epochs.push(None);
             self.partitions.len() - 1
         });
+        self.last_slot = index;
         u32::try_from(index).unwrap_or(u32::MAX)
     }
 
@@ -284,6 +315,7 @@ impl Pipeline {
     pub fn revoking(&mut self, slot: u32, now: Now) {
         if let Some(partition) = self.partitions.get_mut(slot as usize) {
             partition.revoking = true;
+            self.flush = true;
         }
         self.pump_all(now);
     }
@@ -306,6 +338,7 @@ impl Pipeline {
             partition.paused = false;
             self.epochs[slot as usize] = None;
         }
+        self.flush = self.draining || self.partitions.iter().any(|partition| partition.revoking);
         for index in 0..self.accounts.len() {
             self.with_lane(now, index, |lane, around| {
                 lane.release_stale(around);
@@ -380,22 +413,31 @@ impl Pipeline {
             Some(Ok(event)) => self.router.tenant(origin.topic, record, Some(event)),
             None => self.router.tenant(origin.topic, record, None),
         };
-        let tenant = match named.map(std::borrow::Cow::into_owned) {
-            Ok(tenant) => tenant,
-            Err(refusal) => return self.refuse_record(record, receipt, None, refusal),
-        };
-        let Some(lanes) = self.router.lanes(&tenant) else {
-            if self.router.skips_unknown() {
+        let found = named.map(|tenant| (self.router.lanes(&tenant), tenant));
+        match found {
+            Err(refusal) => self.refuse_record(record, receipt, None, refusal),
+            Ok((None, _)) if self.router.skips_unknown() => {
                 self.not_owed[Skip::UnknownTenant as usize] += 1;
-                return 0;
+                0
             }
-            let refusal = Refusal::new(Reason::UnknownTenant, "no account is configured for this tenant");
-            return self.refuse_record(record, receipt, Some(tenant), refusal);
-        };
-        let lanes = lanes.to_vec();
-        match early.unwrap_or_else(|| Event::decode(value, origin)) {
-            Ok(event) => lanes.iter().map(|&lane| self.offer(now, lane, record, &event, receipt)).sum(),
-            Err(refusal) => self.refuse_record(record, receipt, Some(tenant), refusal),
+            Ok((None, tenant)) => {
+                let tenant = tenant.into_owned();
+                let refusal = Refusal::new(Reason::UnknownTenant, "no account is configured for this tenant");
+                self.refuse_record(record, receipt, Some(tenant), refusal)
+            }
+            Ok((Some(lanes), tenant)) => {
+                let event = match &early {
+                    Some(event) => event.clone(),
+                    None => Event::decode(value, origin),
+                };
+                match event {
+                    Ok(event) => lanes.iter().map(|&lane| self.offer(now, lane, record, &event, receipt)).sum(),
+                    Err(refusal) => {
+                        let tenant = tenant.into_owned();
+                        self.refuse_record(record, receipt, Some(tenant), refusal)
+                    }
+                }
+            }
         }
     }
 
@@ -536,10 +578,12 @@ impl Pipeline {
     pub fn answered(&mut self, now: Now, flight: Box<Flight>, result: Result<Answer<'_>, String>) {
         self.wire += 1;
         let index = flight.lane as usize;
+        let before = self.accounts[index].lane.health(now.mono);
         self.with_lane(now, index, |lane, around| {
             lane.answered(around, *flight, result);
             true
         });
+        self.accounts[index].tell_change(now, before);
         for lane in std::mem::take(&mut self.starved) {
             self.pump(now, lane as usize);
         }
@@ -576,6 +620,9 @@ impl Pipeline {
 
     /// The keys of a lane's account were read.
     pub fn set_keys(&mut self, now: Now, lane: u32, keys: &[SecretString]) {
+        if keys.is_empty() {
+            tracing::warn!(account = self.accounts[lane as usize].name, "no key can be read: the account is held");
+        }
         self.with_lane(now, lane as usize, |lane, _| {
             lane.set_keys(now.mono, keys);
             true
@@ -594,6 +641,7 @@ impl Pipeline {
     /// The process ends: open batches go at once.
     pub fn drain(&mut self, now: Now) {
         self.draining = true;
+        self.flush = true;
         self.pump_all(now);
     }
 
@@ -665,7 +713,6 @@ impl Pipeline {
     /// Lets a lane work, pumps it if asked, and does what it wants done.
     fn with_lane(&mut self, now: Now, index: usize, work: impl FnOnce(&mut Lane, &mut Surroundings<'_>) -> bool) {
         let account = &mut self.accounts[index];
-        let flush = self.draining || self.partitions.iter().any(|partition| partition.revoking);
         let mut around = Surroundings {
             now,
             pacers: &mut self.pacers,
@@ -673,7 +720,7 @@ impl Pipeline {
             epochs: &self.epochs,
             effects: &mut self.effects,
             wire: self.wire,
-            flush,
+            flush: self.flush,
             may_send: self.may_send,
         };
         let before = account.lane.held_bytes();

@@ -379,15 +379,13 @@ fn build(account: &Account, metrics: &Metrics) -> Result<Built, StartError> {
             (Arc::new(Iterable::new(account, settings)), region.to_owned())
         }
     };
-    let (origin, prefix) = match &account.base_url {
-        Some(url) => (Origin::from(url), url.prefix.clone()),
-        None => {
-            let text = destination.origin();
-            let origin = text
-                .parse()
-                .map_err(|_| StartError::Origin(account.name.clone(), format!("{text} is not an origin")))?;
-            (origin, String::new())
-        }
+    let (origin, prefix) = if let Some(url) = &account.base_url {
+        (Origin::from(url), url.prefix.clone())
+    } else {
+        let text = destination.origin();
+        let origin =
+            text.parse().map_err(|_| StartError::Origin(account.name.clone(), format!("{text} is not an origin")))?;
+        (origin, String::new())
     };
     let names =
         Names { tenant: account.tenant.clone(), account: account.name.clone(), destination: destination.name() };

@@ -20,7 +20,8 @@ pub struct Place {
 
 #[derive(Debug, Serialize)]
 pub(super) struct Account {
-    account: String,
+    #[serde(rename = "account")]
+    name: String,
     tenant: String,
     destination: &'static str,
     region: String,
@@ -63,7 +64,8 @@ struct Key {
 #[derive(Debug, Serialize)]
 struct Limit {
     name: &'static str,
-    limit: u32,
+    #[serde(rename = "limit")]
+    configured: u32,
     in_force: f64,
 }
 
@@ -84,7 +86,7 @@ pub(super) fn list(admin: &Admin, report: &Report) -> Vec<Account> {
         .zip(&admin.names)
         .zip(&admin.places)
         .map(|(((lane, account), names), place)| Account {
-            account: names.account.clone(),
+            name: names.account.clone(),
             tenant: names.tenant.clone(),
             destination: names.destination,
             region: place.region.clone(),
@@ -115,12 +117,11 @@ fn shown(keys: &[crate::keys::Shown], account: &AccountReport) -> Vec<Key> {
     let mut readable = 0;
     keys.iter()
         .map(|key| {
-            let state = match &key.problem {
-                Some(problem) => problem.clone(),
-                None => {
-                    readable += 1;
-                    if readable == account.key + 1 { "in use".to_owned() } else { "ready".to_owned() }
-                }
+            let state = if let Some(problem) = &key.problem {
+                problem.clone()
+            } else {
+                readable += 1;
+                if readable == account.key + 1 { "in use".to_owned() } else { "ready".to_owned() }
             };
             Key { name: key.name.clone(), fingerprint: key.fingerprint.clone(), state }
         })
@@ -128,8 +129,11 @@ fn shown(keys: &[crate::keys::Shown], account: &AccountReport) -> Vec<Key> {
 }
 
 fn limits(account: &AccountReport) -> Vec<Limit> {
-    let limit =
-        |&(name, limit, share): &(&'static str, u32, f64)| Limit { name, limit, in_force: f64::from(limit) * share };
+    let limit = |&(name, limit, share): &(&'static str, u32, f64)| Limit {
+        name,
+        configured: limit,
+        in_force: f64::from(limit) * share,
+    };
     account.limits.iter().map(limit).collect()
 }
 

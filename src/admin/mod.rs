@@ -6,7 +6,7 @@ mod accounts;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -51,10 +51,7 @@ impl Admin {
     fn report(&self) -> Option<Report> {
         let (to, from) = channel();
         self.inbox.send(Message::Report(to)).ok()?;
-        match from.recv_timeout(PATIENCE) {
-            Ok(report) => Some(report),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        from.recv_timeout(PATIENCE).ok()
     }
 }
 

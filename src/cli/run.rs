@@ -106,7 +106,7 @@ fn code_of(error: &StartError) -> u8 {
 async fn until_the_end(proxy: &mut Proxy, signals: &mut Signals, drain: Duration) -> u8 {
     tokio::select! {
         name = signals.next() => tracing::info!(signal = name.0, drain = ?drain, "draining; a second signal ends at once"),
-        ended = proxy.ended() => return code_of_end(ended, false),
+        ended = proxy.ended() => return code_of_end(ended.as_ref(), false),
     }
     proxy.drain();
     tokio::select! {
@@ -114,18 +114,18 @@ async fn until_the_end(proxy: &mut Proxy, signals: &mut Signals, drain: Duration
             tracing::warn!(signal = name.0, "second signal: ending at once; what is open stays owed");
             return name.1;
         }
-        ended = proxy.ended() => return code_of_end(ended, true),
+        ended = proxy.ended() => return code_of_end(ended.as_ref(), true),
         () = tokio::time::sleep(drain) => tracing::warn!("the drain ran out of time; what is open stays owed"),
     }
     proxy.abandon();
     tokio::select! {
         name = signals.next() => name.1,
-        ended = proxy.ended() => code_of_end(ended, true),
+        ended = proxy.ended() => code_of_end(ended.as_ref(), true),
         () = tokio::time::sleep(LAST_PATIENCE) => UNFINISHED,
     }
 }
 
-fn code_of_end(ended: Option<Ended>, asked: bool) -> u8 {
+fn code_of_end(ended: Option<&Ended>, asked: bool) -> u8 {
     match ended {
         Some(Ended::Source(End::Drained)) if asked => 0,
         Some(Ended::Source(End::Abandoned)) if asked => UNFINISHED,

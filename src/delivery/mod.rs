@@ -88,10 +88,6 @@ impl Courier {
         while let Some(flight) = self.requests.recv().await {
             let (client, routes) = (Arc::clone(&self.client), Arc::clone(&self.routes));
             let (bring_back, mut abandoned) = (Arc::clone(&self.bring_back), self.abandoned.clone());
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "a request's task ends by the deadline, and brings itself back"
-            )]
             tokio::task::spawn(async move {
                 let result = tokio::select! {
                     biased;

@@ -10,7 +10,7 @@ use crate::destination::Hold;
 /// A held shape sends a canary after this long, doubling up to [`LONGEST_CANARY`].
 pub(super) const FIRST_CANARY: Duration = Duration::from_secs(5);
 /// The longest time between two canaries.
-pub(super) const LONGEST_CANARY: Duration = Duration::from_secs(300);
+pub(super) const LONGEST_CANARY: Duration = Duration::from_mins(5);
 
 /// A lane's state, as users see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

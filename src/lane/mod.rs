@@ -14,6 +14,7 @@ pub mod batch;
 pub mod health;
 pub mod order;
 pub mod pacing;
+mod redact;
 mod verdict;
 mod worker;
 
@@ -28,6 +29,7 @@ use self::batch::{Batch, Parcel, Ticket};
 use self::health::ShapeHealth;
 use self::order::{Freed, Order, Place};
 use self::pacing::Pacer;
+use self::redact::Redactor;
 use crate::clock::Now;
 use crate::destination::{Call, Destination, Shape, Target};
 use crate::event::Event;
@@ -205,6 +207,7 @@ pub struct Lane {
     /// A target for each key and shape; empty while no key is there.
     targets: Vec<Vec<Arc<Target>>>,
     keys_version: u64,
+    redactor: Redactor,
     in_flight: usize,
     /// Calls on the wire.
     wire_calls: usize,
@@ -242,6 +245,7 @@ impl Lane {
             shapes,
             targets: Vec::new(),
             keys_version: 0,
+            redactor: Redactor::default(),
             in_flight: 0,
             wire_calls: 0,
             on_wire: HashMap::new(),

@@ -18,9 +18,9 @@ use crate::outcome::{Reason, Refusal};
 const SERVER_ERRORS: u32 = 8;
 /// Back-off begins and ends here, with full jitter. Design section 6.
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+const LONGEST_BACKOFF: Duration = Duration::from_mins(1);
 /// No hint of a vendor closes a gate for longer.
-const LONGEST_HINT: Duration = Duration::from_secs(3_600);
+const LONGEST_HINT: Duration = Duration::from_hours(1);
 
 impl Lane {
     /// The vendor answered, or did not: `Err` is why, in words.
@@ -36,9 +36,9 @@ impl Lane {
                 Judgement { verdict: Verdict::Again(Again::Transport, None), calls: Vec::new(), words, remaining: None }
             }
         };
+        let mut judgement = self.without_secrets(judgement);
         self.note(around, &batch, &judgement);
         let shape = usize::from(batch.shape().0);
-        let mut judgement = judgement;
         match judgement.verdict {
             Verdict::Hold(why) => self.refused_key(around, shape, why, &judgement.words, (key, keys_version)),
             Verdict::Again(kind, after) => {
@@ -62,6 +62,17 @@ impl Lane {
         self.let_freed_go(around);
     }
 
+    /// A vendor may echo the key that it refuses.
+    fn without_secrets(&self, mut judgement: Judgement) -> Judgement {
+        judgement.words = self.redactor.scrub(judgement.words);
+        for (_, verdict) in &mut judgement.calls {
+            if let CallVerdict::Refused(refusal) | CallVerdict::Late(_, refusal) = verdict {
+                refusal.detail = self.redactor.scrub(std::mem::take(&mut refusal.detail).into_owned()).into();
+            }
+        }
+        judgement
+    }
+
     /// Counts the request, and keeps what went wrong for people.
     fn note(&mut self, around: &Surroundings<'_>, batch: &Batch, judgement: &Judgement) {
         let requests = &mut self.requests;
@@ -83,6 +94,14 @@ impl Lane {
 
     /// The vendor took the request as one of this account's: whatever held it is over.
     fn reached(&mut self, around: &mut Surroundings<'_>, shape: usize) {
+        if self.failures >= FAILING_AFTER {
+            // The vendor is back: what only waited for that need not wait longer.
+            for batch in self.queues.iter_mut().flat_map(|queue| &mut queue.ready) {
+                if !batch.tickets().any(|ticket| ticket.was_late) {
+                    batch.not_before = Duration::ZERO;
+                }
+            }
+        }
         self.failures = 0;
         self.last_success = Some(around.now.mono);
         let health = &mut self.shapes[shape];

@@ -220,11 +220,14 @@ impl Lane {
     pub fn set_keys(&mut self, now: Duration, keys: &[SecretString]) {
         let destination = &self.settings.destination;
         let shapes = 0..destination.shapes().len();
+        // What an old key was is still not to be shown: it may be in an answer that is on its way.
+        let redactor = &mut self.redactor;
         self.targets = keys
             .iter()
             .map(|key| {
                 let target = |index| {
                     let mut target = destination.target(shape_at(index), key);
+                    redactor.learn(key, &target.headers);
                     target.path.insert_str(0, &self.settings.path_prefix);
                     Arc::new(target)
                 };

@@ -95,7 +95,6 @@ impl Metrics {
     }
 
     /// How long a destination's requests take.
-    #[must_use]
     pub fn request_duration(&self, destination: &'static str) -> Histogram {
         let key = key(DURATION, &[("destination", destination)]);
         self.recorder.register_histogram(&key, &METADATA)

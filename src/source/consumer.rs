@@ -122,6 +122,7 @@ pub struct State {
 
 impl Poller {
     /// Runs until drained or abandoned.
+    #[must_use]
     pub fn run(mut self) -> End {
         let end = loop {
             let now = self.clock.now();
@@ -130,10 +131,7 @@ impl Poller {
             if self.state.draining && self.is_drained() {
                 break End::Drained;
             }
-            let mut idle = match self.read(now) {
-                Ok(idle) => idle,
-                Err(()) => break End::Fatal,
-            };
+            let Ok(mut idle) = self.read(now) else { break End::Fatal };
             for event in self.consumer.context().take() {
                 idle = false;
                 self.group_event(self.clock.now(), event);
@@ -398,6 +396,9 @@ impl Poller {
         self.assign(&assignment);
         if self.state.draining {
             self.pause_all();
+        } else if let Err(error) = self.consumer.resume(&assignment) {
+            // A partition that was paused when it went would come back paused.
+            tracing::warn!(%error, "failed to resume what was assigned");
         }
     }
 

@@ -133,7 +133,7 @@ impl Scout {
         match (&metadata, before) {
             (Err(error), _) => tracing::error!(%error, "no broker answers; waiting for one"),
             (Ok(_), _) if !missing.is_empty() => {
-                tracing::error!(topics = ?missing, "topics are missing; waiting for them")
+                tracing::error!(topics = ?missing, "topics are missing; waiting for them");
             }
             (Ok(_), Some(_)) => tracing::info!("brokers answer and all topics are there"),
             (Ok(_), None) => {}

@@ -15,7 +15,7 @@ use crate::support::{eventually, unique};
 
 /// Long enough for a first join on a busy machine.
 pub(crate) const JOIN: Duration = Duration::from_secs(30);
-pub(crate) const WORK: Duration = Duration::from_secs(60);
+pub(crate) const WORK: Duration = Duration::from_mins(1);
 
 /// Each account has each message of its tenant exactly once.
 pub(crate) fn assert_each_once(vendors: &Vendors, config: &ConfigText, events: &[Event]) {

@@ -62,12 +62,11 @@ fn read_connect(client: &TcpStream) -> io::Result<String> {
     let mut lines = BufReader::new(client).lines();
     let request = lines.next().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))?;
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
-    match request.split(' ').collect::<Vec<_>>()[..] {
-        ["CONNECT", authority, _] => Ok(authority.to_owned()),
-        _ => {
-            (&mut &*client).write_all(b"HTTP/1.1 405 Method Not Allowed\r\n\r\n")?;
-            Err(io::Error::other("not CONNECT"))
-        }
+    if let ["CONNECT", authority, _] = request.split(' ').collect::<Vec<_>>()[..] {
+        Ok(authority.to_owned())
+    } else {
+        (&mut &*client).write_all(b"HTTP/1.1 405 Method Not Allowed\r\n\r\n")?;
+        Err(io::Error::other("not CONNECT"))
     }
 }
 

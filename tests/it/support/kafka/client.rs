@@ -221,7 +221,9 @@ impl Kafka {
                 }
                 // These pass; a broker that stays away ends in the arm below.
                 Some(Err(KafkaError::MessageConsumption(code))) if passes(code) => {}
-                other => panic!("reading {topic}: {:?}, not yet at the end of {ends:?}", other.map(|r| r.err())),
+                other => {
+                    panic!("reading {topic}: {:?}, not yet at the end of {ends:?}", other.map(std::result::Result::err))
+                }
             }
         }
         records.sort_by_key(|record| (record.partition, record.offset));
