@@ -21,7 +21,8 @@ use rand::rngs::SmallRng;
 use secrecy::SecretString;
 
 use crate::clock::Now;
-use crate::destination::{Answer, Call};
+use crate::config::Config;
+use crate::destination::{self, Answer, Call};
 use crate::event::{Event, Origin};
 use crate::lane::pacing::Pacer;
 use crate::lane::{Effect, Flight, Health, Lane, Letter, Settings, Surroundings};
@@ -183,6 +184,39 @@ pub struct Parts {
     pub bounds: Bounds,
     /// Seed of all randomness.
     pub seed: u64,
+}
+
+impl Parts {
+    /// What a configuration asks for.
+    #[must_use]
+    pub fn of(config: &Config, now: Now, seed: u64) -> Self {
+        let mut pacers: Vec<Pacer> = Vec::new();
+        let mut known: HashMap<(String, &'static str), usize> = HashMap::new();
+        let mut lanes = Vec::with_capacity(config.accounts.len());
+        for (index, account) in (0..).zip(&config.accounts) {
+            let destination = destination::of(account);
+            // Accounts of one workspace or project share its limiter.
+            let own = destination.budgets().into_iter().map(|budget| {
+                *known.entry((budget.key.clone(), budget.name)).or_insert_with(|| {
+                    pacers.push(Pacer::new(budget, now.mono));
+                    pacers.len() - 1
+                })
+            });
+            let settings = Settings {
+                index,
+                pacers: own.collect(),
+                destination,
+                path_prefix: account.base_url.as_ref().map(|url| url.prefix.clone()).unwrap_or_default(),
+                max_in_flight: account.max_in_flight.max(1) as usize,
+                linger: account.linger,
+                held_by_operator: account.hold,
+            };
+            lanes.push((settings, Selection::new(account)));
+        }
+        let bytes = |figure: u64| usize::try_from(figure).unwrap_or(usize::MAX);
+        let bounds = Bounds { total: bytes(config.memory.total), lane: bytes(config.memory.lane) };
+        Self { router: Router::new(config.tenant.clone(), &config.accounts), lanes, pacers, bounds, seed }
+    }
 }
 
 /// The core of one poll thread.

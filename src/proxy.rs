@@ -23,13 +23,10 @@ use crate::config::{Account, Config, Vendor, client_config};
 use crate::dead_letter::{self, Letters, Names};
 use crate::delivery::http::{Client, ClientError, Options, Origin};
 use crate::delivery::{self, Courier, Delivery, Route};
-use crate::destination::{Destination, iterable::Iterable, moengage::Moengage};
+use crate::destination;
 use crate::keys::{Board, Keeper};
-use crate::lane::Settings;
-use crate::lane::pacing::Pacer;
 use crate::metrics::Metrics;
-use crate::pipeline::{Bounds, MAX_WIRE, Parts, Pipeline};
-use crate::router::{Router, Selection};
+use crate::pipeline::{MAX_WIRE, Parts, Pipeline};
 use crate::source::consumer::{End, Message, Poller, State};
 use crate::source::group::Group;
 use crate::source::scout::{Finding, Question, Scout};
@@ -124,7 +121,7 @@ impl Proxy {
             retention_ms: Arc::clone(&retention_ms),
         };
         let clock = Clock::default();
-        let pipeline = pipeline(config, accounts, clock);
+        let pipeline = Pipeline::new(Parts::of(config, clock.now(), rand::random()));
 
         crew.spawn_runtime("admin", async move {
             let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
@@ -362,8 +359,6 @@ struct Built {
     names: Names,
     place: Place,
     origin: Arc<Origin>,
-    prefix: String,
-    destination: Arc<dyn Destination>,
     duration: metrics::Histogram,
 }
 
@@ -372,26 +367,22 @@ fn accounts(config: &Config, metrics: &Metrics) -> Result<Vec<Built>, StartError
 }
 
 fn build(account: &Account, metrics: &Metrics) -> Result<Built, StartError> {
-    let (destination, region): (Arc<dyn Destination>, String) = match &account.vendor {
-        Vendor::Moengage(settings) => (Arc::new(Moengage::new(account, settings)), settings.data_center.clone()),
-        Vendor::Iterable(settings) => {
-            let region = if settings.eu { "eu" } else { "us" };
-            (Arc::new(Iterable::new(account, settings)), region.to_owned())
-        }
+    let destination = destination::of(account);
+    let region = match &account.vendor {
+        Vendor::Moengage(settings) => settings.data_center.clone(),
+        Vendor::Iterable(settings) => if settings.eu { "eu" } else { "us" }.to_owned(),
     };
-    let (origin, prefix) = if let Some(url) = &account.base_url {
-        (Origin::from(url), url.prefix.clone())
+    let origin = if let Some(url) = &account.base_url {
+        Origin::from(url)
     } else {
         let text = destination.origin();
-        let origin =
-            text.parse().map_err(|_| StartError::Origin(account.name.clone(), format!("{text} is not an origin")))?;
-        (origin, String::new())
+        text.parse().map_err(|_| StartError::Origin(account.name.clone(), format!("{text} is not an origin")))?
     };
     let names =
         Names { tenant: account.tenant.clone(), account: account.name.clone(), destination: destination.name() };
     let duration = metrics.request_duration(destination.name());
     let place = Place { region, host: origin.host.clone() };
-    Ok(Built { names, place, origin: Arc::new(origin), prefix, destination, duration })
+    Ok(Built { names, place, origin: Arc::new(origin), duration })
 }
 
 fn deliver(config: &Config, accounts: &[Built], inbox: &Sender<Message>) -> Result<(Delivery, Courier), StartError> {
@@ -411,37 +402,4 @@ fn deliver(config: &Config, accounts: &[Built], inbox: &Sender<Message>) -> Resu
         // The poll thread waits for every flight before it ends.
         let _ending = to.send(Message::Answered(answered));
     }))
-}
-
-fn pipeline(config: &Config, accounts: Vec<Built>, clock: Clock) -> Pipeline {
-    let now = clock.now().mono;
-    let mut pacers: Vec<Pacer> = Vec::new();
-    let mut known: HashMap<(String, &'static str), usize> = HashMap::new();
-    let mut lanes = Vec::with_capacity(accounts.len());
-    for ((index, built), account) in (0..).zip(accounts).zip(&config.accounts) {
-        let own = built.destination.budgets().into_iter().map(|budget| {
-            *known.entry((budget.key.clone(), budget.name)).or_insert_with(|| {
-                pacers.push(Pacer::new(budget, now));
-                pacers.len() - 1
-            })
-        });
-        let settings = Settings {
-            index,
-            pacers: own.collect(),
-            destination: built.destination,
-            path_prefix: built.prefix,
-            max_in_flight: account.max_in_flight.max(1) as usize,
-            linger: account.linger,
-            held_by_operator: account.hold,
-        };
-        lanes.push((settings, Selection::new(account)));
-    }
-    let bytes = |figure: u64| usize::try_from(figure).unwrap_or(usize::MAX);
-    Pipeline::new(Parts {
-        router: Router::new(config.tenant.clone(), &config.accounts),
-        lanes,
-        pacers,
-        bounds: Bounds { total: bytes(config.memory.total), lane: bytes(config.memory.lane) },
-        seed: rand::random(),
-    })
 }
