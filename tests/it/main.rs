@@ -4,4 +4,5 @@
 mod cases;
 mod end_to_end;
 mod kafka_harness;
+mod simulation;
 mod support;
