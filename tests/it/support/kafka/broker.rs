@@ -1,4 +1,4 @@
-//! One broker process: KRaft, broker and controller in one, on loopback ports that stay the same over restarts.
+//! One broker process: `KRaft`, broker and controller in one, on loopback ports that stay the same over restarts.
 //!
 //! The JVM never outlives the tests, however they end: a shell stands above it, reads its standard input, and kills the
 //! JVM at end of file. The kernel closes that pipe when the test process is gone, be it by panic, SIGKILL or Ctrl-C.
@@ -17,7 +17,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use super::install::Install;
 use crate::support::tail;
 
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 /// Between one look at whether the broker is up and the next.
 const LOOK: Duration = Duration::from_millis(50);
