@@ -12,7 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
 use crate::support::config::{ConfigText, accounts, sandbox_accounts, tenants};
-use crate::support::events::{Events, Kind};
+use crate::support::events::{Event, Events, Kind};
 use crate::support::kafka::{Committed, Compression, Kafka, Message, Record};
 use crate::support::process::{admin_of, http_get};
 use crate::support::proxy::{ConnectProxy, FaultProxy};
@@ -71,8 +71,12 @@ fn the_console_producer_writes_headers_and_keys() {
     kafka.create_topic(&topic, 1, &[]);
     let events: Vec<_> = Events::new(7, &tenants(3)).take(500).collect();
     let file = tempfile::NamedTempFile::new().expect("a file");
+<<<<<<< HEAD
     std::fs::write(&file, events.iter().map(super::support::events::Event::console_line).collect::<String>())
         .expect("a file");
+=======
+    std::fs::write(&file, events.iter().map(Event::console_line).collect::<String>()).expect("a file");
+>>>>>>> harness
     kafka.console_producer(&topic, Compression::Lz4, file.path());
 
     let records = kafka.consume_all(&topic);

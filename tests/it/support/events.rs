@@ -1,8 +1,8 @@
 //! Segment-spec events, made from a seed: identify and track, of many tenants and users, 300 B to 3 KB.
 //!
-//! Each carries its message id a second time, in `properties.message_id` or `traits.message_id`: what MoEngage accepts
-//! has no id of its own, and a test wants to see there what it produced. A property has the same type in all events,
-//! as Iterable demands; no event is one that a vendor has a shape of its own for (orders, carts).
+//! Each carries its message id a second time, in `properties.message_id` or `traits.message_id`: a bulk element of the first
+//! vendor has no id of its own, and a test wants to see there what it produced. A property has the same type in all events,
+//! as the second demands; no event is one that a vendor has a shape of its own for (orders, carts).
 
 use std::ops::RangeInclusive;
 

@@ -123,9 +123,11 @@ impl Forebay {
             .concat()
     }
 
-    /// Its log lines that are JSON.
+    /// Its log lines that are JSON objects.
     pub(crate) fn log_lines(&self) -> Vec<serde_json::Value> {
-        self.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        let lines = self.log();
+        let json = lines.lines().filter_map(|line| serde_json::from_str(line).ok());
+        json.filter(serde_json::Value::is_object).collect()
     }
 
     /// [`eventually`], with the end of the log in the failure's text, and no waiting for a process that has ended.

@@ -63,11 +63,10 @@ fn read_connect(client: &TcpStream) -> io::Result<String> {
     let request = lines.next().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))?;
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
     if let ["CONNECT", authority, _] = request.split(' ').collect::<Vec<_>>()[..] {
-        Ok(authority.to_owned())
-    } else {
-        (&mut &*client).write_all(b"HTTP/1.1 405 Method Not Allowed\r\n\r\n")?;
-        Err(io::Error::other("not CONNECT"))
+        return Ok(authority.to_owned());
     }
+    (&mut &*client).write_all(b"HTTP/1.1 405 Method Not Allowed\r\n\r\n")?;
+    Err(io::Error::other("not CONNECT"))
 }
 
 // === a wire with faults ===
@@ -135,6 +134,13 @@ struct Begun {
     cuts: u64,
 }
 
+/// What becomes of a connection that is made.
+enum Arrival {
+    Last,
+    Refused,
+    Taken(Begun),
+}
+
 #[derive(Debug, Default)]
 struct State {
     faults: Mutex<Faults>,
@@ -164,10 +170,13 @@ impl Wire {
         let join = Arc::new(join);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let Some(begun) = shared.accept() else { break };
-                let (shared, join) = (Arc::clone(&shared), Arc::clone(&join));
-                if let Some(begun) = begun {
-                    thread::spawn(move || drop(carry(&shared, begun, &client, &*join)));
+                match shared.accept() {
+                    Arrival::Last => break,
+                    Arrival::Refused => {}
+                    Arrival::Taken(begun) => {
+                        let (shared, join) = (Arc::clone(&shared), Arc::clone(&join));
+                        thread::spawn(move || drop(carry(&shared, begun, &client, &*join)));
+                    }
                 }
             }
         });
@@ -199,12 +208,14 @@ impl State {
         self.changed.notify_all();
     }
 
-    /// `None`: no more connections. `Some(None)`: not this one. Else its number, and which cut it comes after.
-    fn accept(&self) -> Option<Option<Begun>> {
+    fn accept(&self) -> Arrival {
         let mut faults = lock(&self.faults);
         faults.connections += 1;
-        let begun = Begun { number: faults.connections, cuts: faults.cuts };
-        if faults.ended { None } else { Some((!faults.refuse).then_some(begun)) }
+        match (faults.ended, faults.refuse) {
+            (true, _) => Arrival::Last,
+            (false, true) => Arrival::Refused,
+            (false, false) => Arrival::Taken(Begun { number: faults.connections, cuts: faults.cuts }),
+        }
     }
 
     /// Both ends are closed at the next cut; false: it has come already.

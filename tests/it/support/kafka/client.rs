@@ -221,9 +221,13 @@ impl Kafka {
                 }
                 // These pass; a broker that stays away ends in the arm below.
                 Some(Err(KafkaError::MessageConsumption(code))) if passes(code) => {}
+<<<<<<< HEAD
                 other => {
                     panic!("reading {topic}: {:?}, not yet at the end of {ends:?}", other.map(std::result::Result::err))
                 }
+=======
+                other => panic!("reading {topic}: {:?}, not yet at the end of {ends:?}", other.map(Result::err)),
+>>>>>>> harness
             }
         }
         records.sort_by_key(|record| (record.partition, record.offset));
@@ -357,7 +361,9 @@ fn committed_by(
     partitions: impl Iterator<Item = i32>,
 ) -> KafkaResult<BTreeMap<i32, Committed>> {
     let mut list = TopicPartitionList::new();
-    partitions.for_each(|partition| drop(list.add_partition(topic, partition)));
+    for partition in partitions {
+        list.add_partition(topic, partition);
+    }
     let mut committed = BTreeMap::new();
     for element in consumer.committed_offsets(list, ANSWER)?.elements() {
         element.error()?;

@@ -4,6 +4,7 @@
 //! (the storage tool takes a second, copying takes none). A marker with the text of `tests/kafka/pom.xml` says that
 //! both are whole; a file lock lets one of several test processes do the work while the others wait.
 
+use std::env;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -31,6 +32,7 @@ pub(super) struct Install {
 impl Install {
     /// Finds it, or downloads it.
     pub(super) fn ready() -> Result<Self, String> {
+        need("java")?;
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().ok_or("no target directory")?;
         let name = format!("kafka-{}", version()?);
         let install = Self { directory: target.join(&name) };
@@ -64,6 +66,7 @@ impl Install {
     }
 
     fn download(&self) -> Result<(), String> {
+        need("mvn")?;
         remove(&self.jars())?;
         let pom = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/pom.xml");
         let mut maven = Command::new("mvn");
@@ -88,16 +91,22 @@ fn version() -> Result<&'static str, String> {
     Ok(rest.split_once('<').map_or(rest, |(version, _)| version))
 }
 
+/// Says what to install if a program is not in `PATH`.
+fn need(program: &str) -> Result<(), String> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    if env::split_paths(&path).any(|directory| directory.join(program).is_file()) {
+        return Ok(());
+    }
+    Err(format!(
+        "the tests run a real Apache Kafka and need `{program}`, which is not in PATH: install a JDK (17 or later) and \
+         Maven (Debian: apt-get install openjdk-17-jdk-headless maven), or set FOREBAY_TEST_KAFKA to the bootstrap \
+         servers of a cluster"
+    ))
+}
+
 fn run(command: &mut Command) -> Result<(), String> {
     let program = command.get_program().display().to_string();
-    let output = command.stdin(Stdio::null()).output().map_err(|error| match error.kind() {
-        ErrorKind::NotFound => format!(
-            "the tests run a real Apache Kafka and need `{program}`, which is not in PATH: install a JDK (17 or later) \
-             and Maven (Debian: apt-get install openjdk-17-jdk-headless maven), or set FOREBAY_TEST_KAFKA to the \
-             bootstrap servers of a cluster"
-        ),
-        _ => format!("failed to run {program}: {error}"),
-    })?;
+    let output = command.stdin(Stdio::null()).output().map_err(text(&format!("run {program}")))?;
     if output.status.success() {
         return Ok(());
     }

@@ -34,15 +34,17 @@ pub(crate) struct OwnKafka {
 impl Kafka {
     /// The cluster that all tests share.
     pub(crate) fn shared() -> &'static Self {
-        static SHARED: OnceLock<Result<(Kafka, Option<Mutex<Broker>>), String>> = OnceLock::new();
+        static SHARED: OnceLock<Result<Kafka, String>> = OnceLock::new();
         let shared = SHARED.get_or_init(|| match env::var("FOREBAY_TEST_KAFKA") {
-            Ok(bootstrap) if !bootstrap.is_empty() => Ok((Self { bootstrap }, None)),
-            _ => running().map(|broker| (Self { bootstrap: broker.bootstrap() }, Some(Mutex::new(broker)))),
+            Ok(bootstrap) if !bootstrap.is_empty() => Ok(Self { bootstrap }),
+            _ => running().map(|broker| {
+                let bootstrap = broker.bootstrap();
+                // Nobody drops what a static holds either: it ends with the process, by the pipe.
+                std::mem::forget(broker);
+                Self { bootstrap }
+            }),
         });
-        match shared {
-            Ok((kafka, _)) => kafka,
-            Err(error) => panic!("{error}"),
-        }
+        shared.as_ref().unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// A broker of one's own, running.
