@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Event, Kind, Origin};
+use super::{Context, Event, Kind, Origin};
 use crate::json::check::Scanner;
 use crate::json::{Fault, Raw, unescape};
 use crate::outcome::{Reason, Refusal};
@@ -22,9 +22,15 @@ impl<'a> Event<'a> {
         }
         let mut event = Self::empty(origin, text.trim_ascii());
         let mut kind = None;
-        let scanned = Scanner::new(text).object_document(|key, escaped, value| {
+        let scanned = Scanner::new(text).message(|scanner, key, escaped| {
             let name = if escaped { unescape(key) } else { Cow::Borrowed(key) };
-            event.take(&name, value, &mut kind);
+            if name == "context" {
+                event.context = Context::scan(scanner)?;
+            } else {
+                let value = scanner.raw(1)?;
+                event.take(&name, value, &mut kind);
+            }
+            Ok(())
         });
         scanned.map_err(|Fault { at, what }| {
             Refusal::new(Reason::Malformed, Fault { at: at + skipped, what }.to_string())
@@ -50,7 +56,7 @@ impl<'a> Event<'a> {
             original_timestamp: None,
             traits: None,
             properties: None,
-            context: None,
+            context: Context::NONE,
             integrations: None,
             whole,
         }
@@ -75,10 +81,36 @@ impl<'a> Event<'a> {
             "originalTimestamp" => self.original_timestamp = present,
             "traits" => self.traits = object,
             "properties" => self.properties = object,
-            "context" => self.context = object,
             "integrations" => self.integrations = object,
             _ => {}
         }
+    }
+}
+
+impl<'a> Context<'a> {
+    const NONE: Self = Self { traits: None, device: None, app: None, os: None, timezone: None };
+
+    /// The parts of what the scanner stands before; none, if that is no object.
+    fn scan(scanner: &mut Scanner<'a>) -> Result<Self, Fault> {
+        let mut parts = Self::NONE;
+        if !scanner.at_object() {
+            scanner.raw(1)?;
+            return Ok(parts);
+        }
+        scanner.object(1, |scanner, key, escaped| {
+            let value = scanner.raw(2)?;
+            let name = if escaped { unescape(key) } else { Cow::Borrowed(key) };
+            match &*name {
+                "traits" => parts.traits = Some(value).filter(|value| value.is_object()),
+                "device" => parts.device = Some(value),
+                "app" => parts.app = Some(value),
+                "os" => parts.os = Some(value),
+                "timezone" => parts.timezone = Some(value),
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(parts)
     }
 }
 

@@ -100,15 +100,15 @@ pub struct Event<'a> {
     pub traits: Option<Raw<'a>>,
     /// `properties`, if it is an object.
     pub properties: Option<Raw<'a>>,
-    /// `context`, if it is an object.
-    pub context: Option<Raw<'a>>,
+    /// Parts of `context`.
+    pub context: Context<'a>,
     /// `integrations`, if it is an object.
     pub integrations: Option<Raw<'a>>,
     /// The whole message, for selections by path.
     pub whole: &'a str,
 }
 
-/// The parts of `context` that destinations read, found in one pass.
+/// The parts of `context` that destinations read, found while the message is decoded.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Context<'a> {
     /// `traits`, if it is an object.
@@ -124,31 +124,6 @@ pub struct Context<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// The parts of `context`.
-    #[must_use]
-    pub fn context_parts(&self) -> Context<'a> {
-        let mut parts = Context::default();
-        for field in self.context.into_iter().flat_map(Raw::fields) {
-            let part = match &*field.name() {
-                "traits" => &mut parts.traits,
-                "device" => &mut parts.device,
-                "app" => &mut parts.app,
-                "os" => &mut parts.os,
-                "timezone" => &mut parts.timezone,
-                _ => continue,
-            };
-            *part = Some(field.value);
-        }
-        parts.traits = parts.traits.filter(|traits| traits.is_object());
-        parts
-    }
-
-    /// `context.traits`, if it is an object.
-    #[must_use]
-    pub fn context_traits(&self) -> Option<Raw<'a>> {
-        self.context?.field("traits").filter(|traits| traits.is_object())
-    }
-
     /// The user's id: `userId`, else `userId` or `id` of `traits`, else of `context.traits`.
     #[must_use]
     pub fn user(&self) -> Option<Cow<'a, str>> {
@@ -159,7 +134,7 @@ impl<'a> Event<'a> {
         self.user_id
             .clone()
             .or_else(|| self.traits.and_then(of_traits))
-            .or_else(|| self.context_traits().and_then(of_traits))
+            .or_else(|| self.context.traits.and_then(of_traits))
     }
 
     /// What the account wants of a message that names its user by an anonymous id alone.

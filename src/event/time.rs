@@ -147,19 +147,18 @@ const fn date_of(days: i64) -> (i64, i64, i64) {
 
 /// Writes `2026-11-20T20:41:00Z`, with milliseconds where there are any.
 pub(crate) fn write_iso(out: &mut Vec<u8>, ms: i64) {
-    write_seconds(out, ms, b'T');
+    out.extend_from_slice(&to_the_second(ms, b'T'));
     let fraction = ms.rem_euclid(1000);
     if fraction != 0 {
-        out.push(b'.');
-        out.push(digit(fraction / 100));
-        two(out, fraction % 100);
+        let [tens, ones] = two(fraction % 100);
+        out.extend_from_slice(&[b'.', digit(fraction / 100), tens, ones]);
     }
     out.push(b'Z');
 }
 
 /// Writes `2026-11-20 20:41:00 +00:00`, the form of Iterable's date fields.
 pub(crate) fn write_spaced(out: &mut Vec<u8>, ms: i64) {
-    write_seconds(out, ms, b' ');
+    out.extend_from_slice(&to_the_second(ms, b' '));
     out.extend_from_slice(b" +00:00");
 }
 
@@ -168,27 +167,22 @@ pub(crate) fn write_unix(out: &mut Vec<u8>, ms: i64) {
     write::integer(out, ms.div_euclid(1000));
 }
 
-fn write_seconds(out: &mut Vec<u8>, ms: i64, between: u8) {
+fn to_the_second(ms: i64, between: u8) -> [u8; 19] {
     let ms = ms.clamp(RANGE.start, RANGE.end - 1);
     let (year, month, day) = date_of(ms.div_euclid(DAY));
     let second = ms.rem_euclid(DAY) / 1000;
-    two(out, year / 100);
-    two(out, year % 100);
-    for (sign, value) in
-        [(b'-', month), (b'-', day), (between, second / 3600), (b':', second / 60 % 60), (b':', second % 60)]
-    {
-        out.push(sign);
-        two(out, value);
-    }
+    let ([y1, y2], [y3, y4]) = (two(year / 100), two(year % 100));
+    let ([o1, o2], [d1, d2]) = (two(month), two(day));
+    let ([h1, h2], [m1, m2], [s1, s2]) = (two(second / 3600), two(second / 60 % 60), two(second % 60));
+    [y1, y2, y3, y4, b'-', o1, o2, b'-', d1, d2, between, h1, h2, b':', m1, m2, b':', s1, s2]
 }
 
-fn two(out: &mut Vec<u8>, value: i64) {
-    out.push(digit(value / 10 % 10));
-    out.push(digit(value % 10));
+fn two(value: i64) -> [u8; 2] {
+    [digit(value / 10), digit(value % 10)]
 }
 
 fn digit(value: i64) -> u8 {
-    b'0' + u8::try_from(value).unwrap_or(0)
+    b'0' + u8::try_from(value % 10).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -40,17 +40,19 @@ impl<'a> Scanner<'a> {
     }
 
     /// Exactly one value, white space around it aside.
-    pub(crate) fn document(&mut self) -> Result<&'a str, Fault> {
+    pub(crate) fn document(&mut self) -> Result<Raw<'a>, Fault> {
         self.space();
-        let start = self.at;
-        self.value(0)?;
-        let end = self.at;
+        let value = self.raw(0)?;
         self.end()?;
-        Ok(self.part(start, end))
+        Ok(value)
     }
 
-    /// Exactly one object, white space around it aside; hands its fields on.
-    pub(crate) fn object_document(&mut self, field: impl FnMut(&'a str, bool, Raw<'a>)) -> Result<(), Fault> {
+    /// Exactly one object, white space around it aside. `field` gets each name, and whether it holds escapes, and must
+    /// step over the value: by [`Scanner::raw`] or [`Scanner::object`].
+    pub(crate) fn message(
+        &mut self,
+        field: impl FnMut(&mut Self, &'a str, bool) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         self.space();
         match self.bytes.get(self.at) {
             Some(b'{') => self.object(0, field)?,
@@ -58,6 +60,18 @@ impl<'a> Scanner<'a> {
             None => return Err(self.fault("no JSON")),
         }
         self.end()
+    }
+
+    /// The value that begins here, inside `depth` objects or arrays.
+    pub(crate) fn raw(&mut self, depth: usize) -> Result<Raw<'a>, Fault> {
+        let start = self.at;
+        self.value(depth)?;
+        Ok(Raw::trusted(self.part(start, self.at)))
+    }
+
+    /// Whether an object begins here.
+    pub(crate) fn at_object(&self) -> bool {
+        self.bytes.get(self.at) == Some(&b'{')
     }
 
     fn end(&mut self) -> Result<(), Fault> {
@@ -80,7 +94,7 @@ impl<'a> Scanner<'a> {
     fn value(&mut self, depth: usize) -> Result<(), Fault> {
         match self.bytes.get(self.at) {
             Some(b'"') => self.string().map(drop),
-            Some(b'{') => self.object(depth, |_, _, _| ()),
+            Some(b'{') => self.object(depth, |scanner, _, _| scanner.value(depth + 1)),
             Some(b'[') => self.array(depth),
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(b't') => self.word("true"),
@@ -91,7 +105,12 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn object(&mut self, depth: usize, mut field: impl FnMut(&'a str, bool, Raw<'a>)) -> Result<(), Fault> {
+    /// The object that begins here; see [`Scanner::message`].
+    pub(crate) fn object(
+        &mut self,
+        depth: usize,
+        mut field: impl FnMut(&mut Self, &'a str, bool) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         if self.opens(depth, b'}')? {
             return Ok(());
         }
@@ -108,9 +127,7 @@ impl<'a> Scanner<'a> {
             }
             self.at += 1;
             self.space();
-            let start = self.at;
-            self.value(depth + 1)?;
-            field(key, escaped, Raw::trusted(self.part(start, self.at)));
+            field(self, key, escaped)?;
             if self.closes(b'}')? {
                 return Ok(());
             }
@@ -246,24 +263,46 @@ impl<'a> Scanner<'a> {
 }
 
 /// The first byte at or behind `at` that a string cannot hold as it is: a quote, a backslash or a control character.
-pub(crate) fn special(bytes: &[u8], mut at: usize) -> usize {
+pub(crate) fn special(bytes: &[u8], at: usize) -> usize {
+    find::<true, true>(bytes, at)
+}
+
+/// The first quote or backslash at or behind `at`.
+pub(crate) fn quote(bytes: &[u8], at: usize) -> usize {
+    find::<true, false>(bytes, at)
+}
+
+/// The first backslash at or behind `at`.
+pub(crate) fn backslash(bytes: &[u8], at: usize) -> usize {
+    find::<false, false>(bytes, at)
+}
+
+/// The first backslash, or quote, or control character, or the end; eight bytes at a time, because the strings of
+/// messages are too short for what wider searches cost to begin.
+#[inline]
+fn find<const QUOTE: bool, const CONTROL: bool>(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;
     // A byte of a word is zero exactly if subtracting one borrows from its high bit. What borrows spoil lies above
     // the first hit, and only the first hit is used.
     while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         let word = u64::from_le_bytes(*eight);
-        let quote = word ^ (ONES * 0x22);
         let slash = word ^ (ONES * 0x5c);
-        let hits = (quote.wrapping_sub(ONES) & !quote)
-            | (slash.wrapping_sub(ONES) & !slash)
-            | (word.wrapping_sub(ONES * 0x20) & !word);
+        let mut hits = slash.wrapping_sub(ONES) & !slash;
+        if QUOTE {
+            let quote = word ^ (ONES * 0x22);
+            hits |= quote.wrapping_sub(ONES) & !quote;
+        }
+        if CONTROL {
+            hits |= word.wrapping_sub(ONES * 0x20) & !word;
+        }
         if hits & HIGH != 0 {
             return at + (hits & HIGH).trailing_zeros() as usize / 8;
         }
         at += 8;
     }
-    while bytes.get(at).is_some_and(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20)) {
+    let hit = |byte: &u8| *byte == b'\\' || (QUOTE && *byte == b'"') || (CONTROL && *byte < 0x20);
+    while bytes.get(at).is_some_and(|byte| !hit(byte)) {
         at += 1;
     }
     at

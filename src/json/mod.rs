@@ -11,7 +11,7 @@ pub(crate) mod write;
 use std::borrow::Cow;
 
 pub use check::Fault;
-use check::{Scanner, special};
+use check::{Scanner, backslash, quote};
 
 /// One JSON value as text: valid, without lone surrogates, numbers in the range of `f64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +20,7 @@ pub struct Raw<'a>(&'a str);
 impl<'a> Raw<'a> {
     /// Checks a text that must hold exactly one value, white space around it aside.
     pub fn parse(text: &'a str) -> Result<Self, Fault> {
-        let mut scanner = Scanner::new(text);
-        let value = scanner.document()?;
-        Ok(Self(value))
+        Scanner::new(text).document()
     }
 
     /// Only for parts of what [`check`] has accepted, trimmed.
@@ -210,15 +208,12 @@ pub(crate) fn skip_string(bytes: &[u8], at: usize) -> Option<(usize, bool)> {
     }
     let (mut at, mut escaped) = (at + 1, false);
     loop {
-        at = special(bytes, at);
-        match bytes.get(at)? {
-            b'"' => return Some((at + 1, escaped)),
-            b'\\' => {
-                escaped = true;
-                at += 2;
-            }
-            _ => at += 1,
+        at = quote(bytes, at);
+        if bytes.get(at)? == &b'"' {
+            return Some((at + 1, escaped));
         }
+        escaped = true;
+        at += 2;
     }
 }
 
@@ -262,7 +257,10 @@ fn skip_nested(bytes: &[u8], mut at: usize) -> usize {
 
 /// The text that stands between the quotes of a string, escapes resolved; allocates only if there are any.
 pub(crate) fn unescape(text: &str) -> Cow<'_, str> {
-    let Some(mut slash) = memchr::memchr(b'\\', text.as_bytes()) else { return Cow::Borrowed(text) };
+    let mut slash = backslash(text.as_bytes(), 0);
+    if slash >= text.len() {
+        return Cow::Borrowed(text);
+    }
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     loop {
@@ -270,9 +268,9 @@ pub(crate) fn unescape(text: &str) -> Cow<'_, str> {
         let (resolved, used) = escape(rest.as_bytes(), slash);
         out.push(resolved);
         rest = rest.get(slash + used..).unwrap_or_default();
-        match memchr::memchr(b'\\', rest.as_bytes()) {
-            Some(next) => slash = next,
-            None => break,
+        slash = backslash(rest.as_bytes(), 0);
+        if slash >= rest.len() {
+            break;
         }
     }
     out.push_str(rest);

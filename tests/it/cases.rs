@@ -51,13 +51,13 @@ fn each_destination_has_cases_of_every_sort() {
 /// The cases of a vendor, by the names of their files.
 fn cases(vendor: &str) -> Vec<(PathBuf, Value)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(vendor);
-    let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let files = std::fs::read_dir(folder).expect("a folder of cases for each destination");
     let mut cases: Vec<_> = files
         .map(|entry| entry.expect("a directory entry").path())
         .map(|path| {
             let text = std::fs::read(&path).expect("a readable file");
-            let case = serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-            (path, case)
+            let case = serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()));
+            (path, case.expect("a case in JSON"))
         })
         .collect();
     cases.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -98,7 +98,7 @@ fn now(case: &Value) -> Now {
 
 fn shape_of(destination: &dyn Destination, name: &Value) -> Shape {
     let position = destination.shapes().iter().position(|info| *name == info.name);
-    Shape(position.and_then(|index| index.try_into().ok()).unwrap_or_else(|| panic!("no shape {name}")))
+    Shape(position.and_then(|index| index.try_into().ok()).expect("a shape that the destination has"))
 }
 
 fn mapped(destination: &dyn Destination, case: &Value, now: Now) -> Value {
@@ -124,8 +124,7 @@ fn mapped(destination: &dyn Destination, case: &Value, now: Now) -> Value {
             return refused(refusal.reason);
         }
         let text = String::from_utf8(body.split_off(before)).expect("UTF-8");
-        let mut elements: Vec<Value> =
-            serde_json::from_str(&format!("[{text}]")).unwrap_or_else(|error| panic!("{error}: {text}"));
+        let mut elements: Vec<Value> = serde_json::from_str(&format!("[{text}]")).expect(&text);
         let shape = destination.shapes()[usize::from(call.shape.0)].name;
         found.push(match elements.len() {
             1 => json!({ "shape": shape, "element": elements.remove(0) }),

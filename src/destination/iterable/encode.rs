@@ -98,7 +98,7 @@ impl Encoder {
 
     /// A user's element.
     pub(super) fn user(&self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let of_context = event.context_traits();
+        let of_context = event.context.traits;
         let email = Event::email_in(&[event.traits, of_context]);
         let ids = self.ids(event, email.clone())?;
         out.push(b'{');
@@ -216,7 +216,7 @@ fn email<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
 }
 
 fn email_of_traits<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
-    Event::email_in(&[event.traits]).or_else(|| Event::email_in(&[event.context_traits()]))
+    Event::email_in(&[event.traits, event.context.traits])
 }
 
 /// A whole number, or its digits as text; null is absent.

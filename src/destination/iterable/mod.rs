@@ -145,6 +145,3 @@ impl Destination for Iterable {
         answer::judge(answer, &batch, now)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -88,7 +88,7 @@ impl Encoder {
     /// The `customer` element, and the `device` element if the event names a device.
     pub(super) fn identify(&self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
         let id = self.planned_id(event)?;
-        let context = event.context_parts();
+        let context = event.context;
         out.extend_from_slice(b"{\"type\":\"customer\",\"customer_id\":");
         write::string(out, &id);
         if self.update_existing_only {
@@ -138,7 +138,7 @@ impl Encoder {
         let id = self.planned_id(event)?;
         let name = event_name(event)?;
         let time = event_time(event, now)?;
-        let context = event.context_parts();
+        let context = event.context;
         let device = Device::of(&context);
         out.extend_from_slice(b"{\"type\":\"event\",\"customer_id\":");
         write::string(out, &id);

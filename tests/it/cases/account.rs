@@ -58,10 +58,11 @@ fn account(vendor: &str, settings: &Value) -> Account {
             port: settings["base_url"]["port"].as_u64().and_then(|port| port.try_into().ok()).unwrap_or(80),
             prefix: String::new(),
         }),
-        vendor: match vendor {
-            "moengage" => Vendor::Moengage(moengage(&settings["moengage"])),
-            "iterable" => Vendor::Iterable(iterable(&settings["iterable"])),
-            other => panic!("no destination is called {other}"),
+        vendor: if vendor == "moengage" {
+            Vendor::Moengage(moengage(&settings["moengage"]))
+        } else {
+            assert_eq!(vendor, "iterable", "no other destination");
+            Vendor::Iterable(iterable(&settings["iterable"]))
         },
     }
 }

@@ -273,20 +273,20 @@ fn dated(value: Value) -> Value {
 }
 
 fn iterable(event: &Value, flatten: bool, identity: &str) -> Value {
-    let identify = event["type"] == "identify";
+    let is_identify = event["type"] == "identify";
     let mut places = vec![&event["traits"]["email"], &event["context"]["traits"]["email"]];
-    if !identify {
+    if !is_identify {
         places.insert(0, &event["properties"]["email"]);
     }
     let email = places.into_iter().find(|email| email.as_str().is_some_and(|email| !email.is_empty())).cloned();
-    let mut element = if identify { json!({}) } else { json!({ "eventName": "Order Placed", "id": "m-1" }) };
+    let mut element = if is_identify { json!({}) } else { json!({ "eventName": "Order Placed", "id": "m-1" }) };
     if let Some(email) = email.clone().filter(|_| identity != "user_id") {
         element["email"] = email;
     }
     if identity != "email" || element.get("email").is_none() {
         element["userId"] = json!("u-1");
     }
-    if !identify {
+    if !is_identify {
         if let Some(properties) = event["properties"].as_object() {
             element["dataFields"] = dated(put_all(properties, flatten).into());
         }
