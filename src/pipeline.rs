@@ -210,6 +210,7 @@ impl Parts {
                 max_in_flight: account.max_in_flight.max(1) as usize,
                 linger: account.linger,
                 held_by_operator: account.hold,
+                hold_percent: config.dead_letters.hold_percent,
             };
             lanes.push((settings, Selection::new(account)));
         }

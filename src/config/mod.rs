@@ -183,6 +183,8 @@ pub struct DeadLetters {
     pub replication_factor: i32,
     /// Retention of a topic that is made; `None` is for ever.
     pub retention: Option<Duration>,
+    /// When this share of an account's recent calls was refused by its vendor, the account is held.
+    pub hold_percent: u32,
 }
 
 /// `[accounts.NAME]`

@@ -180,7 +180,7 @@ pub(super) fn drain(root: &mut Table<'_>) -> Duration {
 /// `[dead_letters]`
 pub(super) fn dead_letters(root: &mut Table<'_>) -> DeadLetters {
     let topic = "forebay.dead-letters".to_owned();
-    let mut letters = DeadLetters { topic, partitions: 3, replication_factor: -1, retention: None };
+    let mut letters = DeadLetters { topic, partitions: 3, replication_factor: -1, retention: None, hold_percent: 95 };
     let Some(mut table) = root.table("dead_letters") else { return letters };
     if let Some(topic) = table.take("topic").and_then(|topic| topic_name(&topic)) {
         letters.topic = topic;
@@ -196,6 +196,9 @@ pub(super) fn dead_letters(root: &mut Table<'_>) -> DeadLetters {
         if factor == 0 {
             value.refuse("0 copies keep nothing", "write -1 for the broker's default, or the number of copies");
         }
+    }
+    if let Some(percent) = number(table.take("hold_percent"), 1, 100).and_then(|percent| u32::try_from(percent).ok()) {
+        letters.hold_percent = percent;
     }
     letters.retention = table.duration("retention", &(Duration::from_mins(1)..=Duration::from_hours(24 * 36_500)));
     table.finish();

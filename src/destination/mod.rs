@@ -136,6 +136,8 @@ pub enum Hold {
     Redirected,
     /// The vendor says that the account's settings are wrong, or that it is blocked.
     Misconfigured,
+    /// The vendor refuses nearly everything: something is wrong with all of it, and not with each.
+    TooManyRefusals,
 }
 
 impl Hold {
@@ -148,6 +150,7 @@ impl Hold {
             Self::NotFound => "not_found",
             Self::Redirected => "redirected",
             Self::Misconfigured => "misconfigured",
+            Self::TooManyRefusals => "too_many_refusals",
         }
     }
 }

@@ -26,7 +26,7 @@ use bytes::Bytes;
 use rand::rngs::SmallRng;
 
 use self::batch::{Batch, Parcel, Ticket};
-use self::health::ShapeHealth;
+use self::health::{Refusals, ShapeHealth};
 use self::order::{Freed, Order, Place};
 use self::pacing::Pacer;
 use self::redact::Redactor;
@@ -132,6 +132,8 @@ pub struct Settings {
     pub linger: Duration,
     /// Whether the operator holds it.
     pub held_by_operator: bool,
+    /// When this share of the recent calls was refused by the vendor, the shape is held.
+    pub hold_percent: u32,
 }
 
 /// Calls by how they ended.
@@ -217,6 +219,7 @@ pub struct Lane {
     /// Requests in a row that ended without an answer, or with one that says the vendor has trouble.
     failures: u32,
     probe_at: Duration,
+    refusals: Refusals,
     last_success: Option<Duration>,
     /// Where the search for the next batch begins, so that queues take turns.
     cursor: usize,
@@ -252,6 +255,7 @@ impl Lane {
             next_request: 0,
             failures: 0,
             probe_at: Duration::ZERO,
+            refusals: Refusals::default(),
             last_success: None,
             cursor: 0,
             held_bytes: 0,

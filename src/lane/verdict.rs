@@ -8,7 +8,7 @@ use std::time::Duration;
 use rand::Rng;
 
 use super::batch::Batch;
-use super::health::{FIRST_CANARY, Held, LONGEST_CANARY};
+use super::health::{FIRST_CANARY, Held, LONGEST_CANARY, Refusals};
 use super::worker::FAILING_AFTER;
 use super::{Effect, Flight, Lane, Letter, Surroundings};
 use crate::destination::{Again, Answer, CallVerdict, Hold, Judgement, Verdict};
@@ -53,7 +53,9 @@ impl Lane {
             }
             Verdict::Delivered | Verdict::Split | Verdict::Bisect(_) | Verdict::Rest => self.reached(around, shape),
         }
+        let before = (self.books.delivered, judgement.words.clone());
         let parts = self.dispose(around, batch, judgement);
+        self.hold_if_flooding(around, shape, before);
         for part in parts.into_iter().rev() {
             if let Some(part) = self.without_stale(around, part) {
                 self.queues[queue].ready.push_front(part);
@@ -105,11 +107,34 @@ impl Lane {
         self.failures = 0;
         self.last_success = Some(around.now.mono);
         let health = &mut self.shapes[shape];
-        health.held = None;
+        // That hold ends when something is taken.
+        health.held.take_if(|held| held.why != Hold::TooManyRefusals);
         health.tried = 0;
         health.throttles = 0;
         for &index in &self.settings.pacers {
             around.pacers[index].faster(around.now.mono);
+        }
+    }
+
+    /// Nearly everything is refused: hold the rest instead of flooding the dead letters, until something is taken.
+    fn hold_if_flooding(&mut self, around: &Surroundings<'_>, shape: usize, (delivered, words): (u64, String)) {
+        let now = around.now.mono;
+        let health = &mut self.shapes[shape];
+        match &mut health.held {
+            Some(held) if held.why == Hold::TooManyRefusals && self.books.delivered > delivered => {
+                self.refusals = Refusals::default();
+                health.held = None;
+            }
+            Some(held) if held.why == Hold::TooManyRefusals && held.probing => {
+                held.probing = false;
+                held.pause = (held.pause * 2).min(LONGEST_CANARY);
+                held.canary_at = now + held.pause;
+            }
+            None if self.refusals.reach(self.settings.hold_percent) => {
+                let (why, pause) = (Hold::TooManyRefusals, FIRST_CANARY);
+                health.held = Some(Held { why, words, canary_at: now + pause, pause, probing: false });
+            }
+            Some(_) | None => {}
         }
     }
 
@@ -273,6 +298,7 @@ impl Lane {
 
     fn deliver(&mut self, around: &mut Surroundings<'_>, batch: &Batch, index: usize) {
         self.books.delivered += 1;
+        self.refusals.count(false);
         self.settle(around, batch, index);
     }
 
@@ -284,6 +310,7 @@ impl Lane {
 
     fn refuse(&mut self, around: &mut Surroundings<'_>, batch: &Batch, index: usize, refusal: Refusal) {
         let Some(ticket) = batch.tickets().nth(index).copied() else { return };
+        self.refusals.count(true);
         let record = batch.record(index).to_vec();
         around.effects.push(Effect::DeadLetter(Letter { receipt: ticket.receipt, record, refusal }));
         self.let_go(batch.weight(index), &ticket);

@@ -12,7 +12,7 @@ use super::batch::Batch;
 use super::health::Health;
 use super::{Binds, Effect, Flight, Lane, Surroundings};
 use crate::clock::Now;
-use crate::destination::Shape;
+use crate::destination::{Hold, Shape};
 use crate::outcome::Release;
 use crate::source::record::Kept;
 
@@ -181,11 +181,26 @@ impl Lane {
         Ok(())
     }
 
+    /// While nearly everything is refused, one call is enough to ask with.
+    fn canary(&mut self, found: Found, batch: Batch) -> Batch {
+        let why = self.shapes[usize::from(found.shape.0)].held.as_ref().map(|held| held.why);
+        if why != Some(Hold::TooManyRefusals) || batch.len() == 1 {
+            return batch;
+        }
+        let (head, _) = self.settings.destination.frame(found.shape);
+        let (first, rest) = (batch.copy(head, 0..1), batch.copy(head, 1..batch.len()));
+        batch.disband();
+        self.queues[found.queue].ready.push_front(rest);
+        first
+    }
+
     fn send(&mut self, around: &mut Surroundings<'_>, found: Found) {
         let queue = &mut self.queues[found.queue];
         let batch =
             if found.ready { queue.ready.remove(found.index) } else { Some(queue.open.swap_remove(found.index)) };
-        let Some(mut batch) = batch else { return };
+        let Some(batch) = batch else { return };
+        let mut batch = self.canary(found, batch);
+        let queue = &mut self.queues[found.queue];
         let shape = &mut self.shapes[usize::from(found.shape.0)];
         if let Some(held) = &mut shape.held {
             held.probing = true;

@@ -71,12 +71,7 @@ fn the_console_producer_writes_headers_and_keys() {
     kafka.create_topic(&topic, 1, &[]);
     let events: Vec<_> = Events::new(7, &tenants(3)).take(500).collect();
     let file = tempfile::NamedTempFile::new().expect("a file");
-<<<<<<< HEAD
-    std::fs::write(&file, events.iter().map(super::support::events::Event::console_line).collect::<String>())
-        .expect("a file");
-=======
     std::fs::write(&file, events.iter().map(Event::console_line).collect::<String>()).expect("a file");
->>>>>>> harness
     kafka.console_producer(&topic, Compression::Lz4, file.path());
 
     let records = kafka.consume_all(&topic);
