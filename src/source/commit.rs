@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_copy_beside_another_offset_topic_partition_or_cluster_is_ignored() {
-        let text = written(1_000, &[1_001..1_002]);
+        let text = written(1_000, &[1_001..1_002, 1_003..1_005]);
         for place in [Place { cluster: "d", ..HERE }, Place { topic: "other", ..HERE }, Place { partition: 4, ..HERE }]
         {
             assert_eq!(decode(text.as_bytes(), place, 1_000), Err(Unusable::Elsewhere));

@@ -266,7 +266,8 @@ mod tests {
     #[test]
     fn a_commit_is_resumed_with_what_is_settled_above_it() {
         let beginning = resume(HERE, 10, metadata(10).as_bytes(), (0, 100));
-        assert_eq!((beginning.contents.window, beginning.contents.settled, beginning.expired), (10, vec![11..13], 0));
+        let Beginning { contents, expired, .. } = beginning;
+        assert_eq!((contents.window, &contents.settled[..], expired), (10, &[11..13][..], 0));
     }
 
     #[test]

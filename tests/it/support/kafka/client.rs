@@ -221,13 +221,7 @@ impl Kafka {
                 }
                 // These pass; a broker that stays away ends in the arm below.
                 Some(Err(KafkaError::MessageConsumption(code))) if passes(code) => {}
-<<<<<<< HEAD
-                other => {
-                    panic!("reading {topic}: {:?}, not yet at the end of {ends:?}", other.map(std::result::Result::err))
-                }
-=======
                 other => panic!("reading {topic}: {:?}, not yet at the end of {ends:?}", other.map(Result::err)),
->>>>>>> harness
             }
         }
         records.sort_by_key(|record| (record.partition, record.offset));
