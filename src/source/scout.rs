@@ -266,8 +266,8 @@ mod tests {
     #[test]
     fn a_commit_is_resumed_with_what_is_settled_above_it() {
         let beginning = resume(HERE, 10, metadata(10).as_bytes(), (0, 100));
-        let Beginning { contents, expired, .. } = beginning;
-        assert_eq!((contents.window, &contents.settled[..], expired), (10, &[11..13][..], 0));
+        let Contents { window, settled, .. } = beginning.contents;
+        assert_eq!((window, settled.first(), beginning.expired), (10, Some(&(11..13)), 0));
     }
 
     #[test]

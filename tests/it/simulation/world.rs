@@ -38,6 +38,7 @@ pub(super) struct World {
     /// Counts assignments, over crashes too.
     life: [u64; PARTITIONS],
     committed: BTreeMap<usize, (i64, String)>,
+    #[expect(clippy::vec_box, reason = "flights come and go boxed")]
     wire: Vec<Box<Flight>>,
     letters: Vec<DeadLetter>,
     healthy: bool,
@@ -50,15 +51,16 @@ fn configuration(rng: &mut SmallRng) -> Config {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("config.toml");
     let (lane, in_flight) = (rng.random_range(3..40_u64), rng.random_range(1..4));
-    let mut text = format!("[kafka]\nbrokers = \"nobody:1\"\ngroup = \"g\"\ntopics = [\"events\"]\n");
+    let mut text = "[kafka]\nbrokers = \"nobody:1\"\ngroup = \"g\"\ntopics = [\"events\"]\n".to_owned();
     for tenant in 0..TENANTS {
-        text += &format!(
+        let account = format!(
             "[accounts.t{tenant}-m]\ntenant = \"t{tenant}\"\nmax_in_flight = {in_flight}\n[accounts.t{tenant}-m.limits]\n\
              users_per_minute = 6000\nevents_per_minute = 6000\n[accounts.t{tenant}-m.moengage]\nworkspace = \"W{tenant}\"\n\
              data_center = \"01\"\nkeys = [{{ file = \"k\" }}]\n\
              [accounts.t{tenant}-i]\ntenant = \"t{tenant}\"\nmax_in_flight = {in_flight}\n\
              [accounts.t{tenant}-i.iterable]\nregion = \"us\"\nkeys = [{{ file = \"k\" }}]\n"
         );
+        text.push_str(&account);
     }
     std::fs::write(&path, text).unwrap();
     let mut config = config::load(&path).unwrap_or_else(|problems| panic!("{problems}")).config;
