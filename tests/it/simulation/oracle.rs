@@ -47,7 +47,7 @@ impl Totals {
     pub(super) fn assert_everything_happened(&self) {
         let counts = [self.duplicates, self.letters, self.crashes, self.rebalances, self.lost_commits, self.pauses];
         assert!(counts.iter().all(|count| *count > 0), "something never happened: {self:?}");
-        for fault in ["429", "5xx", "401", "413", "silence, taken", "silence", "portal", "partial"] {
+        for fault in ["429", "5xx", "401", "413", "silence, taken", "silence", "portal", "partial", "lie"] {
             assert!(self.faults.get(fault).is_some_and(|count| *count > 0), "{fault} never happened: {self:?}");
         }
     }

@@ -20,6 +20,8 @@ pub(super) enum Mood {
     Portal,
     /// Iterable only: some identities failed.
     Partial,
+    /// Iterable only: everything was taken, and the answer says that something of nobody's failed.
+    Lie,
 }
 
 /// What comes back.
@@ -57,7 +59,8 @@ pub(super) fn serve(path: &str, body: &[u8], mood: Mood, rng: &mut SmallRng) -> 
         Mood::Status(status) => (answer(status, "{}", None), Vec::new()),
         _ if poison => (refusal(iterable), Vec::new()),
         Mood::Partial if iterable => partial(&elements, rng),
-        Mood::Good | Mood::Partial => (success(iterable), all()),
+        Mood::Lie if iterable && elements.len() > 1 => (lie(), all()),
+        Mood::Good | Mood::Partial | Mood::Lie => (success(iterable), all()),
     }
 }
 
@@ -85,6 +88,12 @@ fn refusal(iterable: bool) -> Reply {
         r#"{"status":"fail","error":{"message":"not a good element","type":"ValueError"}}"#
     };
     answer(400, body, None)
+}
+
+/// A failure of an identity that no element has.
+fn lie() -> Reply {
+    let lists = r#""failedUpdates":{"invalidEmails":["nobody@example.com"],"someNewList":["who-else"]}"#;
+    answer(200, &format!(r#"{{"successCount":1,"failCount":1,{lists}}}"#), None)
 }
 
 /// One user is not known to the vendor: all of that user's elements of this request were not taken.

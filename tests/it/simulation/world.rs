@@ -150,6 +150,11 @@ impl World {
             940..975 => self.commit(),
             975..985 => self.rebalance(),
             985..992 => self.crash(),
+            992..995 => {
+                let by = self.rng.random_range(-86_400_000..86_400_000);
+                self.note(|| format!("the wall clock jumps by {by} ms"));
+                self.now.wall_ms += by;
+            }
             _ => {
                 self.revoked_keys = !self.revoked_keys;
                 let revoked = self.revoked_keys;
@@ -255,6 +260,7 @@ impl World {
             83..88 => (Mood::Silence { taken: true }, "silence, taken"),
             88..93 => (Mood::Silence { taken: false }, "silence"),
             93..95 => (Mood::Portal, "portal"),
+            95..97 => (Mood::Lie, "lie"),
             _ => (Mood::Partial, "partial"),
         }
     }
@@ -278,7 +284,7 @@ impl World {
                 self.oracle.refuse(lane, *number);
             }
         }
-        let answered = matches!(reply, Reply::Answer { .. });
+        let answered = matches!(reply, Reply::Answer { .. }) && mood != Mood::Lie;
         for (number, _) in taken {
             let partition = self.oracle.produced[usize::try_from(number).unwrap()].partition;
             self.oracle.take(lane, number, self.life[partition], answered);
