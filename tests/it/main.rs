@@ -3,4 +3,7 @@
 mod cases;
 mod end_to_end;
 mod kafka_harness;
+mod nothing_lost;
+mod outages;
+mod rebalance;
 mod support;
