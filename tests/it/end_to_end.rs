@@ -1,48 +1,15 @@
 //! The main job: events of many tenants reach both vendors, once, over real sockets; dead letters and skips where
 //! they belong; the books balance.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use forebay::sandbox::Tls;
 
 use crate::support::config::{ConfigText, accounts, tenants};
 use crate::support::events::{Event, Events};
 use crate::support::kafka::{Compression, Kafka};
+use crate::support::stage::{JOIN, Stage, assert_books};
 use crate::support::tls::Certificates;
+use crate::support::unique;
 use crate::support::vendors::Vendors;
-use crate::support::{eventually, unique};
-
-/// Long enough for a first join on a busy machine.
-pub(crate) const JOIN: Duration = Duration::from_secs(30);
-pub(crate) const WORK: Duration = Duration::from_mins(1);
-
-/// Each account has each message of its tenant exactly once.
-pub(crate) fn assert_each_once(vendors: &Vendors, config: &ConfigText, events: &[Event]) {
-    for account in config.accounts() {
-        let ids = vendors.ids(&account.name);
-        for event in events.iter().filter(|event| event.tenant == account.tenant) {
-            assert_eq!(ids.get(&event.message_id), Some(&1), "{} in {}", event.message_id, account.name);
-        }
-    }
-}
-
-/// Waits until each account has each message of its tenant, however often.
-pub(crate) fn wait_for_all(vendors: &Vendors, config: &ConfigText, events: &[Event]) {
-    eventually(WORK, "every message arrives", || {
-        let missing: BTreeMap<_, _> = config
-            .accounts()
-            .iter()
-            .map(|account| {
-                let ids = vendors.ids(&account.name);
-                let wanted = events.iter().filter(|event| event.tenant == account.tenant);
-                (account.name.clone(), wanted.filter(|event| !ids.contains_key(&event.message_id)).count())
-            })
-            .filter(|(_, count)| *count > 0)
-            .collect();
-        if missing.is_empty() { Ok(()) } else { Err(format!("missing by account: {missing:?}")) }
-    });
-}
 
 #[test]
 fn every_event_reaches_each_account_of_its_tenant_once_over_tls_and_the_books_balance() {
@@ -60,19 +27,19 @@ fn every_event_reaches_each_account_of_its_tenant_once_over_tls_and_the_books_ba
 
     let delivery = format!("[delivery]\nca_file = \"{}\"\n", certificates.ca.display());
     let config = ConfigText::new(kafka, &topic, &vendors.url(), &accounts).section(&delivery);
-    let setup = config.setup();
-    let mut forebay = setup.start();
+    let stage = Stage { kafka, topic, vendors, config };
+    let mut forebay = stage.config.setup().start();
     forebay.wait_ready(JOIN);
-    kafka.wait_committed_to_end(&config.group(), &topic, WORK);
-    assert_each_once(&vendors, &config, &events);
+    stage.wait_settled();
+    stage.assert_each_once(&events);
 
-    let labels: &[(&str, &str)] = &[("topic", &topic)];
+    let labels: &[(&str, &str)] = &[("topic", &stage.topic)];
     assert_eq!(forebay.metric("forebay_events_received_total", labels), Some(4_000.0));
     assert_eq!(forebay.metric("forebay_events_settled_total", labels), Some(4_000.0));
     assert_eq!(forebay.metric("forebay_events_in_flight", labels), Some(0.0));
     assert_eq!(forebay.metric("forebay_calls_owed_total", &[]), Some(8_000.0));
     assert_eq!(forebay.metric("forebay_calls_delivered_total", &[]), Some(8_000.0));
-    assert_eq!(forebay.metric("forebay_books_imbalance_total", &[]), Some(0.0));
+    assert_books(&mut forebay);
     forebay.sigterm();
     assert_eq!(forebay.wait(JOIN), Some(0));
 }

@@ -4,5 +4,8 @@
 mod cases;
 mod end_to_end;
 mod kafka_harness;
+mod nothing_lost;
+mod outages;
+mod rebalance;
 mod simulation;
 mod support;

@@ -14,6 +14,10 @@ pub(crate) struct Account {
     pub(crate) key: String,
     /// Lines more for `[accounts.NAME]`; sub-tables as dotted keys (`limits.users_per_minute = 600`).
     pub(crate) settings: String,
+    /// Lines more for the vendor's own table (`delivery = "single"`).
+    pub(crate) details: String,
+    /// A second key, which follows the first.
+    pub(crate) next_key: Option<String>,
     /// Lines more for the sandbox's account (`users_per_minute = 600`).
     pub(crate) sandbox: String,
 }
@@ -51,7 +55,18 @@ impl Account {
     pub(crate) fn new(tenant: &str, vendor: Vendor) -> Self {
         let name = format!("{tenant}-{}", vendor.name());
         let key = format!("key-of-{name}-0123456789abcdef");
-        Self { name, tenant: tenant.to_owned(), vendor, key, settings: String::new(), sandbox: String::new() }
+        let (settings, details, sandbox) = (String::new(), String::new(), String::new());
+        Self { name, tenant: tenant.to_owned(), vendor, key, settings, details, next_key: None, sandbox }
+    }
+
+    /// At Iterable's US project.
+    pub(crate) fn iterable(tenant: &str) -> Self {
+        Self::new(tenant, Vendor::Iterable { region: "us" })
+    }
+
+    /// In a MoEngage workspace of data centre 02.
+    pub(crate) fn moengage(tenant: &str) -> Self {
+        Self::new(tenant, Vendor::Moengage { data_center: "02", workspace: format!("WS{}", tenant.to_uppercase()) })
     }
 
     /// Where the key is, beside `config.toml`.
@@ -60,7 +75,7 @@ impl Account {
     }
 
     fn toml(&self, sandbox: &str) -> String {
-        let Self { name, tenant, settings, .. } = self;
+        let Self { name, tenant, settings, details, .. } = self;
         let (place, table) = match &self.vendor {
             Vendor::Moengage { data_center, workspace } => {
                 (*data_center, format!("workspace = \"{workspace}\"\ndata_center = \"{data_center}\""))
@@ -68,9 +83,11 @@ impl Account {
             Vendor::Iterable { region } => (*region, format!("region = \"{region}\"")),
         };
         let (vendor, key) = (self.vendor.name(), self.key_file());
+        let next = self.next_key.as_ref().map_or_else(String::new, |_| format!(", {{ file = \"{key}.next\" }}"));
         format!(
             "\n[accounts.{name}]\ntenant = \"{tenant}\"\nbase_url = \"{sandbox}/{vendor}/{place}\"\n{settings}\n\
-             [accounts.{name}.{vendor}]\n{table}\nkeys = [{{ file = \"{key}\" }}]\n"
+             [accounts.{name}.{vendor}]\n{table}\n{details}\n\
+             keys = [{{ file = \"{key}\" }}{next}]\n"
         )
     }
 
@@ -103,6 +120,7 @@ pub(crate) struct ConfigText {
     topic: String,
     sandbox: String,
     accounts: Vec<Account>,
+    session: bool,
     properties: String,
     sections: String,
 }
@@ -115,6 +133,7 @@ impl ConfigText {
             topic: topic.to_owned(),
             sandbox: sandbox.trim_end_matches('/').to_owned(),
             accounts: accounts.to_vec(),
+            session: true,
             properties: String::new(),
             sections: String::new(),
         }
@@ -141,6 +160,18 @@ impl ConfigText {
         self
     }
 
+    /// With Kafka's new group protocol, where the broker decides how long a member may be silent.
+    pub(crate) fn new_group_protocol(mut self) -> Self {
+        self.session = false;
+        self.property("group.protocol", "consumer")
+    }
+
+    /// With these beginnings of `base_url`: something stands between.
+    pub(crate) fn toward(mut self, url: &str) -> Self {
+        url.trim_end_matches('/').clone_into(&mut self.sandbox);
+        self
+    }
+
     /// A table more, as it stands: `[delivery]` and its lines.
     pub(crate) fn section(mut self, toml: &str) -> Self {
         let _ = writeln!(self.sections, "\n{toml}");
@@ -149,12 +180,13 @@ impl ConfigText {
 
     /// The text. A killed member is missed after 6 s, not after 45.
     pub(crate) fn text(&self) -> String {
+        let session = if self.session { "\"session.timeout.ms\" = \"6000\"\n" } else { "" };
         let Self { brokers, topic, properties, sections, .. } = self;
         let (group, dead_letters) = (self.group(), self.dead_letters());
         let accounts: String = self.accounts.iter().map(|account| account.toml(&self.sandbox)).collect();
         format!(
             "[kafka]\nbrokers = \"{brokers}\"\ngroup = \"{group}\"\ntopics = [\"{topic}\"]\n\n\
-             [kafka.properties]\n\"session.timeout.ms\" = \"6000\"\n{properties}\n\
+             [kafka.properties]\n{session}{properties}\n\
              [dead_letters]\ntopic = \"{dead_letters}\"\n\n[control]\ntopic = \"{topic}-control\"\n\n\
              [admin]\nlisten = \"127.0.0.1:0\"\n{sections}{accounts}"
         )
@@ -165,6 +197,9 @@ impl ConfigText {
         let setup = Setup::new(&self.text());
         for account in &self.accounts {
             setup.write(&account.key_file(), format!("{}\n", account.key));
+            if let Some(next) = &account.next_key {
+                setup.write(&format!("{}.next", account.key_file()), next);
+            }
         }
         setup
     }

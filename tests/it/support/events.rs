@@ -45,6 +45,16 @@ impl Event {
         Message::new(self.json.as_bytes()).key(self.user_id.as_bytes()).header("tenant", self.tenant.as_bytes())
     }
 
+    /// A track of this user with one property more, `note`.
+    pub(crate) fn track(tenant: &str, user_id: &str, message_id: &str, note: &str) -> Self {
+        let time = Timestamp::now() - SignedDuration::from_hours(1);
+        let json = format!(
+            r#"{{"type":"track","event":"Noted","messageId":"{message_id}","userId":"{user_id}","timestamp":"{time:.3}","properties":{{"message_id":"{message_id}","note":"{note}"}}}}"#
+        );
+        let [tenant, user_id, message_id] = [tenant, user_id, message_id].map(str::to_owned);
+        Self { message_id, tenant, user_id, kind: Kind::Track, json }
+    }
+
     /// As a line for the console producer.
     pub(crate) fn console_line(&self) -> String {
         console_line(&[("tenant", &self.tenant)], &self.user_id, &self.json)

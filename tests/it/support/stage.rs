@@ -1,0 +1,194 @@
+//! A topic, simulated vendors and a configuration that joins them; and what every test asks of them afterwards.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use forebay::source::commit::{self, Contents, Place};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use super::config::{Account, ConfigText, accounts, tenants};
+use super::events::Event;
+use super::kafka::{Kafka, Record};
+use super::metrics::{self, Sample};
+use super::process::Forebay;
+use super::vendors::Vendors;
+use super::{eventually, unique};
+
+/// Long enough for a first join on a busy machine.
+pub(crate) const JOIN: Duration = Duration::from_secs(60);
+/// Long enough for all that a test wants done, back-off included.
+pub(crate) const WORK: Duration = Duration::from_secs(90);
+
+/// Where a record lies.
+pub(crate) type Spot = (i32, i64);
+
+/// What a test plays on.
+pub(crate) struct Stage<'a> {
+    pub(crate) kafka: &'a Kafka,
+    pub(crate) topic: String,
+    pub(crate) vendors: Vendors,
+    pub(crate) config: ConfigText,
+}
+
+impl Stage<'static> {
+    /// On the shared broker: so many tenants, each with an account at both vendors.
+    pub(crate) fn new(name: &str, partitions: i32, tenant_count: usize) -> Self {
+        Self::with(Kafka::shared(), name, partitions, &accounts(&tenants(tenant_count)))
+    }
+
+    /// On the shared broker, with these accounts and one partition.
+    pub(crate) fn of(name: &str, accounts: &[Account]) -> Self {
+        Self::with(Kafka::shared(), name, 1, accounts)
+    }
+}
+
+impl<'a> Stage<'a> {
+    /// On any broker. Without partitions the topic is not made.
+    pub(crate) fn with(kafka: &'a Kafka, name: &str, partitions: i32, accounts: &[Account]) -> Self {
+        let topic = unique(name);
+        if partitions > 0 {
+            kafka.create_topic(&topic, partitions, &[]);
+        }
+        let vendors = Vendors::start(accounts);
+        let config = ConfigText::new(kafka, &topic, &vendors.url(), accounts);
+        Self { kafka, topic, vendors, config }
+    }
+
+    /// The same with another configuration.
+    pub(crate) fn configured(self, change: impl FnOnce(ConfigText) -> ConfigText) -> Self {
+        Self { config: change(self.config), ..self }
+    }
+
+    /// Writes events to the topic.
+    pub(crate) fn produce(&self, events: &[Event]) {
+        self.kafka.produce(&self.topic, events.iter().map(Event::message));
+    }
+
+    /// Waits until the group's commits stand at the topic's ends.
+    pub(crate) fn wait_settled(&self) {
+        self.kafka.wait_committed_to_end(&self.config.group(), &self.topic, WORK);
+    }
+
+    /// The dead letters so far; none if their topic is not made yet.
+    pub(crate) fn letters(&self) -> Vec<Record> {
+        self.kafka.consume_all(&self.config.dead_letters())
+    }
+
+    /// What has not arrived yet, counted by account.
+    pub(crate) fn missing(&self, events: &[Event]) -> BTreeMap<String, usize> {
+        let missing = |account: &Account| {
+            let ids = self.vendors.ids(&account.name);
+            let wanted = events.iter().filter(|event| event.tenant == account.tenant);
+            (account.name.clone(), wanted.filter(|event| !ids.contains_key(&event.message_id)).count())
+        };
+        self.config.accounts().iter().map(missing).filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Waits until each account has each message of its tenant, however often.
+    pub(crate) fn wait_for_all(&self, events: &[Event]) {
+        self.wait_for_all_but(&[], events);
+    }
+
+    /// The same, some accounts excepted.
+    pub(crate) fn wait_for_all_but(&self, excepted: &[&str], events: &[Event]) {
+        eventually(WORK, "every message arrives", || {
+            let mut missing = self.missing(events);
+            missing.retain(|account, _| !excepted.contains(&account.as_str()));
+            if missing.is_empty() { Ok(()) } else { Err(format!("missing by account: {missing:?}")) }
+        });
+    }
+
+    /// Each account has each message of its tenant exactly once.
+    pub(crate) fn assert_each_once(&self, events: &[Event]) {
+        let names: Vec<&str> = self.config.accounts().iter().map(|account| account.name.as_str()).collect();
+        self.assert_each_once_at(&names, events);
+    }
+
+    /// The same for some accounts.
+    pub(crate) fn assert_each_once_at(&self, accounts: &[&str], events: &[Event]) {
+        for account in self.config.accounts().iter().filter(|account| accounts.contains(&account.name.as_str())) {
+            let ids = self.vendors.ids(&account.name);
+            for event in events.iter().filter(|event| event.tenant == account.tenant) {
+                assert_eq!(ids.get(&event.message_id), Some(&1), "{} at {}", event.message_id, account.name);
+            }
+        }
+    }
+
+    /// Messages that some account got more than once.
+    pub(crate) fn repeated(&self) -> BTreeSet<String> {
+        let ids = self.config.accounts().iter().flat_map(|account| self.vendors.ids(&account.name));
+        ids.filter(|(_, count)| *count > 1).map(|(id, _)| id).collect()
+    }
+
+    /// What the group's commits leave to be read again: everything that they do not call settled.
+    pub(crate) fn unsettled(&self) -> BTreeSet<Spot> {
+        let group = self.config.group();
+        let consumer: BaseConsumer = self.kafka.client().set("group.id", &group).create().expect("a consumer");
+        let cluster = consumer.client().fetch_cluster_id(JOIN).expect("the cluster's id");
+        let committed = self.kafka.committed(&group, &self.topic);
+        let mut unsettled = BTreeSet::new();
+        for (partition, end) in self.kafka.end_offsets(&self.topic) {
+            let commit = committed.get(&partition);
+            let offset = commit.map_or(0, |commit| commit.offset);
+            let place = Place { cluster: &cluster, topic: &self.topic, partition };
+            let contents = commit.and_then(|commit| commit::decode(commit.metadata.as_bytes(), place, offset).ok());
+            let Contents { window, settled, .. } =
+                contents.unwrap_or_else(|| Contents { window: offset, ..Contents::default() });
+            let owed = (window..end).filter(|at| !settled.iter().any(|range| range.contains(at)));
+            unsettled.extend(owed.map(|at| (partition, at)));
+        }
+        unsettled
+    }
+
+    /// Where each message lies.
+    pub(crate) fn spots(&self) -> BTreeMap<String, Spot> {
+        let records = self.kafka.consume_all(&self.topic);
+        let spot = |record: Record| {
+            let json: serde_json::Value = serde_json::from_slice(record.value.as_deref()?).ok()?;
+            Some((json["messageId"].as_str()?.to_owned(), (record.partition, record.offset)))
+        };
+        records.into_iter().filter_map(spot).collect()
+    }
+}
+
+/// One account of `/accounts`.
+pub(crate) fn account(forebay: &mut Forebay, name: &str) -> serde_json::Value {
+    let accounts = forebay.accounts();
+    let found = accounts.as_array().and_then(|all| all.iter().find(|account| account["account"] == name));
+    found.unwrap_or_else(|| panic!("no account {name} in {accounts}")).clone()
+}
+
+/// Waits until an account is in this health.
+pub(crate) fn wait_health(forebay: &mut Forebay, name: &str, health: &str) -> serde_json::Value {
+    eventually(WORK, &format!("{name} is {health}"), || {
+        let account = account(forebay, name);
+        if account["health"] == health { Ok(account) } else { Err(account.to_string()) }
+    })
+}
+
+/// The books of one scrape balance: each partition's and each account's.
+pub(crate) fn assert_books(forebay: &mut Forebay) {
+    let samples = forebay.metrics();
+    let of = |name: &str, key: &Sample| {
+        let labels: Vec<(&str, &str)> =
+            key.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        metrics::sum(&samples, name, &labels).unwrap_or(0.0)
+    };
+    let mut met = 0;
+    for key in samples.iter().filter(|sample| sample.name == "forebay_events_received_total") {
+        let ends = ["forebay_events_settled_total", "forebay_events_released_total", "forebay_events_in_flight"];
+        let sum: f64 = ends.iter().map(|name| of(name, key)).sum();
+        assert!((key.value - sum).abs() < 0.5, "{:?}: received {}, accounted {sum}", key.labels, key.value);
+        met += 1;
+    }
+    for key in samples.iter().filter(|sample| sample.name == "forebay_calls_owed_total") {
+        let ends = ["delivered_total", "dead_lettered_total", "skipped_total", "released_total", "in_flight"];
+        let sum: f64 = ends.iter().map(|name| of(&format!("forebay_calls_{name}"), key)).sum();
+        assert!((key.value - sum).abs() < 0.5, "{:?}: owed {}, accounted {sum}", key.labels, key.value);
+        met += 1;
+    }
+    assert!(met >= 2, "partitions and accounts are there");
+    for zero in ["forebay_books_imbalance_total", "forebay_calls_dropped_unsettled_total"] {
+        assert_eq!(metrics::sum(&samples, zero, &[]), Some(0.0), "{zero}");
+    }
+}
