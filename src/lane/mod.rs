@@ -76,8 +76,16 @@ pub struct Flight {
     number: u64,
     queue: usize,
     batch: Batch,
+    sent: Sent,
+}
+
+/// With what, and what for, a request was sent.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
     key: usize,
     keys_version: u64,
+    /// To see whether a hold is over.
+    canary: bool,
 }
 
 impl Flight {

@@ -10,7 +10,7 @@ use rand::Rng;
 use super::batch::Batch;
 use super::health::{FIRST_CANARY, Held, LONGEST_CANARY, Refusals};
 use super::worker::FAILING_AFTER;
-use super::{Effect, Flight, Lane, Letter, Surroundings};
+use super::{Effect, Flight, Lane, Letter, Sent, Surroundings};
 use crate::destination::{Again, Answer, CallVerdict, Hold, Judgement, Verdict};
 use crate::outcome::{Reason, Refusal};
 
@@ -25,7 +25,7 @@ const LONGEST_HINT: Duration = Duration::from_hours(1);
 impl Lane {
     /// The vendor answered, or did not: `Err` is why, in words.
     pub fn answered(&mut self, around: &mut Surroundings<'_>, flight: Flight, result: Result<Answer<'_>, String>) {
-        let Flight { number, queue, mut batch, key, keys_version, .. } = flight;
+        let Flight { number, queue, mut batch, sent, .. } = flight;
         self.on_wire.remove(&number);
         self.in_flight -= 1;
         self.wire_calls -= batch.len();
@@ -40,9 +40,9 @@ impl Lane {
         self.note(around, &batch, &judgement);
         let shape = usize::from(batch.shape().0);
         match judgement.verdict {
-            Verdict::Hold(why) => self.refused_key(around, shape, why, &judgement.words, (key, keys_version)),
+            Verdict::Hold(why) => self.refused_key(around, shape, why, &judgement.words, sent),
             Verdict::Again(kind, after) => {
-                if let Some(held) = &mut self.shapes[shape].held {
+                if let Some(held) = self.shapes[shape].held.as_mut().filter(|_| sent.canary) {
                     held.probing = false;
                     held.canary_at = around.now.mono + held.pause;
                 }
@@ -55,7 +55,7 @@ impl Lane {
         }
         let before = (self.books.delivered, judgement.words.clone());
         let parts = self.dispose(around, batch, judgement);
-        self.hold_if_flooding(around, shape, before);
+        self.hold_if_flooding(around, shape, sent, before);
         for part in parts.into_iter().rev() {
             if let Some(part) = self.without_stale(around, part) {
                 self.queues[queue].ready.push_front(part);
@@ -117,7 +117,13 @@ impl Lane {
     }
 
     /// Nearly everything is refused: hold the rest instead of flooding the dead letters, until something is taken.
-    fn hold_if_flooding(&mut self, around: &Surroundings<'_>, shape: usize, (delivered, words): (u64, String)) {
+    fn hold_if_flooding(
+        &mut self,
+        around: &Surroundings<'_>,
+        shape: usize,
+        sent: Sent,
+        (delivered, words): (u64, String),
+    ) {
         let now = around.now.mono;
         let health = &mut self.shapes[shape];
         match &mut health.held {
@@ -125,7 +131,7 @@ impl Lane {
                 self.refusals = Refusals::default();
                 health.held = None;
             }
-            Some(held) if held.why == Hold::TooManyRefusals && held.probing => {
+            Some(held) if held.why == Hold::TooManyRefusals && sent.canary => {
                 held.probing = false;
                 held.pause = (held.pause * 2).min(LONGEST_CANARY);
                 held.canary_at = now + held.pause;
@@ -139,28 +145,24 @@ impl Lane {
     }
 
     /// 401, 403 and the like: the other key once, then a hold.
-    fn refused_key(
-        &mut self,
-        around: &Surroundings<'_>,
-        shape: usize,
-        why: Hold,
-        words: &str,
-        (key, keys_version): (usize, u64),
-    ) {
+    fn refused_key(&mut self, around: &Surroundings<'_>, shape: usize, why: Hold, words: &str, sent: Sent) {
         let now = around.now.mono;
-        if keys_version != self.keys_version {
+        let health = &mut self.shapes[shape];
+        if let Some(held) = &mut health.held {
+            if !sent.canary {
+                // It left before the hold began, and says nothing new.
+                return;
+            }
+            held.probing = false;
+        }
+        if sent.keys_version != self.keys_version {
             // The keys changed while the request was on its way: the answer says nothing of the new ones.
-            if let Some(held) = &mut self.shapes[shape].held {
-                held.probing = false;
+            if let Some(held) = &mut health.held {
                 held.canary_at = now;
             }
             return;
         }
-        let health = &mut self.shapes[shape];
-        health.tried |= 1 << key.min(7);
-        if let Some(held) = &mut health.held {
-            held.probing = false;
-        }
+        health.tried |= 1 << sent.key.min(7);
         if matches!(why, Hold::Unauthorized | Hold::Forbidden)
             && let Some(other) = (0..self.targets.len().min(8)).find(|other| health.tried & (1 << other) == 0)
         {

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 
 use super::batch::Batch;
 use super::health::Health;
-use super::{Binds, Effect, Flight, Lane, Surroundings};
+use super::{Binds, Effect, Flight, Lane, Sent, Surroundings};
 use crate::clock::Now;
 use crate::destination::{Hold, Shape};
 use crate::outcome::Release;
@@ -202,6 +202,7 @@ impl Lane {
         let mut batch = self.canary(found, batch);
         let queue = &mut self.queues[found.queue];
         let shape = &mut self.shapes[usize::from(found.shape.0)];
+        let canary = shape.held.is_some();
         if let Some(held) = &mut shape.held {
             held.probing = true;
         }
@@ -226,8 +227,7 @@ impl Lane {
             number,
             queue: found.queue,
             batch,
-            key,
-            keys_version: self.keys_version,
+            sent: Sent { key, keys_version: self.keys_version, canary },
         })));
     }
 

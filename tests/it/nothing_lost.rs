@@ -190,9 +190,9 @@ fn a_second_signal_ends_at_once_with_the_signals_code() {
         forebay.sigterm();
         forebay.wait_for_log("draining", JOIN);
         if interrupt {
-            forebay.sigint()
+            forebay.sigint();
         } else {
-            forebay.sigterm()
+            forebay.sigterm();
         }
         assert_eq!(forebay.wait(Duration::from_secs(10)), Some(code));
     }

@@ -96,17 +96,22 @@ fn lie() -> Reply {
     answer(200, &format!(r#"{{"successCount":1,"failCount":1,{lists}}}"#), None)
 }
 
-/// One user is not known to the vendor: all of that user's elements of this request were not taken.
+/// One user is not good enough: all of that user's elements of this request were not taken, or only the first.
 fn partial(elements: &[(u64, bool, Value)], rng: &mut SmallRng) -> (Reply, Vec<(u64, bool)>) {
     let unlucky = elements[rng.random_range(0..elements.len())].2["userId"].clone();
-    let failed = elements.iter().filter(|(_, _, element)| element["userId"] == unlucky).count();
+    let of_user = elements.iter().filter(|(_, _, element)| element["userId"] == unlucky).map(|(number, ..)| *number);
+    let mut failed: Vec<u64> = of_user.collect();
+    if rng.random_bool(0.5) {
+        // The answer names the user once, and does not say which of the elements it was.
+        failed.truncate(1);
+    }
     let list = if rng.random_bool(0.5) { "notFoundUserIds" } else { "invalidUserIds" };
-    let repeated: Vec<&Value> = std::iter::repeat_n(&unlucky, failed).collect();
+    let repeated: Vec<&Value> = failed.iter().map(|_| &unlucky).collect();
     let body = serde_json::json!({
-        "successCount": elements.len() - failed,
-        "failCount": failed,
+        "successCount": elements.len() - failed.len(),
+        "failCount": failed.len(),
         "failedUpdates": { list: repeated },
     });
-    let taken = elements.iter().filter(|(_, _, element)| element["userId"] != unlucky);
+    let taken = elements.iter().filter(|(number, ..)| !failed.contains(number));
     (answer(200, &body.to_string(), None), taken.map(|(number, state, _)| (*number, *state)).collect())
 }

@@ -284,7 +284,8 @@ impl World {
                 self.oracle.refuse(lane, *number);
             }
         }
-        let answered = matches!(reply, Reply::Answer { .. }) && mood != Mood::Lie;
+        // An answer that does not say which of a user's calls failed makes them all go again, in their order.
+        let answered = matches!(reply, Reply::Answer { .. }) && !matches!(mood, Mood::Lie | Mood::Partial);
         for (number, _) in taken {
             let partition = self.oracle.produced[usize::try_from(number).unwrap()].partition;
             self.oracle.take(lane, number, self.life[partition], answered);

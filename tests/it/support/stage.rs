@@ -15,7 +15,7 @@ use super::vendors::Vendors;
 use super::{eventually, unique};
 
 /// Long enough for a first join on a busy machine.
-pub(crate) const JOIN: Duration = Duration::from_secs(60);
+pub(crate) const JOIN: Duration = Duration::from_mins(1);
 /// Long enough for all that a test wants done, back-off included.
 pub(crate) const WORK: Duration = Duration::from_secs(90);
 
