@@ -27,6 +27,23 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The most of the vendor's words that a letter keeps.
 const MAX_DETAIL: usize = 1_024;
 
+/// The version of the headers: `docs/formats.md`.
+const VERSION: &str = "1";
+/// The headers that a letter gets; a record's own of these names are left out, so that each stands once.
+const OURS: [&str; 11] = [
+    "forebay-version",
+    "forebay-reason",
+    "forebay-detail",
+    "forebay-tenant",
+    "forebay-account",
+    "forebay-destination",
+    "forebay-topic",
+    "forebay-partition",
+    "forebay-offset",
+    "forebay-time",
+    "forebay-truncated",
+];
+
 /// Names of a lane's account, for the headers.
 #[derive(Clone, Debug)]
 pub struct Names {
@@ -174,7 +191,7 @@ impl Writer {
             time = kept.timestamp_ms;
             if mail.size != Size::OriginOnly {
                 key = kept.key;
-                for (name, value) in &kept.headers {
+                for (name, value) in kept.headers.iter().filter(|(name, _)| !OURS.contains(name)) {
                     headers = headers.insert(Header { key: name, value: *value });
                 }
             }
@@ -186,19 +203,20 @@ impl Writer {
         let tenant = names.map(|names| names.tenant.as_str()).or(letter.tenant.as_deref()).unwrap_or("_unknown");
         let detail = cut(&letter.refusal.detail, MAX_DETAIL);
         let time = time.and_then(|ms| Timestamp::from_millisecond(ms).ok()).map(|time| time.to_string());
-        let fields = [
-            ("forebay-reason", Some(letter.refusal.reason.name().to_owned())),
-            ("forebay-detail", Some(detail)),
-            ("forebay-tenant", Some(cut(tenant, 256))),
-            ("forebay-account", names.map(|names| names.account.clone())),
-            ("forebay-destination", names.map(|names| names.destination.to_owned())),
-            ("forebay-topic", Some(letter.topic.to_string())),
-            ("forebay-partition", Some(letter.partition.to_string())),
-            ("forebay-offset", Some(letter.offset.to_string())),
-            ("forebay-time", time),
-            ("forebay-truncated", (mail.size != Size::Whole).then(|| "true".to_owned())),
+        let values = [
+            Some(VERSION.to_owned()),
+            Some(letter.refusal.reason.name().to_owned()),
+            Some(detail),
+            Some(cut(tenant, 256)),
+            names.map(|names| names.account.clone()),
+            names.map(|names| names.destination.to_owned()),
+            Some(letter.topic.to_string()),
+            Some(letter.partition.to_string()),
+            Some(letter.offset.to_string()),
+            time,
+            (mail.size != Size::Whole).then(|| "true".to_owned()),
         ];
-        for (name, value) in fields {
+        for (name, value) in OURS.into_iter().zip(values) {
             if let Some(value) = value {
                 headers = headers.insert(Header { key: name, value: Some(value.as_bytes()) });
             }

@@ -163,3 +163,45 @@ impl From<Skip> for No {
         Self::Skipped(skip)
     }
 }
+
+/// The table of all outcomes, as `docs/outcomes.md` has it.
+#[must_use]
+pub fn table() -> String {
+    let rows = |heading: &str, rows: Vec<(&str, &str)>| {
+        let rows: String = rows.iter().map(|(name, meaning)| format!("| `{name}` | {meaning} |\n")).collect();
+        format!("\n## {heading}\n\n| reason | what it means |\n| --- | --- |\n{rows}")
+    };
+    let dead_lettered = Reason::ALL.iter().map(|reason| (reason.name(), reason.meaning())).collect();
+    let skipped = Skip::ALL.iter().map(|skip| (skip.name(), skip.meaning())).collect();
+    let released = Release::ALL.iter().map(|release| (release.name(), release.meaning())).collect();
+    format!(
+        "# How an event or a call can end\n\nMade from `src/outcome.rs`. The names are public: they are the label `reason` of the \
+         metrics and the header `forebay-reason` of a dead letter. Whatever is not here was delivered.\n{}{}{}",
+        rows("Dead-lettered", dead_lettered),
+        rows("Skipped", skipped),
+        rows("Released, to be owed again", released)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_of_outcomes_is_what_the_code_says() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/outcomes.md");
+        if std::env::var_os("FOREBAY_WRITE_DOCS").is_some() {
+            std::fs::write(&path, table()).unwrap();
+        }
+        let page = std::fs::read_to_string(&path).unwrap();
+        assert!(page == table(), "docs/outcomes.md is old: run this test with FOREBAY_WRITE_DOCS=1");
+    }
+
+    #[test]
+    fn no_two_reasons_share_a_name() {
+        let mut names: Vec<_> = Reason::ALL.iter().map(|reason| reason.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Reason::ALL.len());
+    }
+}

@@ -342,7 +342,7 @@ impl Pipeline {
         partition.epoch += 1;
         partition.revoking = false;
         partition.paused = false;
-        partition.ledger = Some(Ledger::new(contents.window, contents.settled, contents.entries));
+        partition.ledger = Some(Ledger::new(contents.window, contents.settled));
         self.epochs[slot as usize] = Some(partition.epoch);
     }
 
@@ -395,7 +395,7 @@ impl Pipeline {
                 let ledger = partition.ledger.as_ref()?;
                 let place = Place { cluster, topic: &partition.topic, partition: partition.number };
                 let base = ledger.base();
-                let (metadata, cut) = commit::encode(place, base, base, ledger.settled_runs(), ledger.entries());
+                let (metadata, cut) = commit::encode(place, base, base, ledger.settled_runs(), &[]);
                 let topic = Arc::clone(&partition.topic);
                 Some(Commit { topic, partition: partition.number, offset: base, metadata, cut })
             })

@@ -12,8 +12,6 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::commit::Entry;
-
 /// A hole in the log longer than this is remembered as one, not as slots.
 const LONG_GAP: i64 = 1_024;
 
@@ -41,8 +39,6 @@ pub struct Ledger {
     gaps: Vec<(i64, i64)>,
     /// What the last owner settled above its commit, ascending, not yet passed by `front`.
     loaded: VecDeque<Range<i64>>,
-    /// Deferred accounts that the last owner wrote; carried on as they are.
-    entries: Vec<Entry>,
     /// Records that owe at least one call.
     in_flight: u64,
 }
@@ -50,9 +46,9 @@ pub struct Ledger {
 impl Ledger {
     /// A partition that begins at `window`, with what an earlier owner settled above it.
     #[must_use]
-    pub fn new(window: i64, settled: Vec<Range<i64>>, entries: Vec<Entry>) -> Self {
+    pub fn new(window: i64, settled: Vec<Range<i64>>) -> Self {
         let loaded = settled.into_iter().filter(|range| range.end > window && range.start < range.end).collect();
-        Self { window, front: window, slots: VecDeque::new(), gaps: Vec::new(), loaded, entries, in_flight: 0 }
+        Self { window, front: window, slots: VecDeque::new(), gaps: Vec::new(), loaded, in_flight: 0 }
     }
 
     /// The offset that may be committed.
@@ -77,12 +73,6 @@ impl Ledger {
     #[must_use]
     pub fn span(&self) -> usize {
         self.slots.len()
-    }
-
-    /// Entries of deferred accounts.
-    #[must_use]
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
     }
 
     /// A record at `offset` was read. If it is new, `push` must follow before anything else.
@@ -208,7 +198,7 @@ mod tests {
     use super::*;
 
     fn ledger_with(start: i64, calls: &[u16]) -> Ledger {
-        let mut ledger = Ledger::new(start, Vec::new(), Vec::new());
+        let mut ledger = Ledger::new(start, Vec::new());
         for (offset, &count) in (start..).zip(calls) {
             assert_eq!(ledger.read(offset), Reading::New);
             ledger.push(offset, count);
@@ -270,7 +260,7 @@ mod tests {
 
     #[test]
     fn what_the_last_owner_settled_is_not_read_again_and_not_forgotten() {
-        let mut ledger = Ledger::new(10, vec![12..14, 20..30], Vec::new());
+        let mut ledger = Ledger::new(10, vec![12..14, 20..30]);
         assert_eq!(runs(&ledger), vec![12..14, 20..30]);
         assert_eq!(ledger.read(10), Reading::New);
         ledger.push(10, 1);
@@ -293,7 +283,7 @@ mod tests {
         use rand::{Rng, SeedableRng, rngs::SmallRng};
         for seed in 0..300 {
             let mut rng = SmallRng::seed_from_u64(seed);
-            let mut ledger = Ledger::new(0, Vec::new(), Vec::new());
+            let mut ledger = Ledger::new(0, Vec::new());
             let mut open: std::collections::BTreeMap<i64, u16> = std::collections::BTreeMap::new();
             let (mut next, mut read_to) = (0_i64, 0_i64);
             for _ in 0..200 {
