@@ -168,7 +168,8 @@ impl From<Skip> for No {
 #[must_use]
 pub fn table() -> String {
     let rows = |heading: &str, rows: Vec<(&str, &str)>| {
-        let rows: String = rows.iter().map(|(name, meaning)| format!("| `{name}` | {meaning} |\n")).collect();
+        let rows: Vec<_> = rows.iter().map(|(name, meaning)| format!("| `{name}` | {meaning} |\n")).collect();
+        let rows = rows.concat();
         format!("\n## {heading}\n\n| reason | what it means |\n| --- | --- |\n{rows}")
     };
     let dead_lettered = Reason::ALL.iter().map(|reason| (reason.name(), reason.meaning())).collect();
