@@ -17,6 +17,13 @@ pub mod destination;
 // -- out
 pub mod delivery;
 // -- the end of each call
+pub mod dead_letter;
 pub mod outcome;
 // -- beside the path
+pub mod admin;
+pub mod keys;
+pub mod logs;
+pub mod metrics;
+pub mod proxy;
 pub mod sandbox;
+pub mod status;

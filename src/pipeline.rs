@@ -21,10 +21,11 @@ use rand::rngs::SmallRng;
 use secrecy::SecretString;
 
 use crate::clock::Now;
-use crate::destination::{Answer, Call};
+use crate::config::Config;
+use crate::destination::{self, Answer, Call};
 use crate::event::{Event, Origin};
 use crate::lane::pacing::Pacer;
-use crate::lane::{Effect, Flight, Lane, Letter, Settings, Surroundings};
+use crate::lane::{Effect, Flight, Health, Lane, Letter, Settings, Surroundings};
 use crate::outcome::{No, Reason, Refusal, Skip};
 use crate::router::{Router, Selection};
 use crate::source::Receipt;
@@ -115,9 +116,19 @@ pub struct Partition {
     paused: bool,
 }
 
+impl Partition {
+    /// Whether its fetching is paused.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+}
+
 /// A lane and what the pipeline keeps beside it.
 #[derive(Debug)]
 pub struct Account {
+    /// The account's name, for logs.
+    pub name: String,
     /// The lane.
     pub lane: Lane,
     /// Dead letters that wait for their acknowledgement.
@@ -125,6 +136,22 @@ pub struct Account {
     selection: Selection,
     /// When it is pumped next.
     wake: Option<Duration>,
+}
+
+impl Account {
+    /// Logs that the lane's health changed, once a change.
+    fn tell_change(&self, now: Now, before: Health) {
+        let health = self.lane.health(now.mono);
+        if health == before {
+            return;
+        }
+        let binds = self.lane.binds(now);
+        let (account, health) = (self.name.as_str(), health.name());
+        match health {
+            "held" | "failing" => tracing::warn!(account, health, reason = binds.reason, "the account's events wait"),
+            _ => tracing::info!(account, health, "the account's lane changed"),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -159,14 +186,52 @@ pub struct Parts {
     pub seed: u64,
 }
 
+impl Parts {
+    /// What a configuration asks for.
+    #[must_use]
+    pub fn of(config: &Config, now: Now, seed: u64) -> Self {
+        let mut pacers: Vec<Pacer> = Vec::new();
+        let mut known: HashMap<(String, &'static str), usize> = HashMap::new();
+        let mut lanes = Vec::with_capacity(config.accounts.len());
+        for (index, account) in (0..).zip(&config.accounts) {
+            let destination = destination::of(account);
+            // Accounts of one workspace or project share its limiter.
+            let own = destination.budgets().into_iter().map(|budget| {
+                *known.entry((budget.key.clone(), budget.name)).or_insert_with(|| {
+                    pacers.push(Pacer::new(budget, now.mono));
+                    pacers.len() - 1
+                })
+            });
+            let settings = Settings {
+                index,
+                pacers: own.collect(),
+                destination,
+                path_prefix: account.base_url.as_ref().map(|url| url.prefix.clone()).unwrap_or_default(),
+                max_in_flight: account.max_in_flight.max(1) as usize,
+                linger: account.linger,
+                held_by_operator: account.hold,
+                hold_percent: config.dead_letters.hold_percent,
+            };
+            lanes.push((settings, Selection::new(account)));
+        }
+        let bytes = |figure: u64| usize::try_from(figure).unwrap_or(usize::MAX);
+        let bounds = Bounds { total: bytes(config.memory.total), lane: bytes(config.memory.lane) };
+        Self { router: Router::new(config.tenant.clone(), &config.accounts), lanes, pacers, bounds, seed }
+    }
+}
+
 /// The core of one poll thread.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, each set from outside or by one rule")]
 pub struct Pipeline {
     router: Router,
     accounts: Vec<Account>,
     pacers: Vec<Pacer>,
     partitions: Vec<Partition>,
     epochs: Vec<Option<u32>>,
+    last_slot: usize,
+    /// Whether open batches go at once: a partition, or the process, is about to go.
+    flush: bool,
     letters: HashMap<u64, Pending>,
     next_letter: u64,
     letter_bytes: usize,
@@ -195,6 +260,7 @@ impl Pipeline {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let accounts = parts.lanes.into_iter().map(|(settings, selection)| Account {
+            name: selection.account().to_owned(),
             lane: Lane::new(settings),
             letters: 0,
             selection,
@@ -206,6 +272,8 @@ impl Pipeline {
             pacers: parts.pacers,
             partitions: Vec::new(),
             epochs: Vec::new(),
+            last_slot: 0,
+            flush: false,
             letters: HashMap::new(),
             next_letter: 0,
             letter_bytes: 0,
@@ -231,7 +299,12 @@ impl Pipeline {
 
     /// The index of a partition, which stays the same for the life of the process.
     pub fn slot(&mut self, topic: &str, number: i32) -> u32 {
-        let known = self.partitions.iter().position(|p| p.number == number && &*p.topic == topic);
+        let is = |p: &Partition| p.number == number && &*p.topic == topic;
+        // Records come in runs of one partition.
+        if self.partitions.get(self.last_slot).is_some_and(is) {
+            return u32::try_from(self.last_slot).unwrap_or(u32::MAX);
+        }
+        let known = self.partitions.iter().position(is);
         let index = known.unwrap_or_else(|| {
             let topic = self
                 .partitions
@@ -253,6 +326,7 @@ impl Pipeline {
             self.epochs.push(None);
             self.partitions.len() - 1
         });
+        self.last_slot = index;
         u32::try_from(index).unwrap_or(u32::MAX)
     }
 
@@ -276,6 +350,7 @@ impl Pipeline {
     pub fn revoking(&mut self, slot: u32, now: Now) {
         if let Some(partition) = self.partitions.get_mut(slot as usize) {
             partition.revoking = true;
+            self.flush = true;
         }
         self.pump_all(now);
     }
@@ -298,6 +373,7 @@ impl Pipeline {
             partition.paused = false;
             self.epochs[slot as usize] = None;
         }
+        self.flush = self.draining || self.partitions.iter().any(|partition| partition.revoking);
         for index in 0..self.accounts.len() {
             self.with_lane(now, index, |lane, around| {
                 lane.release_stale(around);
@@ -372,22 +448,31 @@ impl Pipeline {
             Some(Ok(event)) => self.router.tenant(origin.topic, record, Some(event)),
             None => self.router.tenant(origin.topic, record, None),
         };
-        let tenant = match named.map(std::borrow::Cow::into_owned) {
-            Ok(tenant) => tenant,
-            Err(refusal) => return self.refuse_record(record, receipt, None, refusal),
-        };
-        let Some(lanes) = self.router.lanes(&tenant) else {
-            if self.router.skips_unknown() {
+        let found = named.map(|tenant| (self.router.lanes(&tenant), tenant));
+        match found {
+            Err(refusal) => self.refuse_record(record, receipt, None, refusal),
+            Ok((None, _)) if self.router.skips_unknown() => {
                 self.not_owed[Skip::UnknownTenant as usize] += 1;
-                return 0;
+                0
             }
-            let refusal = Refusal::new(Reason::UnknownTenant, "no account is configured for this tenant");
-            return self.refuse_record(record, receipt, Some(tenant), refusal);
-        };
-        let lanes = lanes.to_vec();
-        match early.unwrap_or_else(|| Event::decode(value, origin)) {
-            Ok(event) => lanes.iter().map(|&lane| self.offer(now, lane, record, &event, receipt)).sum(),
-            Err(refusal) => self.refuse_record(record, receipt, Some(tenant), refusal),
+            Ok((None, tenant)) => {
+                let tenant = tenant.into_owned();
+                let refusal = Refusal::new(Reason::UnknownTenant, "no account is configured for this tenant");
+                self.refuse_record(record, receipt, Some(tenant), refusal)
+            }
+            Ok((Some(lanes), tenant)) => {
+                let event = match &early {
+                    Some(event) => event.clone(),
+                    None => Event::decode(value, origin),
+                };
+                match event {
+                    Ok(event) => lanes.iter().map(|&lane| self.offer(now, lane, record, &event, receipt)).sum(),
+                    Err(refusal) => {
+                        let tenant = tenant.into_owned();
+                        self.refuse_record(record, receipt, Some(tenant), refusal)
+                    }
+                }
+            }
         }
     }
 
@@ -528,10 +613,12 @@ impl Pipeline {
     pub fn answered(&mut self, now: Now, flight: Box<Flight>, result: Result<Answer<'_>, String>) {
         self.wire += 1;
         let index = flight.lane as usize;
+        let before = self.accounts[index].lane.health(now.mono);
         self.with_lane(now, index, |lane, around| {
             lane.answered(around, *flight, result);
             true
         });
+        self.accounts[index].tell_change(now, before);
         for lane in std::mem::take(&mut self.starved) {
             self.pump(now, lane as usize);
         }
@@ -568,6 +655,9 @@ impl Pipeline {
 
     /// The keys of a lane's account were read.
     pub fn set_keys(&mut self, now: Now, lane: u32, keys: &[SecretString]) {
+        if keys.is_empty() {
+            tracing::warn!(account = self.accounts[lane as usize].name, "no key can be read: the account is held");
+        }
         self.with_lane(now, lane as usize, |lane, _| {
             lane.set_keys(now.mono, keys);
             true
@@ -586,6 +676,7 @@ impl Pipeline {
     /// The process ends: open batches go at once.
     pub fn drain(&mut self, now: Now) {
         self.draining = true;
+        self.flush = true;
         self.pump_all(now);
     }
 
@@ -593,6 +684,24 @@ impl Pipeline {
     #[must_use]
     pub fn can_finish(&self) -> bool {
         !self.letters.is_empty() || self.accounts.iter().any(|account| account.lane.can_finish())
+    }
+
+    /// Requests on the wire.
+    #[must_use]
+    pub fn on_the_wire(&self) -> usize {
+        MAX_WIRE - self.wire
+    }
+
+    /// The process ends without doing what is still wanted: requests among it are taken back.
+    pub fn abandon(&mut self, now: Now) {
+        self.may_send = false;
+        while !self.actions.is_empty() {
+            for action in std::mem::take(&mut self.actions) {
+                if let Action::Send(flight) = action {
+                    self.answered(now, flight, Err("abandoned".into()));
+                }
+            }
+        }
     }
 
     /// The lanes, by index.
@@ -639,7 +748,6 @@ impl Pipeline {
     /// Lets a lane work, pumps it if asked, and does what it wants done.
     fn with_lane(&mut self, now: Now, index: usize, work: impl FnOnce(&mut Lane, &mut Surroundings<'_>) -> bool) {
         let account = &mut self.accounts[index];
-        let flush = self.draining || self.partitions.iter().any(|partition| partition.revoking);
         let mut around = Surroundings {
             now,
             pacers: &mut self.pacers,
@@ -647,7 +755,7 @@ impl Pipeline {
             epochs: &self.epochs,
             effects: &mut self.effects,
             wire: self.wire,
-            flush,
+            flush: self.flush,
             may_send: self.may_send,
         };
         let before = account.lane.held_bytes();

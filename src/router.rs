@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
@@ -22,7 +23,7 @@ pub struct Router {
     rules: TenantRules,
     /// Whether the message itself must be read to find the tenant.
     reads_message: bool,
-    tenants: HashMap<String, Vec<u32>, RandomState>,
+    tenants: HashMap<String, Arc<[u32]>, RandomState>,
 }
 
 impl Router {
@@ -34,6 +35,7 @@ impl Router {
             tenants.entry(account.tenant.clone()).or_default().push(lane);
         }
         let reads_message = rules.from.iter().any(|source| matches!(source, TenantSource::Field(_)));
+        let tenants = tenants.into_iter().map(|(tenant, lanes)| (tenant, lanes.into())).collect();
         Self { rules, reads_message, tenants }
     }
 
@@ -51,8 +53,8 @@ impl Router {
 
     /// The lanes of a tenant; `None` if it is unknown.
     #[must_use]
-    pub fn lanes(&self, tenant: &str) -> Option<&[u32]> {
-        self.tenants.get(tenant).map(Vec::as_slice)
+    pub fn lanes(&self, tenant: &str) -> Option<Arc<[u32]>> {
+        self.tenants.get(tenant).map(Arc::clone)
     }
 
     /// The tenant that the record names.
@@ -141,6 +143,12 @@ impl Selection {
             consent: account.consent.clone(),
             max_age: account.max_age,
         }
+    }
+
+    /// The account's name.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        &self.account
     }
 
     /// Whether the account gets the event; else why not.

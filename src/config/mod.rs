@@ -3,7 +3,24 @@
 //! Reading never stops at the first mistake: all problems are reported at once, each with file, line, column, key and
 //! fix. Secrets are references here; [`secret`] reads them, and none can be printed.
 
+mod account;
+mod fields;
+mod include;
+mod kafka;
+mod kafka_client;
+mod limits;
+mod load;
+mod problem;
+mod reader;
+mod reference;
+pub mod secret;
+mod sections;
+mod units;
+mod url;
+mod vendor;
+
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +28,12 @@ use std::time::Duration;
 use regex::Regex;
 
 use crate::event::Kind;
+
+pub use kafka_client::client_config;
+pub use load::{Loaded, load};
+pub use problem::{Place, Problem, Problems, SecretUse};
+pub use reader::dotted;
+pub use reference::SecretRef;
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -35,6 +58,10 @@ pub struct Config {
     pub control_topic: String,
     /// `[admin] listen`
     pub admin: SocketAddr,
+    /// `[admin] control`; absent: nothing can be changed from outside.
+    pub control: Option<Control>,
+    /// `[secrets] root`, absolute: where references of included files must resolve, below the tenant's name.
+    pub secrets_root: Option<PathBuf>,
     /// `[accounts.*]`, by name.
     pub accounts: Vec<Account>,
 }
@@ -100,8 +127,8 @@ pub enum TenantSource {
     Value(String),
 }
 
-/// `[delivery]`
-#[derive(Clone, Debug)]
+/// `[delivery]`. Printing it hides the proxy's password.
+#[derive(Clone)]
 pub struct Delivery {
     /// How long an open batch waits to fill.
     pub linger: Duration,
@@ -109,10 +136,31 @@ pub struct Delivery {
     pub timeout: Duration,
     /// A CA beside the system's roots.
     pub ca_file: Option<PathBuf>,
-    /// An HTTP proxy for CONNECT.
+    /// An HTTP proxy for CONNECT, `http://[user:password@]host[:port]`.
     pub proxy: Option<String>,
     /// Hosts beyond the vendors' and loopback that accounts may name.
     pub allow_hosts: Vec<String>,
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("linger", &self.linger)
+            .field("timeout", &self.timeout)
+            .field("ca_file", &self.ca_file)
+            .field("proxy", &self.proxy.as_deref().map(url::without_user))
+            .field("allow_hosts", &self.allow_hosts)
+            .finish()
+    }
+}
+
+/// `[admin] control`: the listener of what changes anything.
+#[derive(Clone, Debug)]
+pub struct Control {
+    /// A loopback address.
+    pub listen: SocketAddr,
+    /// The token that its users present.
+    pub token: SecretRef,
 }
 
 /// `[memory]`, in bytes.
@@ -135,6 +183,8 @@ pub struct DeadLetters {
     pub replication_factor: i32,
     /// Retention of a topic that is made; `None` is for ever.
     pub retention: Option<Duration>,
+    /// When this share of an account's recent calls was refused by its vendor, the account is held.
+    pub hold_percent: u32,
 }
 
 /// `[accounts.NAME]`
@@ -266,6 +316,8 @@ pub struct Moengage {
     pub forwarded_for: Vec<std::net::IpAddr>,
     /// Track events that trigger business events.
     pub business_events: Vec<String>,
+    /// Track events that send an alert of Inform: the event's name and the alert's id.
+    pub alerts: Vec<(String, String)>,
 }
 
 /// `[accounts.NAME.iterable]`
@@ -318,30 +370,6 @@ pub struct Key {
     pub name: Option<String>,
     /// Where its value is.
     pub secret: SecretRef,
-}
-
-/// Where a secret's value is. Printing it shows the reference, never the value.
-#[derive(Clone)]
-pub enum SecretRef {
-    /// In a file; the path is absolute.
-    File(PathBuf),
-    /// In an environment variable.
-    Env(String),
-    /// On the standard output of a command.
-    Command(Vec<String>),
-    /// In the configuration itself.
-    Value(secrecy::SecretString),
-}
-
-impl std::fmt::Debug for SecretRef {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::File(path) => write!(f, "file {}", path.display()),
-            Self::Env(name) => write!(f, "env {name}"),
-            Self::Command(argv) => write!(f, "command {}", argv.first().map_or("", String::as_str)),
-            Self::Value(_) => f.write_str("value (hidden)"),
-        }
-    }
 }
 
 impl Account {

@@ -9,13 +9,14 @@ pub mod iterable;
 pub mod moengage;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
 use secrecy::SecretString;
 
 use crate::clock::Now;
-use crate::config::Account;
+use crate::config::{Account, Vendor};
 use crate::event::Event;
 use crate::outcome::{No, Reason, Refusal, Skip};
 
@@ -135,6 +136,8 @@ pub enum Hold {
     Redirected,
     /// The vendor says that the account's settings are wrong, or that it is blocked.
     Misconfigured,
+    /// The vendor refuses nearly everything: something is wrong with all of it, and not with each.
+    TooManyRefusals,
 }
 
 impl Hold {
@@ -147,6 +150,7 @@ impl Hold {
             Self::NotFound => "not_found",
             Self::Redirected => "redirected",
             Self::Misconfigured => "misconfigured",
+            Self::TooManyRefusals => "too_many_refusals",
         }
     }
 }
@@ -242,6 +246,15 @@ fn authority(account: &Account, vendor: &str) -> String {
 /// The account's own limit of this name, or the vendor's published one.
 fn limit(account: &Account, name: &str, published: u32) -> u32 {
     account.limits.get(name).copied().unwrap_or(published).max(1)
+}
+
+/// The vendor of an account.
+#[must_use]
+pub fn of(account: &Account) -> Arc<dyn Destination> {
+    match &account.vendor {
+        Vendor::Moengage(settings) => Arc::new(moengage::Moengage::new(account, settings)),
+        Vendor::Iterable(settings) => Arc::new(iterable::Iterable::new(account, settings)),
+    }
 }
 
 /// Hash of a user's identity within an account; equal in one process only.

@@ -10,7 +10,7 @@ use crate::destination::Hold;
 /// A held shape sends a canary after this long, doubling up to [`LONGEST_CANARY`].
 pub(super) const FIRST_CANARY: Duration = Duration::from_secs(5);
 /// The longest time between two canaries.
-pub(super) const LONGEST_CANARY: Duration = Duration::from_secs(300);
+pub(super) const LONGEST_CANARY: Duration = Duration::from_mins(5);
 
 /// A lane's state, as users see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,6 +61,33 @@ pub(super) struct Held {
     pub pause: Duration,
     /// Whether a canary is on the wire.
     pub probing: bool,
+}
+
+/// How many recent calls it takes to speak of a share. A choice.
+const ENOUGH: u32 = 500;
+
+/// How many of the recent calls the vendor refused; older ones fade.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Refusals {
+    ended: u32,
+    refused: u32,
+}
+
+impl Refusals {
+    /// A call was taken, or refused by the vendor.
+    pub(super) fn count(&mut self, refused: bool) {
+        if self.ended >= 2 * ENOUGH {
+            self.ended /= 2;
+            self.refused /= 2;
+        }
+        self.ended += 1;
+        self.refused += u32::from(refused);
+    }
+
+    /// Whether at least this share of them was refused.
+    pub(super) fn reach(self, percent: u32) -> bool {
+        self.ended >= ENOUGH && self.refused * 100 >= percent * self.ended
+    }
 }
 
 /// One shape's own state in a lane.

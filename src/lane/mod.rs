@@ -14,10 +14,11 @@ pub mod batch;
 pub mod health;
 pub mod order;
 pub mod pacing;
+mod redact;
 mod verdict;
 mod worker;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,14 +26,16 @@ use bytes::Bytes;
 use rand::rngs::SmallRng;
 
 use self::batch::{Batch, Parcel, Ticket};
-use self::health::ShapeHealth;
+use self::health::{Refusals, ShapeHealth};
 use self::order::{Freed, Order, Place};
 use self::pacing::Pacer;
+use self::redact::Redactor;
 use crate::clock::Now;
 use crate::destination::{Call, Destination, Shape, Target};
 use crate::event::Event;
 use crate::outcome::{No, Reason, Refusal, Release, Skip};
 use crate::source::Receipt;
+use crate::source::record::Kept;
 
 pub use self::health::{Binds, Health};
 
@@ -70,6 +73,7 @@ pub struct Flight {
     pub target: Arc<Target>,
     /// The body.
     pub body: Bytes,
+    number: u64,
     queue: usize,
     batch: Batch,
     key: usize,
@@ -128,6 +132,8 @@ pub struct Settings {
     pub linger: Duration,
     /// Whether the operator holds it.
     pub held_by_operator: bool,
+    /// When this share of the recent calls was refused by the vendor, the shape is held.
+    pub hold_percent: u32,
 }
 
 /// Calls by how they ended.
@@ -203,12 +209,17 @@ pub struct Lane {
     /// A target for each key and shape; empty while no key is there.
     targets: Vec<Vec<Arc<Target>>>,
     keys_version: u64,
+    redactor: Redactor,
     in_flight: usize,
     /// Calls on the wire.
     wire_calls: usize,
+    /// The oldest record of each request on the wire, by the request's number.
+    on_wire: HashMap<u64, i64>,
+    next_request: u64,
     /// Requests in a row that ended without an answer, or with one that says the vendor has trouble.
     failures: u32,
     probe_at: Duration,
+    refusals: Refusals,
     last_success: Option<Duration>,
     /// Where the search for the next batch begins, so that queues take turns.
     cursor: usize,
@@ -237,10 +248,14 @@ impl Lane {
             shapes,
             targets: Vec::new(),
             keys_version: 0,
+            redactor: Redactor::default(),
             in_flight: 0,
             wire_calls: 0,
+            on_wire: HashMap::new(),
+            next_request: 0,
             failures: 0,
             probe_at: Duration::ZERO,
+            refusals: Refusals::default(),
             last_success: None,
             cursor: 0,
             held_bytes: 0,
@@ -287,6 +302,27 @@ impl Lane {
     pub fn counted_calls(&self) -> usize {
         let queued = self.queues.iter().flat_map(|queue| queue.open.iter().chain(&queue.ready)).map(Batch::len);
         queued.sum::<usize>() + self.order.waiting() + self.wire_calls
+    }
+
+    /// The timestamp of the oldest record that it holds a call of, as far as its batches' first calls tell.
+    #[must_use]
+    pub fn oldest_ms(&self) -> Option<i64> {
+        let queued = self.queues.iter().flat_map(|queue| queue.open.iter().chain(&queue.ready));
+        let waiting = queued.filter_map(|batch| Kept::timestamp(batch.record(0)));
+        waiting.chain(self.on_wire.values().copied()).min()
+    }
+
+    /// Each limit: its name, the configured figure, the share of it that is in force.
+    #[must_use]
+    pub fn limits(&self, pacers: &[Pacer]) -> Vec<(&'static str, u32, f64)> {
+        let own = self.settings.pacers.iter().filter_map(|&index| pacers.get(index));
+        own.map(|pacer| (pacer.budget().name, pacer.budget().limit, pacer.share())).collect()
+    }
+
+    /// Which of the account's keys is in use.
+    #[must_use]
+    pub fn key_in_use(&self) -> usize {
+        self.shapes.iter().map(|shape| shape.key).max().unwrap_or(0)
     }
 
     /// Takes one call of an event. True if a batch became full, so that pumping now may pay.

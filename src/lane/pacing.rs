@@ -157,9 +157,9 @@ fn quota(budget: &Budget) -> (NonZeroU32, Duration) {
     let limit = budget.limit.max(1);
     let window = match budget.per {
         Per::Second => Duration::from_secs(1),
-        Per::Minute => Duration::from_secs(60),
-        Per::Hour => Duration::from_secs(3_600),
-        Per::Day => Duration::from_secs(86_400),
+        Per::Minute => Duration::from_mins(1),
+        Per::Hour => Duration::from_hours(1),
+        Per::Day => Duration::from_hours(24),
     };
     let burst = match budget.per {
         Per::Second => 1,
@@ -207,7 +207,7 @@ mod tests {
         for limit in [1, 2, 7, 19, 20, 21, 100, 3_000] {
             let mut pacer = pacer(limit, Per::Minute, Charge::Units(0));
             let sent = saturate(&mut pacer, 1, Duration::from_secs(200));
-            let most = fullest_window(&sent, Duration::from_secs(60));
+            let most = fullest_window(&sent, Duration::from_mins(1));
             assert!(most <= limit, "limit {limit}: {most}");
             assert!(most * 10 >= limit * 9, "limit {limit} is used: {most}");
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rand::Rng;
 
 use super::batch::Batch;
-use super::health::{FIRST_CANARY, Held, LONGEST_CANARY};
+use super::health::{FIRST_CANARY, Held, LONGEST_CANARY, Refusals};
 use super::worker::FAILING_AFTER;
 use super::{Effect, Flight, Lane, Letter, Surroundings};
 use crate::destination::{Again, Answer, CallVerdict, Hold, Judgement, Verdict};
@@ -18,14 +18,15 @@ use crate::outcome::{Reason, Refusal};
 const SERVER_ERRORS: u32 = 8;
 /// Back-off begins and ends here, with full jitter. Design section 6.
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+const LONGEST_BACKOFF: Duration = Duration::from_mins(1);
 /// No hint of a vendor closes a gate for longer.
-const LONGEST_HINT: Duration = Duration::from_secs(3_600);
+const LONGEST_HINT: Duration = Duration::from_hours(1);
 
 impl Lane {
     /// The vendor answered, or did not: `Err` is why, in words.
     pub fn answered(&mut self, around: &mut Surroundings<'_>, flight: Flight, result: Result<Answer<'_>, String>) {
-        let Flight { queue, mut batch, key, keys_version, .. } = flight;
+        let Flight { number, queue, mut batch, key, keys_version, .. } = flight;
+        self.on_wire.remove(&number);
         self.in_flight -= 1;
         self.wire_calls -= batch.len();
         self.queues[queue].in_flight -= 1;
@@ -35,9 +36,9 @@ impl Lane {
                 Judgement { verdict: Verdict::Again(Again::Transport, None), calls: Vec::new(), words, remaining: None }
             }
         };
+        let mut judgement = self.without_secrets(judgement);
         self.note(around, &batch, &judgement);
         let shape = usize::from(batch.shape().0);
-        let mut judgement = judgement;
         match judgement.verdict {
             Verdict::Hold(why) => self.refused_key(around, shape, why, &judgement.words, (key, keys_version)),
             Verdict::Again(kind, after) => {
@@ -52,13 +53,26 @@ impl Lane {
             }
             Verdict::Delivered | Verdict::Split | Verdict::Bisect(_) | Verdict::Rest => self.reached(around, shape),
         }
+        let before = (self.books.delivered, judgement.words.clone());
         let parts = self.dispose(around, batch, judgement);
+        self.hold_if_flooding(around, shape, before);
         for part in parts.into_iter().rev() {
             if let Some(part) = self.without_stale(around, part) {
                 self.queues[queue].ready.push_front(part);
             }
         }
         self.let_freed_go(around);
+    }
+
+    /// A vendor may echo the key that it refuses.
+    fn without_secrets(&self, mut judgement: Judgement) -> Judgement {
+        judgement.words = self.redactor.scrub(judgement.words);
+        for (_, verdict) in &mut judgement.calls {
+            if let CallVerdict::Refused(refusal) | CallVerdict::Late(_, refusal) = verdict {
+                refusal.detail = self.redactor.scrub(std::mem::take(&mut refusal.detail).into_owned()).into();
+            }
+        }
+        judgement
     }
 
     /// Counts the request, and keeps what went wrong for people.
@@ -82,14 +96,45 @@ impl Lane {
 
     /// The vendor took the request as one of this account's: whatever held it is over.
     fn reached(&mut self, around: &mut Surroundings<'_>, shape: usize) {
+        if self.failures >= FAILING_AFTER {
+            // The vendor is back: what only waited for that need not wait longer.
+            for batch in self.queues.iter_mut().flat_map(|queue| &mut queue.ready) {
+                if !batch.tickets().any(|ticket| ticket.was_late) {
+                    batch.not_before = Duration::ZERO;
+                }
+            }
+        }
         self.failures = 0;
         self.last_success = Some(around.now.mono);
         let health = &mut self.shapes[shape];
-        health.held = None;
+        // That hold ends when something is taken.
+        health.held.take_if(|held| held.why != Hold::TooManyRefusals);
         health.tried = 0;
         health.throttles = 0;
         for &index in &self.settings.pacers {
             around.pacers[index].faster(around.now.mono);
+        }
+    }
+
+    /// Nearly everything is refused: hold the rest instead of flooding the dead letters, until something is taken.
+    fn hold_if_flooding(&mut self, around: &Surroundings<'_>, shape: usize, (delivered, words): (u64, String)) {
+        let now = around.now.mono;
+        let health = &mut self.shapes[shape];
+        match &mut health.held {
+            Some(held) if held.why == Hold::TooManyRefusals && self.books.delivered > delivered => {
+                self.refusals = Refusals::default();
+                health.held = None;
+            }
+            Some(held) if held.why == Hold::TooManyRefusals && held.probing => {
+                held.probing = false;
+                held.pause = (held.pause * 2).min(LONGEST_CANARY);
+                held.canary_at = now + held.pause;
+            }
+            None if self.refusals.reach(self.settings.hold_percent) => {
+                let (why, pause) = (Hold::TooManyRefusals, FIRST_CANARY);
+                health.held = Some(Held { why, words, canary_at: now + pause, pause, probing: false });
+            }
+            Some(_) | None => {}
         }
     }
 
@@ -253,6 +298,7 @@ impl Lane {
 
     fn deliver(&mut self, around: &mut Surroundings<'_>, batch: &Batch, index: usize) {
         self.books.delivered += 1;
+        self.refusals.count(false);
         self.settle(around, batch, index);
     }
 
@@ -264,6 +310,7 @@ impl Lane {
 
     fn refuse(&mut self, around: &mut Surroundings<'_>, batch: &Batch, index: usize, refusal: Refusal) {
         let Some(ticket) = batch.tickets().nth(index).copied() else { return };
+        self.refusals.count(true);
         let record = batch.record(index).to_vec();
         around.effects.push(Effect::DeadLetter(Letter { receipt: ticket.receipt, record, refusal }));
         self.let_go(batch.weight(index), &ticket);

@@ -12,8 +12,9 @@ use super::batch::Batch;
 use super::health::Health;
 use super::{Binds, Effect, Flight, Lane, Surroundings};
 use crate::clock::Now;
-use crate::destination::Shape;
+use crate::destination::{Hold, Shape};
 use crate::outcome::Release;
+use crate::source::record::Kept;
 
 /// After this many failed requests in a row the lane sends one probe at a time.
 pub(super) const FAILING_AFTER: u32 = 3;
@@ -180,11 +181,26 @@ impl Lane {
         Ok(())
     }
 
+    /// While nearly everything is refused, one call is enough to ask with.
+    fn canary(&mut self, found: Found, batch: Batch) -> Batch {
+        let why = self.shapes[usize::from(found.shape.0)].held.as_ref().map(|held| held.why);
+        if why != Some(Hold::TooManyRefusals) || batch.len() == 1 {
+            return batch;
+        }
+        let (head, _) = self.settings.destination.frame(found.shape);
+        let (first, rest) = (batch.copy(head, 0..1), batch.copy(head, 1..batch.len()));
+        batch.disband();
+        self.queues[found.queue].ready.push_front(rest);
+        first
+    }
+
     fn send(&mut self, around: &mut Surroundings<'_>, found: Found) {
         let queue = &mut self.queues[found.queue];
         let batch =
             if found.ready { queue.ready.remove(found.index) } else { Some(queue.open.swap_remove(found.index)) };
-        let Some(mut batch) = batch else { return };
+        let Some(batch) = batch else { return };
+        let mut batch = self.canary(found, batch);
+        let queue = &mut self.queues[found.queue];
         let shape = &mut self.shapes[usize::from(found.shape.0)];
         if let Some(held) = &mut shape.held {
             held.probing = true;
@@ -196,12 +212,18 @@ impl Lane {
         queue.in_flight += 1;
         self.in_flight += 1;
         self.wire_calls += batch.len();
+        let number = self.next_request;
+        self.next_request += 1;
+        if let Some(oldest) = Kept::timestamp(batch.record(0)) {
+            self.on_wire.insert(number, oldest);
+        }
         self.cursor = (found.queue + 1) % self.queues.len();
         around.wire -= 1;
         around.effects.push(Effect::Send(Box::new(Flight {
             lane: self.settings.index,
             target: Arc::clone(&self.targets[key][usize::from(found.shape.0)]),
             body: batch.body(),
+            number,
             queue: found.queue,
             batch,
             key,
@@ -213,11 +235,14 @@ impl Lane {
     pub fn set_keys(&mut self, now: Duration, keys: &[SecretString]) {
         let destination = &self.settings.destination;
         let shapes = 0..destination.shapes().len();
+        // What an old key was is still not to be shown: it may be in an answer that is on its way.
+        let redactor = &mut self.redactor;
         self.targets = keys
             .iter()
             .map(|key| {
                 let target = |index| {
                     let mut target = destination.target(shape_at(index), key);
+                    redactor.learn(key, &target.headers);
                     target.path.insert_str(0, &self.settings.path_prefix);
                     Arc::new(target)
                 };

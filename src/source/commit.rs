@@ -82,11 +82,11 @@ pub fn encode(
     put(&mut body, i64::from(place.partition));
     put(&mut body, base);
     put(&mut body, window - base);
-    put(&mut body, entries.len() as i64);
+    put_count(&mut body, entries.len());
     for entry in entries {
         body.extend_from_slice(&entry.account.to_le_bytes());
         put(&mut body, entry.next - base);
-        put(&mut body, entry.holes.len() as i64);
+        put_count(&mut body, entry.holes.len());
         let mut last = base;
         for &hole in &entry.holes {
             put(&mut body, hole - last);
@@ -150,6 +150,10 @@ fn put(out: &mut Vec<u8>, number: i64) {
         bits >>= 7;
     }
     out.push(bits as u8);
+}
+
+fn put_count(out: &mut Vec<u8>, count: usize) {
+    put(out, i64::try_from(count).unwrap_or(i64::MAX));
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -227,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_copy_beside_another_offset_topic_partition_or_cluster_is_ignored() {
-        let text = written(1_000, &[1_001..1_002]);
+        let text = written(1_000, &[1_001..1_002, 1_003..1_005]);
         for place in [Place { cluster: "d", ..HERE }, Place { topic: "other", ..HERE }, Place { partition: 4, ..HERE }]
         {
             assert_eq!(decode(text.as_bytes(), place, 1_000), Err(Unusable::Elsewhere));

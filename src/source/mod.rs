@@ -1,8 +1,13 @@
 //! Kafka in. Promises: a commit never passes a record that owes a call; polling goes on while lanes are full.
 
 pub mod commit;
+pub mod consumer;
+pub mod group;
 pub mod ledger;
+pub mod raw;
 pub mod record;
+pub mod scout;
+pub mod topics;
 
 /// Names a record of an assignment, so that its calls can be settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -21,7 +21,7 @@ impl Headers for () {
     }
 }
 
-impl Headers for [(&str, &[u8])] {
+impl Headers for &[(&str, &[u8])] {
     fn count(&self) -> usize {
         self.len()
     }
@@ -86,17 +86,24 @@ pub struct Kept<'a> {
 }
 
 impl<'a> Kept<'a> {
+    /// Only the timestamp.
+    #[must_use]
+    pub fn timestamp(bytes: &[u8]) -> Option<i64> {
+        let timestamp = i64::from_le_bytes(*bytes.first_chunk::<8>()?);
+        (timestamp != i64::MIN).then_some(timestamp)
+    }
+
     /// Reads the kept form.
     #[must_use]
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
         let (timestamp, mut rest) = bytes.split_first_chunk::<8>()?;
         let timestamp = i64::from_le_bytes(*timestamp);
-        let key = take(&mut rest)?;
-        let value = take(&mut rest)?;
+        let key = take(&mut rest)?.0;
+        let value = take(&mut rest)?.0;
         let mut headers = Vec::new();
         while !rest.is_empty() {
-            let name = std::str::from_utf8(take(&mut rest)??).ok()?;
-            headers.push((name, take(&mut rest)?));
+            let name = std::str::from_utf8(take(&mut rest)?.0?).ok()?;
+            headers.push((name, take(&mut rest)?.0));
         }
         Some(Self { timestamp_ms: (timestamp != i64::MIN).then_some(timestamp), key, value, headers })
     }
@@ -109,17 +116,21 @@ fn put(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     out.extend_from_slice(bytes.unwrap_or_default());
 }
 
-fn take<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
+/// What `put` wrote; `None` if the bytes end before it does.
+fn take<'a>(rest: &mut &'a [u8]) -> Option<Field<'a>> {
     let (length, after) = rest.split_first_chunk::<4>()?;
     let length = u32::from_le_bytes(*length);
     if length == u32::MAX {
         *rest = after;
-        return Some(None);
+        return Some(Field(None));
     }
     let (bytes, after) = after.split_at_checked(length as usize)?;
     *rest = after;
-    Some(Some(bytes))
+    Some(Field(Some(bytes)))
 }
+
+/// Bytes, or the nothing that Kafka has in their place.
+struct Field<'a>(Option<&'a [u8]>);
 
 #[cfg(test)]
 mod tests {
@@ -128,18 +139,8 @@ mod tests {
     #[test]
     fn a_record_is_kept_whole() {
         let headers: &[(&str, &[u8])] = &[("tenant", b"acme"), ("empty", b""), ("tenant", b"last")];
-        struct H<'a>(&'a [(&'a str, &'a [u8])]);
-        impl Headers for H<'_> {
-            fn count(&self) -> usize {
-                self.0.len()
-            }
-            fn at(&self, index: usize) -> Option<(&str, Option<&[u8]>)> {
-                self.0.at(index)
-            }
-        }
-        let headers_of = H(headers);
         let record =
-            Record { slot: 0, offset: 1, timestamp_ms: Some(5), key: None, value: Some(b"{}"), headers: &headers_of };
+            Record { slot: 0, offset: 1, timestamp_ms: Some(5), key: None, value: Some(b"{}"), headers: &headers };
         let mut bytes = Vec::new();
         record.keep(&mut bytes);
         let kept = Kept::read(&bytes);

@@ -86,6 +86,7 @@ fn moengage(settings: &Value) -> config::Moengage {
         update_existing_only: settings["update_existing_only"] == true,
         forwarded_for: addresses.filter_map(|address| address.as_str()?.parse().ok()).collect(),
         business_events: Vec::new(),
+        alerts: Vec::new(),
     }
 }
 

@@ -1,0 +1,142 @@
+//! `/accounts`: for each account how its lane does, what binds it, and until when.
+//!
+//! The form is public; secrets appear as fingerprints only.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Admin;
+use crate::clock::Now;
+use crate::metrics::report::{AccountReport, Report};
+
+/// Where an account's requests go.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// `us`, `eu`, or the data centre.
+    pub region: String,
+    /// The host.
+    pub host: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Account {
+    #[serde(rename = "account")]
+    name: String,
+    tenant: String,
+    destination: &'static str,
+    region: String,
+    host: String,
+    health: &'static str,
+    binds: Binds,
+    held_events: u64,
+    held_bytes: u64,
+    deferred: Vec<Deferred>,
+    keys: Vec<Key>,
+    limits: Vec<Limit>,
+    share: f64,
+    last_delivered: Option<String>,
+    last_error: Option<LastError>,
+}
+
+#[derive(Debug, Serialize)]
+struct Binds {
+    what: &'static str,
+    reason: String,
+    until: Option<String>,
+}
+
+/// Since which record an account is deferred; this release defers nothing.
+#[derive(Debug, Serialize)]
+struct Deferred {
+    topic: String,
+    partition: i32,
+    offset: i64,
+    time: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Key {
+    name: String,
+    fingerprint: Option<String>,
+    state: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Limit {
+    name: &'static str,
+    #[serde(rename = "limit")]
+    configured: u32,
+    in_force: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct LastError {
+    at: String,
+    message: String,
+}
+
+/// All accounts, in the order of the configuration.
+pub(super) fn list(admin: &Admin, report: &Report) -> Vec<Account> {
+    let keys = admin.keys.read().map(|board| board.clone()).unwrap_or_default();
+    let nobody = Vec::new();
+    report
+        .accounts
+        .iter()
+        .enumerate()
+        .zip(&admin.names)
+        .zip(&admin.places)
+        .map(|(((lane, account), names), place)| Account {
+            name: names.account.clone(),
+            tenant: names.tenant.clone(),
+            destination: names.destination,
+            region: place.region.clone(),
+            host: place.host.clone(),
+            health: account.health.name(),
+            binds: Binds {
+                what: account.binds.what,
+                reason: account.binds.reason.clone(),
+                until: account.binds.until.and_then(time),
+            },
+            held_events: account.held_calls,
+            held_bytes: account.held_bytes,
+            deferred: Vec::new(),
+            keys: shown(keys.get(lane).unwrap_or(&nobody), account),
+            limits: limits(account),
+            share: 1.0,
+            last_delivered: account.last_delivered.and_then(time),
+            last_error: account
+                .last_error
+                .as_ref()
+                .map(|(at, message)| LastError { at: time(*at).unwrap_or_default(), message: message.clone() }),
+        })
+        .collect()
+}
+
+fn shown(keys: &[crate::keys::Shown], account: &AccountReport) -> Vec<Key> {
+    // Keys that cannot be read are left out of what the lane has.
+    let mut readable = 0;
+    keys.iter()
+        .map(|key| {
+            let state = if let Some(problem) = &key.problem {
+                problem.clone()
+            } else {
+                readable += 1;
+                if readable == account.key + 1 { "in use".to_owned() } else { "ready".to_owned() }
+            };
+            Key { name: key.name.clone(), fingerprint: key.fingerprint.clone(), state }
+        })
+        .collect()
+}
+
+fn limits(account: &AccountReport) -> Vec<Limit> {
+    let limit = |&(name, limit, share): &(&'static str, u32, f64)| Limit {
+        name,
+        configured: limit,
+        in_force: f64::from(limit) * share,
+    };
+    account.limits.iter().map(limit).collect()
+}
+
+fn time(now: Now) -> Option<String> {
+    Timestamp::from_millisecond(now.wall_ms).ok().map(|time| time.to_string())
+}

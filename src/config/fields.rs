@@ -1,0 +1,131 @@
+//! What an account selects and what it keeps back: `where`, names of events, and `[accounts.NAME.fields]`.
+//!
+//! Guarantees that no rule takes an id that a call needs, so that a rule can never turn a good event into a dead letter.
+
+use super::reader::Value;
+use super::sections::pointer;
+use super::{FieldRules, Filter};
+
+/// What every call needs, wherever it goes.
+const NEEDED: &[&str] = &[
+    "type",
+    "messageId",
+    "userId",
+    "anonymousId",
+    "previousId",
+    "groupId",
+    "event",
+    "timestamp",
+    "originalTimestamp",
+    "traits.userId",
+    "traits.id",
+    "context.traits.userId",
+    "context.traits.id",
+];
+
+/// What identifies a user at Iterable, too.
+const NEEDED_BY_ITERABLE: &[&str] = &["traits.email", "context.traits.email", "properties.email"];
+
+/// `where`: conditions that must all hold.
+pub(super) fn filters(value: &Value<'_>) -> Vec<Filter> {
+    value.items().unwrap_or_default().iter().filter_map(filter).collect()
+}
+
+fn filter(value: &Value<'_>) -> Option<Filter> {
+    let mut table = value.table_or("write [{ field = \"/context/app/namespace\", in = [\"com.acme\"] }]")?;
+    let field = table.require("field", "write field = \"/context/app/namespace\"").and_then(|field| pointer(&field));
+    let any_of = table.require("in", "write in = [\"com.acme\"]");
+    table.finish();
+    let list = any_of?;
+    let any_of = list.texts()?;
+    if any_of.is_empty() {
+        list.refuse("nothing is listed, so nothing would pass", "list at least one value");
+    }
+    Some(Filter { field: field?, any_of })
+}
+
+/// `[accounts.NAME.fields]`
+pub(super) fn rules(value: &Value<'_>, iterable: bool) -> FieldRules {
+    let Some(mut table) = value.table() else { return FieldRules::default() };
+    let rules = FieldRules {
+        keep: table.take("keep").map(|list| paths(&list, None)).unwrap_or_default(),
+        drop: table.take("drop").map(|list| paths(&list, Some(iterable))).unwrap_or_default(),
+        sha256: table.take("sha256").map(|list| paths(&list, Some(iterable))).unwrap_or_default(),
+        rename: table.take("rename").map(|table| renames(&table, iterable)).unwrap_or_default(),
+    };
+    table.finish();
+    rules
+}
+
+/// Paths; what calls need is refused if `taken`, which says whether they go to Iterable.
+fn paths(value: &Value<'_>, taken: Option<bool>) -> Vec<String> {
+    let mut paths = Vec::new();
+    for item in value.items().unwrap_or_default() {
+        let Some(path) = item.filled() else { continue };
+        if !path_is_whole(&item, path) || taken.is_some_and(|iterable| takes_an_id(&item, path, iterable)) {
+            continue;
+        }
+        if paths.iter().any(|known| known == path) {
+            item.refuse(format!("\"{path}\" stands here twice"), "remove one");
+        }
+        paths.push(path.to_owned());
+    }
+    paths
+}
+
+fn renames(value: &Value<'_>, iterable: bool) -> Vec<(String, String)> {
+    let Some(table) = value.table_or("write { \"traits.plan\" = \"tier\" }") else { return Vec::new() };
+    let mut renames = Vec::new();
+    for (_, path, target) in table.entries() {
+        let Some(name) = target.filled() else { continue };
+        if path.ends_with('*') {
+            target.refuse("a rename is of one field", "name the field; * has no place here");
+            continue;
+        }
+        if !path_is_whole(&target, path) || takes_an_id(&target, path, iterable) {
+            continue;
+        }
+        if name.contains('.') || name == "*" {
+            target.refuse(
+                format!("\"{name}\" is not the name of a field"),
+                "write the new name of the last part alone; a field stays where it is",
+            );
+            continue;
+        }
+        let after = path.rsplit_once('.').map_or_else(|| name.to_owned(), |(parent, _)| format!("{parent}.{name}"));
+        if takes_an_id(&target, &after, iterable) {
+            continue;
+        }
+        renames.push((path.to_owned(), name.to_owned()));
+    }
+    renames
+}
+
+fn path_is_whole(value: &Value<'_>, path: &str) -> bool {
+    let parts: Vec<&str> = path.split('.').collect();
+    let (last, before) = parts.split_last().map_or(("", &[][..]), |(last, before)| (*last, before));
+    let whole = !parts.contains(&"") && !before.iter().any(|part| part.contains('*'));
+    let good = whole && (!last.contains('*') || (last == "*" && !before.is_empty()));
+    if !good {
+        value.refuse(
+            format!("\"{path}\" is not a path"),
+            "write it dotted, from the message's top, like \"traits.address.city\"; * may be the last part",
+        );
+    }
+    good
+}
+
+/// Whether the path is, or has below it, something that calls need; if so, that is reported.
+fn takes_an_id(value: &Value<'_>, path: &str, iterable: bool) -> bool {
+    let above = path.strip_suffix(".*").unwrap_or(path);
+    let below = |needed: &str| needed == above || needed.strip_prefix(above).is_some_and(|rest| rest.starts_with('.'));
+    let more = if iterable { NEEDED_BY_ITERABLE } else { &[] };
+    let Some(needed) = NEEDED.iter().chain(more).find(|needed| below(needed)) else { return false };
+    let message = if *needed == path {
+        format!("calls need {needed}")
+    } else {
+        format!("\"{path}\" takes {needed} along, which calls need")
+    };
+    value.refuse(message, "name other fields, or list what may stay in keep: ids stay in any case");
+    true
+}

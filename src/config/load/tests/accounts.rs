@@ -1,0 +1,189 @@
+//! Accounts.
+
+use super::super::super::{Anonymous, BaseUrl, Identity, Vendor};
+use super::*;
+
+#[test]
+fn an_account_has_a_good_name_and_one_vendor() {
+    starts(
+        &error(&ACME.replace("acme", "Acme")),
+        "config.toml:4:11: accounts.Acme: \"Acme\" is not a name for an account",
+    );
+    contains(&error("[accounts.a]\n"), "config.toml:4:1: accounts.a: this account has no vendor");
+    contains(&error(&format!("{ACME}[accounts.acme.iterable]\n")), "this account has two vendors");
+    contains(&errors(&format!("{MAIN}{}", ACME.replace("moengage", "moengaged")))[1], "did you mean \"moengage\"");
+}
+
+#[test]
+fn an_account_has_the_documented_defaults() {
+    let account = good(&format!("{MAIN}[delivery]\nlinger = \"1s\"\n{ACME}")).config.accounts.remove(0);
+    assert_eq!((account.name.as_str(), account.tenant.as_str()), ("acme", "acme"));
+    assert_eq!(account.accept.len(), 3);
+    assert_eq!((account.max_in_flight, account.linger), (4, Duration::from_secs(1)));
+    assert_eq!(account.anonymous, Anonymous::Refuse);
+    assert!(account.enabled && !account.hold && !account.flatten && account.fields.is_empty());
+    let iterable = "[accounts.b.iterable]\nregion = \"https://app.eu.iterable.com/x\"\nkeys = [{ env = \"K\" }]\n";
+    let account = good(&format!("{MAIN}{iterable}")).config.accounts.remove(0);
+    let Vendor::Iterable(settings) = account.vendor else { panic!("an account at Iterable") };
+    assert!(settings.eu && settings.prefer_user_id && settings.merge_nested_objects && !settings.single);
+    assert_eq!(
+        (settings.identity, settings.pages, settings.create_new_fields),
+        (Identity::Hybrid, vec!["all".to_owned()], None)
+    );
+}
+
+#[test]
+fn settings_of_an_account_are_checked() {
+    for (settings, expected) in [
+        (
+            "accept = [\"track\", \"identfy\"]",
+            "config.toml:5:20: accounts.acme.accept[1]: \"identfy\" is not known; did you mean \"identify\"?",
+        ),
+        ("accept = []", "config.toml:5:10: accounts.acme.accept: no type of message is listed"),
+        (
+            "max_in_flight = 65",
+            "config.toml:5:17: accounts.acme.max_in_flight: 65 is out of range; write a whole number from 1 to 64",
+        ),
+        (
+            "raw = [\"transitions\"]",
+            "config.toml:5:8: accounts.acme.raw[0]: \"transitions\" is not known; did you mean \"transition\"?",
+        ),
+        ("nested = \"flat\"", "config.toml:5:10: accounts.acme.nested: \"flat\" is not known"),
+        ("where = [{ field = \"/a\", in = [] }]", "config.toml:5:31: accounts.acme.where[0].in: nothing is listed"),
+        ("where = [{ in = [\"a\"] }]", "config.toml:5:10: accounts.acme.where[0]: field is missing"),
+        ("tenant = \"../x\"", "config.toml:5:10: accounts.acme.tenant: this is not a name for a tenant"),
+        ("max_age = \"0s\"", "config.toml:5:11: accounts.acme.max_age: \"0s\" is out of range"),
+    ] {
+        starts(&account_error(settings), expected);
+    }
+}
+
+#[test]
+fn a_data_center_is_a_number_or_a_url() {
+    let with = |text: &str| format!("{MAIN}{}", ACME.replace("\"02\"", text));
+    for (text, expected) in [
+        ("\"101\"", "101"),
+        ("\"https://dashboard-02.moengage.com/v4/#/x\"", "02"),
+        ("\"https://api-05.moengage.com\"", "05"),
+    ] {
+        let Vendor::Moengage(settings) = good(&with(text)).config.accounts.remove(0).vendor else { panic!("MoEngage") };
+        assert_eq!(settings.data_center, expected);
+    }
+    assert_eq!(
+        errors(&with("\"7\""))[0],
+        "config.toml:6:15: accounts.acme.moengage.data_center: \"7\" is not a data centre; use 01 to 06, 101, or the dashboard's URL"
+    );
+    contains(&errors(&with("2"))[0], "an integer does not fit here; write a string, in quotes");
+    contains(&errors(&with("\"https://dashboard-02.moengage.com.evil.com\""))[0], "is not a data centre");
+}
+
+#[test]
+fn settings_of_iterable_are_checked() {
+    contains(&iterable_error("pages = [\"all\", \"nammed\"]"), "did you mean \"named\"?");
+    contains(&iterable_error("pages = []"), "no kind of page is listed");
+    contains(&iterable_error("identity = \"userid\""), "did you mean \"user_id\"?");
+    contains(
+        &iterable_error("registration_key = \"abc\""),
+        "registration_key: a string does not fit here; write { file",
+    );
+    contains(
+        &error("[accounts.a.iterable]\nregion = \"uk\"\nkeys = [{ env = \"K\" }]\n"),
+        "use us, eu, or the project's URL",
+    );
+}
+
+#[test]
+fn a_family_has_one_or_two_keys() {
+    let keys = |keys: &str| error(&ACME.replace("{ file = \"secrets/acme\" }", keys));
+    starts(&keys(""), "config.toml:7:8: accounts.acme.moengage.keys: 0 keys do not fit here; list one key, or two");
+    contains(&keys("{ env = \"A\" }, { env = \"B\" }, { env = \"C\" }"), "3 keys do not fit here");
+    contains(&keys("{ env = \"A\", file = \"b\" }"), "exactly one of file, env, command and value");
+    contains(&keys("{ name = \"x\" }"), "exactly one of file, env, command and value");
+    contains(&keys("{ env = \"A\", nam = \"x\" }"), "did you mean \"name\"?");
+    contains(
+        &error(&ACME.replace("keys = [{ file = \"secrets/acme\" }]", "")),
+        "config.toml:4:1: accounts.acme.moengage: keys is missing",
+    );
+}
+
+#[test]
+fn limits_belong_to_the_vendor_and_are_not_zero() {
+    let limits = |text: &str| error(&format!("{ACME}[accounts.acme.limits]\n{text}\n"));
+    starts(
+        &limits("users_per_minute = 0"),
+        "config.toml:9:20: accounts.acme.limits.users_per_minute: a limit of 0 would send nothing",
+    );
+    contains(&limits("users_per_minut = 1"), "did you mean \"users_per_minute\"?");
+    contains(&limits("users_per_minute = -5"), "-5 is out of range");
+    contains(&limits("users_per_minute = 1.5"), "a float does not fit here; write a whole number");
+    contains(&limits("requests_per_second = { events = 1 }"), "this key is not known; known here: users_per_minute");
+}
+
+#[test]
+fn accounts_that_share_a_limit_agree_on_it() {
+    let limits = |name: &str, number: u32| format!("[accounts.{name}.limits]\nevents_per_minute = {number}\n");
+    let both = |first: u32, second: u32| {
+        format!("{MAIN}{ACME}{}{}{}", limits("acme", first), ACME.replace(".acme.", ".b."), limits("b", second))
+    };
+    assert_eq!(good(&both(5, 5)).config.accounts.len(), 2);
+    starts(
+        &errors(&both(5, 6))[0],
+        "config.toml:10:11: accounts.b.limits: events_per_minute is 6 here and 5 for account acme (",
+    );
+    let other_workspace = both(5, 6).replacen("\"W\"", "\"V\"", 1);
+    assert_eq!(good(&other_workspace).config.accounts.len(), 2);
+    let project = "project = \"p\"\n";
+    let iterable = |name: &str, number: u32, project: &str| {
+        format!(
+            "[accounts.{name}.limits]\nrequests_per_second.events = {number}\n[accounts.{name}.iterable]\n\
+             region = \"us\"\nkeys = [{{ env = \"K\" }}]\n{project}"
+        )
+    };
+    contains(
+        &error(&format!("{}{}", iterable("a", 1, project), iterable("b", 2, project))),
+        "events is 2 here and 1 for account a",
+    );
+    assert_eq!(errors(&format!("{MAIN}{}{}", iterable("a", 1, ""), iterable("b", 2, ""))), [""; 0]);
+}
+
+#[test]
+fn a_base_url_leads_to_the_vendor_to_this_machine_or_to_an_allowed_host() {
+    let url = |url: &str| account_error(&format!("base_url = \"{url}\""));
+    contains(&url("http://api-02.moengage.com"), "plain http would carry the key and the events in the clear");
+    contains(&url("https://gateway.example.com"), "add \"gateway.example.com\" to [delivery] allow_hosts");
+    contains(&url("https://api.iterable.com"), "api.iterable.com is neither the vendor's nor this machine");
+    contains(&url("https://moengage.com.evil.com"), "is neither the vendor's");
+    contains(&url("https://api-02.moengage.com/?x"), "no query and no fragment");
+    let base =
+        |settings: &str| good(&format!("{MAIN}[accounts.acme]\n{settings}\n{ACME}")).config.accounts.remove(0).base_url;
+    let expected = BaseUrl { tls: false, host: "127.0.0.1".into(), port: 8080, prefix: "/moengage".into() };
+    assert_eq!(base("base_url = \"http://127.0.0.1:8080/moengage/\""), Some(expected));
+    let allowed = "[delivery]\nallow_hosts = [\"gateway\"]\n[accounts.acme]\nallow_plaintext = true\nbase_url = \"http://gateway\"";
+    assert_eq!(errors(&format!("{MAIN}{allowed}\n{ACME}")), [""; 0]);
+    let secret = url("https://user:hunter2@api-02.moengage.com");
+    assert!(!secret.contains("hunter2"), "{secret}");
+}
+
+#[test]
+fn rules_for_fields_never_take_an_id_that_a_call_needs() {
+    let rule = |rule: &str| account_error(&format!("fields = {{ {rule} }}"));
+    starts(&rule("drop = [\"userId\"]"), "config.toml:5:20: accounts.acme.fields.drop[0]: calls need userId");
+    contains(&rule("sha256 = [\"traits.id\"]"), "calls need traits.id");
+    contains(&rule("drop = [\"traits.*\"]"), "\"traits.*\" takes traits.userId along");
+    contains(&rule("drop = [\"context\"]"), "takes context.traits.userId along");
+    contains(&rule("rename = { \"messageId\" = \"id\" }"), "calls need messageId");
+    contains(&rule("rename = { \"traits.plan\" = \"id\" }"), "calls need traits.id");
+    contains(&rule("rename = { \"traits.plan\" = \"a.b\" }"), "is not the name of a field");
+    contains(&rule("drop = [\"a.*.b\"]"), "\"a.*.b\" is not a path");
+    contains(&rule("keep = [\"a..b\"]"), "\"a..b\" is not a path");
+    let fields = |vendor: &str| {
+        errors(&format!(
+            "{MAIN}[accounts.acme]\nfields = {{ sha256 = [\"traits.email\"], keep = [\"userId\", \"traits.*\"] }}\n{vendor}"
+        ))
+    };
+    assert_eq!(fields(ACME), [""; 0]);
+    contains(
+        &fields("[accounts.acme.iterable]\nregion = \"us\"\nkeys = [{ env = \"K\" }]\n")[0],
+        "calls need traits.email",
+    );
+}

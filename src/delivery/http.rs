@@ -1,1 +1,0 @@
-//! The HTTP client: connections, TLS, deadlines. Knows no vendor and no tenant.

@@ -1,0 +1,262 @@
+//! The HTTP client: connections, TLS, deadlines. Knows no vendor and no tenant.
+//!
+//! ```text
+//! send ─▶ permit of the origin ─▶ connection at rest, else: proxy? ─▶ DNS ─▶ TCP ─▶ CONNECT ─▶ TLS
+//!                                        └──────────────▶ request ─▶ answer, capped ─▶ rest again
+//! ```
+//! Guarantees: one deadline for all of it; a request whose bytes may have left is never sent again here, so what
+//! happened is always the caller's to judge; connections are made anew after a while, since vendors move their
+//! addresses. Never follows a redirect, never waits between attempts, never prints a header or a path.
+//!
+//! A [`Client`] belongs to one tokio runtime. It is made for a current-thread one, but needs neither that nor a
+//! `LocalSet`: connection drivers are spawned with `tokio::spawn`, because their futures are `Send` anyway.
+
+mod connect;
+mod error;
+mod origin;
+mod pool;
+mod proxy;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+pub use self::error::{ClientError, Phase, TransportError};
+pub use self::origin::{NotAnOrigin, Origin};
+pub use self::proxy::Proxies;
+
+use self::connect::Connector;
+use self::pool::{Connection, Host};
+use self::tls::Tls;
+use crate::config::Delivery;
+
+const USER_AGENT: &str = concat!("forebay/", env!("CARGO_PKG_VERSION"));
+
+/// How the client works.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The deadline of a request: waiting for a connection, connecting, sending and reading the answer.
+    pub timeout: Duration,
+    /// Roots beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// What stands between us and the origins.
+    pub proxies: Proxies,
+    /// The most of an answer's body that is read, in bytes.
+    pub answer_cap: usize,
+    /// The longest that a connection is used; each draws its own end from the last fifth.
+    pub max_connection_age: Duration,
+    /// The longest that a connection rests between two requests.
+    pub idle: Duration,
+    /// The most connections to one origin.
+    pub max_connections_per_origin: usize,
+}
+
+/// What came back, whatever its status.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// HTTP status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, up to the cap.
+    pub body: Bytes,
+    /// Whether there was more than the cap.
+    pub truncated: bool,
+}
+
+/// Sends requests over connections that it keeps.
+pub struct Client {
+    connector: Connector,
+    timeout: Duration,
+    answer_cap: usize,
+    idle: Duration,
+    max_connections: usize,
+    hosts: Mutex<foldhash::HashMap<Origin, Arc<Host>>>,
+}
+
+// === impl Options ===
+
+impl Options {
+    /// The settings of `[delivery]`, and defaults for the rest; `env` looks up a variable.
+    pub fn new(delivery: &Delivery, env: impl Fn(&str) -> Option<String>) -> Result<Self, ClientError> {
+        Ok(Self {
+            timeout: delivery.timeout,
+            ca_file: delivery.ca_file.clone(),
+            proxies: Proxies::new(delivery.proxy.as_deref(), env)?,
+            // An answer may name each of a request's identities; Iterable takes requests of up to 4 MB.
+            answer_cap: 4 << 20,
+            // MoEngage: the addresses change often, do not cache them.
+            max_connection_age: Duration::from_mins(5),
+            // Below the 60 s after which AWS's load balancers close, the shortest of the common ones.
+            idle: Duration::from_secs(50),
+            max_connections_per_origin: 64,
+        })
+    }
+}
+
+// === impl Client ===
+
+impl Client {
+    /// Reads the root certificates; opens no connection.
+    pub fn new(options: Options) -> Result<Self, ClientError> {
+        let tls = Tls::new(options.ca_file.as_deref())?;
+        Ok(Self {
+            connector: Connector { tls, proxies: options.proxies, max_age: options.max_connection_age },
+            timeout: options.timeout,
+            answer_cap: options.answer_cap,
+            idle: options.idle,
+            max_connections: options.max_connections_per_origin,
+            hosts: Mutex::default(),
+        })
+    }
+
+    /// Posts `body` to `path`, which begins with a slash, and reads the answer.
+    ///
+    /// Cancel safe: dropping the future closes the connection that was in use.
+    pub async fn send(
+        &self,
+        origin: &Origin,
+        path: &str,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Response, TransportError> {
+        let host = self.host(origin)?;
+        let request = request(&host, path, headers, body)?;
+        let mut phase = Phase::Waiting;
+        match tokio::time::timeout(self.timeout, self.exchange(&host, request, &mut phase)).await {
+            Ok(result) => result,
+            Err(_) => Err(TransportError::Timeout { origin: origin.clone(), after: self.timeout, phase }),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        host: &Host,
+        mut request: Request<Full<Bytes>>,
+        phase: &mut Phase,
+    ) -> Result<Response, TransportError> {
+        let _permit = host.permit().await;
+        let mut connection = match host.take() {
+            Some(connection) => connection,
+            None => self.connect(host, phase).await?,
+        };
+        loop {
+            *phase = Phase::Answering;
+            let mut refused = match connection.sender.try_send_request(request).await {
+                Ok(answer) => return self.read(host, connection, answer).await,
+                Err(refused) => refused,
+            };
+            match refused.take_message() {
+                // It ended while it rested, and no byte was written. Others at rest may have ended too: a fresh one.
+                Some(unsent) if connection.reused => {
+                    request = unsent;
+                    connection = self.connect(host, phase).await?;
+                }
+                unsent => return Err(TransportError::from_hyper(&host.origin, refused.error(), unsent.is_none())),
+            }
+        }
+    }
+
+    async fn connect(&self, host: &Host, phase: &mut Phase) -> Result<Connection, TransportError> {
+        self.expire();
+        // Boxed: it is rare, and large beside the rest of a request.
+        Box::pin(self.connector.connect(&host.origin, phase)).await
+    }
+
+    async fn read(
+        &self,
+        host: &Host,
+        connection: Connection,
+        answer: http::Response<Incoming>,
+    ) -> Result<Response, TransportError> {
+        let (head, body) = answer.into_parts();
+        let (body, truncated) = read_body(body, self.answer_cap)
+            .await
+            .map_err(|error| TransportError::from_hyper(&host.origin, &error, true))?;
+        if truncated {
+            drop(connection);
+        } else {
+            host.put(connection).await;
+        }
+        Ok(Response { status: head.status.as_u16(), headers: head.headers, body, truncated })
+    }
+
+    /// Closes what has rested too long, at any origin. Runs when a connection is made: only then can they become more.
+    fn expire(&self) {
+        let now = Instant::now();
+        for host in self.hosts.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            host.expire(now);
+        }
+    }
+
+    fn host(&self, origin: &Origin) -> Result<Arc<Host>, TransportError> {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(host) = hosts.get(origin) {
+            return Ok(Arc::clone(host));
+        }
+        let header =
+            origin.host_header().ok_or_else(|| TransportError::Request { origin: origin.clone(), part: "host" })?;
+        let host = Arc::new(Host::new(origin.clone(), header, self.max_connections, self.idle));
+        hosts.insert(origin.clone(), Arc::clone(&host));
+        Ok(host)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+fn request(host: &Host, path: &str, headers: &HeaderMap, body: Bytes) -> Result<Request<Full<Bytes>>, TransportError> {
+    let bad_path = || TransportError::Request { origin: host.origin.clone(), part: "path" };
+    if !path.starts_with('/') {
+        return Err(bad_path());
+    }
+    let path = PathAndQuery::try_from(path).map_err(|_| bad_path())?;
+    let mut headers = headers.clone();
+    headers.insert(header::HOST, host.header.clone());
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = Uri::from(path);
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// The body up to `cap`, and whether there was more. A body that came in one piece, as most do, is not copied.
+async fn read_body(mut body: Incoming, cap: usize) -> Result<(Bytes, bool), hyper::Error> {
+    let mut only = Bytes::new();
+    let mut joined = BytesMut::new();
+    let mut truncated = false;
+    while let Some(frame) = body.frame().await {
+        let Ok(mut piece) = frame?.into_data() else { continue };
+        let room = cap - only.len().max(joined.len());
+        truncated = piece.len() > room;
+        piece.truncate(room);
+        if only.is_empty() {
+            only = piece;
+        } else {
+            if joined.is_empty() {
+                joined.extend_from_slice(&only);
+            }
+            joined.extend_from_slice(&piece);
+        }
+        if truncated {
+            break;
+        }
+    }
+    Ok((if joined.is_empty() { only } else { joined.freeze() }, truncated))
+}

@@ -1,0 +1,162 @@
+//! How it goes, as one snapshot: made by the poll thread when somebody asks, and read by everybody else.
+//!
+//! All numbers are of one instant, so that the books can be checked; what is in flight is counted afresh, not derived.
+
+use std::sync::Arc;
+
+use crate::clock::Now;
+use crate::lane::{Binds, Books, Health, Requests};
+use crate::outcome::{Reason, Skip};
+use crate::pipeline::Pipeline;
+use crate::source::consumer::State;
+
+/// One partition.
+#[derive(Clone, Debug)]
+pub struct PartitionReport {
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// Its number.
+    pub partition: i32,
+    /// Whether it is assigned.
+    pub assigned: bool,
+    /// Whether its fetching is paused.
+    pub paused: bool,
+    /// Records read that were not settled before.
+    pub received: u64,
+    /// Records that owe nothing any more.
+    pub settled: u64,
+    /// Records given back.
+    pub released: u64,
+    /// Records that owe a call.
+    pub in_flight: u64,
+    /// Records that an earlier owner had settled.
+    pub already_settled: u64,
+    /// The offset that may be committed.
+    pub base: i64,
+    /// The next offset that is read.
+    pub front: i64,
+}
+
+/// One account.
+#[derive(Clone, Debug)]
+pub struct AccountReport {
+    /// Calls by how they ended.
+    pub books: Books,
+    /// Calls that have not ended.
+    pub in_flight: u64,
+    /// Calls that the lane holds; the others wait for a dead letter's acknowledgement.
+    pub held_calls: u64,
+    /// Their bytes.
+    pub held_bytes: u64,
+    /// Requests on the wire.
+    pub requests_in_flight: u64,
+    /// Requests by how they ended.
+    pub requests: Requests,
+    /// How the lane does.
+    pub health: Health,
+    /// What binds it.
+    pub binds: Binds,
+    /// The time of the oldest record that it owes, milliseconds since the epoch.
+    pub oldest_ms: Option<i64>,
+    /// Each limit: name, figure, share in force.
+    pub limits: Vec<(&'static str, u32, f64)>,
+    /// When the vendor last took something.
+    pub last_delivered: Option<Now>,
+    /// What went wrong last.
+    pub last_error: Option<(Now, String)>,
+    /// Which of its keys is in use.
+    pub key: usize,
+}
+
+/// The whole.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// When it was made.
+    pub at: Now,
+    /// Partitions that the process has met.
+    pub partitions: Vec<PartitionReport>,
+    /// Accounts, by lane.
+    pub accounts: Vec<AccountReport>,
+    /// Events that owed nothing from the start.
+    pub not_owed: [u64; Skip::ALL.len()],
+    /// Dead letters of records that had no account.
+    pub orphans: [u64; Reason::ALL.len()],
+    /// Bytes held in all.
+    pub held_bytes: u64,
+    /// Dead letters that wait for their acknowledgement.
+    pub letters: u64,
+    /// Offsets that the topic dropped while they were owed.
+    pub expired: u64,
+    /// Commits whose metadata had no room for everything.
+    pub cut: u64,
+    /// Assignments.
+    pub rebalances: u64,
+    /// Times that two snapshots agreed on a difference.
+    pub imbalances: u64,
+}
+
+impl Report {
+    /// Reads everything at once.
+    #[must_use]
+    pub fn new(at: Now, pipeline: &Pipeline, state: &State) -> Self {
+        let partitions = pipeline.partitions().iter().map(|partition| PartitionReport {
+            topic: Arc::clone(&partition.topic),
+            partition: partition.number,
+            assigned: partition.ledger.is_some(),
+            paused: partition.is_paused(),
+            received: partition.received,
+            settled: partition.settled,
+            released: partition.released,
+            in_flight: partition.ledger.as_ref().map_or(0, super::super::source::ledger::Ledger::in_flight),
+            already_settled: partition.already_settled,
+            base: partition.ledger.as_ref().map_or(-1, super::super::source::ledger::Ledger::base),
+            front: partition.ledger.as_ref().map_or(-1, super::super::source::ledger::Ledger::front),
+        });
+        let accounts = pipeline.accounts().iter().map(|account| {
+            let lane = &account.lane;
+            let held_calls = lane.counted_calls() as u64;
+            AccountReport {
+                books: lane.books.clone(),
+                in_flight: held_calls + account.letters,
+                held_calls,
+                held_bytes: lane.held_bytes() as u64,
+                requests_in_flight: lane.in_flight() as u64,
+                requests: lane.requests,
+                health: lane.health(at.mono),
+                binds: lane.binds(at),
+                oldest_ms: lane.oldest_ms(),
+                limits: lane.limits(pipeline.pacers()),
+                last_delivered: lane.last_delivered,
+                last_error: lane.last_error.clone(),
+                key: lane.key_in_use(),
+            }
+        });
+        Self {
+            at,
+            partitions: partitions.collect(),
+            accounts: accounts.collect(),
+            not_owed: pipeline.not_owed,
+            orphans: pipeline.orphans,
+            held_bytes: pipeline.held_bytes() as u64,
+            letters: pipeline.letters_waiting() as u64,
+            expired: state.expired,
+            cut: state.cut,
+            rebalances: state.rebalances,
+            imbalances: state.imbalances,
+        }
+    }
+
+    /// What the books differ by: partitions first, then accounts. All zero is what is right.
+    #[must_use]
+    pub fn differences(&self) -> Vec<i128> {
+        let partitions = self
+            .partitions
+            .iter()
+            .map(|p| i128::from(p.received) - i128::from(p.settled) - i128::from(p.released) - i128::from(p.in_flight));
+        let accounts = self
+            .accounts
+            .iter()
+            .map(|a| i128::from(a.books.owed) - i128::from(a.books.ended()) - i128::from(a.in_flight));
+        partitions.chain(accounts).collect()
+    }
+}

@@ -1,0 +1,563 @@
+//! The poll thread: reads records, lets the pipeline work on them, and commits what its ledgers allow.
+//!
+//! Guarantees that it never waits for anybody: offsets are asked for by the scout, requests are sent by the delivery,
+//! dead letters are written by their own thread, and a rebalance is answered when its turn comes. It sleeps only when
+//! there is nothing to read, and any message wakes it. Ends when the drain is done, or at once when abandoned.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, RebalanceProtocol};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::{Offset, TopicPartitionList};
+use secrecy::SecretString;
+
+use super::group::{Group, GroupEvent, TopicPartition, list};
+use super::raw::MessageHeaders;
+use super::record::{Headers, Record};
+use super::scout::{Beginning, Finding, Question};
+use crate::clock::{Clock, Now};
+use crate::dead_letter::Letters;
+use crate::delivery::{Answered, Delivery};
+use crate::metrics::report::Report;
+use crate::pipeline::{Action, Pipeline};
+use crate::status::Status;
+
+/// Commits go out this often, unchanged ones too: they also prove that we are still in the group.
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
+/// How long open calls of a revoked partition are waited for.
+const REVOKE_DRAIN: Duration = Duration::from_secs(5);
+/// Records are read for at most this many, then for everybody else's turn.
+const TURN: usize = 2_000;
+/// How often the books are checked.
+const AUDIT_EVERY: Duration = Duration::from_secs(10);
+/// The longest sleep: what librdkafka has to say beside records is heard at least this often.
+const LONGEST_SLEEP: Duration = Duration::from_millis(100);
+
+/// What wakes the poll thread.
+#[derive(Debug)]
+pub enum Message {
+    /// A request came back.
+    Answered(Answered),
+    /// A dead letter was acknowledged.
+    LetterWritten(u64),
+    /// The scout found something out.
+    Found(Finding),
+    /// An account's keys were read, current first.
+    Keys(u32, Vec<SecretString>),
+    /// Somebody wants to know how it goes.
+    Report(Sender<Report>),
+    /// There is something to poll.
+    Kafka,
+    /// Stop reading, settle what is open, end.
+    Drain,
+    /// End now.
+    Abandon,
+}
+
+/// How the poll thread ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Everything that could be settled is.
+    Drained,
+    /// It was told to stop before that.
+    Abandoned,
+    /// Kafka fenced us off; only a new process can go on.
+    Fatal,
+}
+
+/// The thread.
+pub struct Poller {
+    /// The consumer; the scout has the other reference.
+    pub consumer: Arc<BaseConsumer<Group>>,
+    /// The core.
+    pub pipeline: Pipeline,
+    /// What wakes it.
+    pub inbox: Receiver<Message>,
+    /// For the scout.
+    pub questions: Sender<Question>,
+    /// Requests.
+    pub delivery: Delivery,
+    /// Dead letters.
+    pub letters: Letters,
+    /// For probes.
+    pub status: Arc<Status>,
+    /// Both clocks.
+    pub clock: Clock,
+    /// How long membership is taken as proven after a commit.
+    pub proof: Duration,
+    /// The state that is the thread's own.
+    pub state: State,
+}
+
+/// What the poll thread remembers between two turns.
+#[derive(Debug, Default)]
+pub struct State {
+    cluster: String,
+    /// The assignment that the scout is asked about.
+    assignment: u64,
+    pending: Option<Vec<TopicPartition>>,
+    revoking: Vec<(Vec<TopicPartition>, Duration)>,
+    next_commit: Duration,
+    /// When the commits that are not answered yet were sent.
+    commits_sent: std::collections::VecDeque<Duration>,
+    proven: Duration,
+    draining: bool,
+    asked_range: bool,
+    actions: Vec<Action>,
+    first_join: Option<i64>,
+    /// Commits whose metadata had no room for everything.
+    pub cut: u64,
+    /// Offsets that the topic dropped while they were owed.
+    pub expired: u64,
+    /// Assignments.
+    pub rebalances: u64,
+    /// Times that two snapshots agreed on a difference.
+    pub imbalances: u64,
+    next_audit: Duration,
+    last_differences: Vec<i128>,
+}
+
+impl Poller {
+    /// Runs until drained or abandoned.
+    #[must_use]
+    pub fn run(mut self) -> End {
+        let end = loop {
+            let now = self.clock.now();
+            self.status.tick();
+            self.prove_membership(now);
+            if self.state.draining && self.is_drained() {
+                break End::Drained;
+            }
+            let Ok(mut idle) = self.read(now) else { break End::Fatal };
+            for event in self.consumer.context().take() {
+                idle = false;
+                self.group_event(self.clock.now(), event);
+            }
+            let now = self.clock.now();
+            self.pipeline.tick(now);
+            self.end_revocations(now);
+            self.commit_if_due(now);
+            self.audit_if_due(now);
+            self.act();
+            match self.listen(now, idle) {
+                None => {}
+                Some(end) => break end,
+            }
+        };
+        self.finish(end);
+        end
+    }
+
+    /// Hands every message of the inbox on; sleeps first if there is nothing else to do.
+    fn listen(&mut self, now: Now, idle: bool) -> Option<End> {
+        let mut next = if idle {
+            let wake = self.pipeline.next_tick().map_or(LONGEST_SLEEP, |at| at.saturating_sub(now.mono));
+            match self.inbox.recv_timeout(wake.min(LONGEST_SLEEP)) {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return Some(End::Abandoned),
+            }
+        } else {
+            self.inbox.try_recv().ok()
+        };
+        while let Some(message) = next {
+            if let Some(end) = self.message(message) {
+                return Some(end);
+            }
+            next = match self.inbox.try_recv() {
+                Ok(message) => Some(message),
+                Err(TryRecvError::Empty) => None,
+                Err(TryRecvError::Disconnected) => return Some(End::Abandoned),
+            };
+        }
+        self.act();
+        None
+    }
+
+    fn message(&mut self, message: Message) -> Option<End> {
+        let now = self.clock.now();
+        match message {
+            Message::Answered(Answered { flight, result }) => {
+                let answer = result.as_ref().map(crate::delivery::answer).map_err(Clone::clone);
+                self.pipeline.answered(now, flight, answer);
+            }
+            Message::LetterWritten(id) => self.pipeline.letter_written(id),
+            Message::Found(finding) => self.found(now, finding),
+            Message::Keys(lane, keys) => self.pipeline.set_keys(now, lane, &keys),
+            Message::Report(to) => {
+                // Whoever asked may have stopped waiting.
+                let _gone = to.send(Report::new(now, &self.pipeline, &self.state));
+            }
+            Message::Kafka => {}
+            Message::Drain => self.begin_drain(now),
+            Message::Abandon => return Some(End::Abandoned),
+        }
+        None
+    }
+
+    // === Reading ===
+
+    /// Reads until there is nothing more, or until it is somebody else's turn. True if there is nothing more.
+    fn read(&mut self, now: Now) -> Result<bool, ()> {
+        let consumer = Arc::clone(&self.consumer);
+        let mut now = now;
+        for count in 0..TURN {
+            match consumer.poll(Duration::ZERO) {
+                None => return Ok(true),
+                Some(Ok(message)) => {
+                    if count % 64 == 63 {
+                        now = self.clock.now();
+                    }
+                    self.message_read(now, &message);
+                }
+                Some(Err(error)) => self.read_error(&error)?,
+            }
+        }
+        Ok(false)
+    }
+
+    fn message_read(&mut self, now: Now, message: &BorrowedMessage<'_>) {
+        if self.state.draining {
+            return;
+        }
+        if let Some(ahead) = self.state.first_join.take_if(|ahead| *ahead > 0) {
+            let from = message.timestamp().to_millis().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+            let from = from.map_or_else(|| "unknown".to_owned(), |time| time.to_string());
+            tracing::info!(records = ahead, from, "first join of the group: this many records lie before us");
+        }
+        let slot = self.pipeline.slot(message.topic(), message.partition());
+        let headers = MessageHeaders::of(message);
+        let record = Record {
+            slot,
+            offset: message.offset(),
+            timestamp_ms: message.timestamp().to_millis(),
+            key: message.key(),
+            value: message.payload(),
+            headers: headers.as_ref().map_or(&() as &dyn Headers, |headers| headers),
+        };
+        self.pipeline.record(now, &record);
+    }
+
+    fn read_error(&mut self, error: &KafkaError) -> Result<(), ()> {
+        match error {
+            KafkaError::MessageConsumptionFatal(code) => {
+                tracing::error!(?code, "Kafka fenced this consumer off; the process must be started again");
+                return Err(());
+            }
+            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                if !self.state.asked_range {
+                    self.state.asked_range = true;
+                    let partitions = self.pipeline.partitions().iter().filter(|p| p.ledger.is_some());
+                    let partitions = partitions.map(|p| (p.topic.to_string(), p.number)).collect();
+                    self.ask(Question::Range(partitions));
+                }
+            }
+            other => tracing::debug!(error = %other, "Kafka"),
+        }
+        Ok(())
+    }
+
+    fn ask(&self, question: Question) {
+        if self.questions.send(question).is_err() {
+            tracing::error!("the scout is gone");
+        }
+    }
+
+    // === The group ===
+
+    fn group_event(&mut self, now: Now, event: GroupEvent) {
+        match event {
+            GroupEvent::Assigned(partitions) => {
+                tracing::info!(partitions = partitions.len(), "assigned");
+                self.state.rebalances += 1;
+                self.status.joined();
+                self.state.proven = now.mono;
+                if partitions.is_empty() {
+                    self.assign(&TopicPartitionList::new());
+                } else {
+                    self.state.assignment += 1;
+                    self.state.pending = Some(partitions.clone());
+                    self.ask(Question::Begin { assignment: self.state.assignment, partitions });
+                }
+            }
+            GroupEvent::Revoked { partitions, lost } => self.revoked(now, partitions, lost),
+            GroupEvent::Failed(error) => tracing::warn!(%error, "rebalance failed; the group tries again"),
+            GroupEvent::Committed(result) => {
+                let sent = self.state.commits_sent.pop_front();
+                match result {
+                    Ok(()) => self.state.proven = sent.unwrap_or(self.state.proven),
+                    Err(error) => tracing::warn!(%error, "failed to commit; the next one says the same and more"),
+                }
+            }
+        }
+    }
+
+    fn assign(&self, partitions: &TopicPartitionList) {
+        let assigned = match self.consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => self.consumer.incremental_assign(partitions),
+            RebalanceProtocol::Eager | RebalanceProtocol::None => self.consumer.assign(partitions),
+        };
+        if let Err(error) = assigned {
+            tracing::warn!(%error, "failed to take an assignment; the group tries again");
+        }
+    }
+
+    fn revoked(&mut self, now: Now, partitions: Vec<TopicPartition>, lost: bool) {
+        tracing::info!(partitions = partitions.len(), lost, "revoked");
+        if let Some(pending) = &mut self.state.pending {
+            pending.retain(|partition| !partitions.contains(partition));
+        }
+        if lost {
+            // Somebody else may read them already: nothing may be committed, and nothing is worth waiting for.
+            self.give_up(now, &partitions);
+            return;
+        }
+        for (topic, partition) in &partitions {
+            let slot = self.pipeline.slot(topic, *partition);
+            self.pipeline.revoking(slot, now);
+        }
+        self.state.revoking.push((partitions, now.mono + REVOKE_DRAIN));
+    }
+
+    /// Lets revoked partitions go whose calls are settled, or have had their time.
+    fn end_revocations(&mut self, now: Now) {
+        let mut waiting = std::mem::take(&mut self.state.revoking);
+        waiting.retain(|(partitions, deadline)| {
+            let slots: Vec<_> = partitions.iter().map(|(topic, number)| self.pipeline.slot(topic, *number)).collect();
+            let settled = slots.iter().all(|&slot| self.pipeline.is_settled(slot));
+            if !settled && now.mono < *deadline && self.pipeline.can_finish() {
+                return true;
+            }
+            self.commit(now, Some(&slots), CommitMode::Async);
+            self.give_up(now, partitions);
+            false
+        });
+        self.state.revoking.append(&mut waiting);
+    }
+
+    fn give_up(&mut self, now: Now, partitions: &[TopicPartition]) {
+        let slots: Vec<_> = partitions.iter().map(|(topic, number)| self.pipeline.slot(topic, *number)).collect();
+        let given_back = match self.consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => self.consumer.incremental_unassign(&list(partitions)),
+            RebalanceProtocol::Eager | RebalanceProtocol::None => self.consumer.unassign(),
+        };
+        if let Err(error) = given_back {
+            tracing::warn!(%error, "failed to give partitions back");
+        }
+        self.pipeline.unassign(&slots, now);
+    }
+
+    fn found(&mut self, now: Now, finding: Finding) {
+        match finding {
+            Finding::Presence { brokers, missing } => self.status.presence(brokers, missing.is_empty()),
+            Finding::Range(ranges) => {
+                self.state.asked_range = false;
+                for ((topic, partition), low, high) in ranges {
+                    self.correct_position(now, &topic, partition, (low, high));
+                }
+            }
+            Finding::Begin { assignment, cluster, beginnings } => {
+                if assignment != self.state.assignment {
+                    return;
+                }
+                self.state.cluster = cluster;
+                let wanted = self.state.pending.take().unwrap_or_default();
+                let beginnings: Vec<_> = beginnings.into_iter().filter(|b| wanted.contains(&b.partition)).collect();
+                self.begin(now, beginnings);
+            }
+        }
+    }
+
+    fn begin(&mut self, now: Now, beginnings: Vec<Beginning>) {
+        let mut assignment = TopicPartitionList::with_capacity(beginnings.len());
+        let mut ahead = None;
+        for beginning in beginnings {
+            let (topic, number) = &beginning.partition;
+            self.state.expired += u64::try_from(beginning.expired).unwrap_or(0);
+            if let Some(records) = beginning.first_join {
+                *ahead.get_or_insert(0) += records;
+            }
+            let offset = Offset::Offset(beginning.contents.window);
+            if let Err(error) = assignment.add_partition_offset(topic, *number, offset) {
+                tracing::error!(%error, topic, partition = number, "failed to place a partition");
+                continue;
+            }
+            let slot = self.pipeline.slot(topic, *number);
+            self.pipeline.assign(slot, beginning.contents);
+        }
+        if ahead == Some(0) {
+            tracing::info!("first join of the group: no records lie before us");
+        }
+        self.state.first_join = ahead;
+        self.state.proven = now.mono;
+        self.assign(&assignment);
+        if self.state.draining {
+            self.pause_all();
+        } else if let Err(error) = self.consumer.resume(&assignment) {
+            // A partition that was paused when it went would come back paused.
+            tracing::warn!(%error, "failed to resume what was assigned");
+        }
+    }
+
+    /// The topic no longer has what we want to read next.
+    fn correct_position(&mut self, now: Now, topic: &str, number: i32, (low, high): (i64, i64)) {
+        let slot = self.pipeline.slot(topic, number);
+        let partition = self.pipeline.partitions().get(slot as usize);
+        let Some(front) = partition.and_then(|p| p.ledger.as_ref()).map(super::ledger::Ledger::front) else { return };
+        if (low..=high).contains(&front) {
+            return;
+        }
+        if front < low {
+            let expired = low - front;
+            self.state.expired += u64::try_from(expired).unwrap_or(0);
+            tracing::error!(topic, partition = number, expired, "the topic dropped records that were not read yet");
+        } else {
+            tracing::error!(
+                topic,
+                partition = number,
+                front,
+                end = high,
+                "the topic was made again or cut; reading from its beginning"
+            );
+            self.pipeline.unassign(&[slot], now);
+            let contents = super::commit::Contents { window: low, ..super::commit::Contents::default() };
+            self.pipeline.assign(slot, contents);
+        }
+        if let Err(error) = self.consumer.seek(topic, number, Offset::Offset(low), Duration::ZERO) {
+            tracing::warn!(%error, topic, partition = number, "failed to seek");
+        }
+    }
+
+    // === Commits ===
+
+    fn commit_if_due(&mut self, now: Now) {
+        if now.mono >= self.state.next_commit {
+            self.state.next_commit = now.mono + COMMIT_EVERY;
+            self.commit(now, None, CommitMode::Async);
+        }
+    }
+
+    fn commit(&mut self, now: Now, only: Option<&[u32]>, mode: CommitMode) {
+        let commits = self.pipeline.commits(&self.state.cluster, only);
+        if commits.is_empty() {
+            return;
+        }
+        let mut offsets = TopicPartitionList::with_capacity(commits.len());
+        for commit in &commits {
+            self.state.cut += u64::from(commit.cut);
+            let mut element = offsets.add_partition(&commit.topic, commit.partition);
+            element.set_metadata(&commit.metadata);
+            if let Err(error) = element.set_offset(Offset::Offset(commit.offset)) {
+                tracing::error!(%error, offset = commit.offset, "failed to note an offset");
+            }
+        }
+        match self.consumer.commit(&offsets, mode) {
+            Ok(()) if matches!(mode, CommitMode::Async) => self.state.commits_sent.push_back(now.mono),
+            Ok(()) => {}
+            Err(error) => tracing::warn!(%error, "failed to commit"),
+        }
+    }
+
+    /// No new request begins when it is not proven that the partitions are still ours.
+    fn prove_membership(&mut self, now: Now) {
+        let assigned = self.pipeline.partitions().iter().any(|partition| partition.ledger.is_some());
+        let proven = !assigned || now.mono.saturating_sub(self.state.proven) < self.proof;
+        self.pipeline.set_may_send(now, proven);
+    }
+
+    /// Two snapshots that agree on a difference: the books do not balance.
+    fn audit_if_due(&mut self, now: Now) {
+        if now.mono < self.state.next_audit {
+            return;
+        }
+        self.state.next_audit = now.mono + AUDIT_EVERY;
+        let differences = Report::new(now, &self.pipeline, &self.state).differences();
+        let agreed = |(index, difference): (usize, &i128)| {
+            *difference != 0 && self.state.last_differences.get(index) == Some(difference)
+        };
+        let count = differences.iter().enumerate().filter(|found| agreed(*found)).count();
+        if count > 0 {
+            self.state.imbalances += count as u64;
+            tracing::error!(count, "the books do not balance: this is a bug");
+        }
+        self.state.last_differences = differences;
+    }
+
+    // === Doing ===
+
+    /// Does what the pipeline wants done.
+    fn act(&mut self) {
+        let mut actions = std::mem::take(&mut self.state.actions);
+        self.pipeline.take_actions(&mut actions);
+        for action in actions.drain(..) {
+            match action {
+                Action::Send(flight) => {
+                    if let Err(back) = self.delivery.send(flight) {
+                        let now = self.clock.now();
+                        self.pipeline.answered(now, back, Err("the delivery has ended".into()));
+                    }
+                }
+                Action::Write(letter) => self.letters.write(letter),
+                Action::Pause { slot, paused } => self.pause(slot, paused),
+            }
+        }
+        self.state.actions = actions;
+    }
+
+    fn pause(&self, slot: u32, paused: bool) {
+        let Some(partition) = self.pipeline.partitions().get(slot as usize) else { return };
+        let which = list(&[(partition.topic.to_string(), partition.number)]);
+        let done =
+            if paused || self.state.draining { self.consumer.pause(&which) } else { self.consumer.resume(&which) };
+        if let Err(error) = done {
+            tracing::warn!(%error, paused, "failed to pause or resume a partition");
+        }
+    }
+
+    // === The end ===
+
+    fn begin_drain(&mut self, now: Now) {
+        if self.state.draining {
+            return;
+        }
+        self.state.draining = true;
+        self.pause_all();
+        self.pipeline.drain(now);
+    }
+
+    fn pause_all(&self) {
+        if let Ok(assigned) = self.consumer.assignment()
+            && let Err(error) = self.consumer.pause(&assigned)
+        {
+            tracing::warn!(%error, "failed to pause");
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        !self.pipeline.can_finish()
+    }
+
+    /// Takes every request back, commits what is settled, and gives the rest back to the group.
+    fn finish(&mut self, end: End) {
+        self.delivery.abandon();
+        self.pipeline.abandon(self.clock.now());
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while self.pipeline.on_the_wire() > 0 && Instant::now() < deadline {
+            if let Ok(message) = self.inbox.recv_timeout(Duration::from_millis(50)) {
+                self.message(message);
+            }
+            self.pipeline.abandon(self.clock.now());
+        }
+        let now = self.clock.now();
+        if end != End::Fatal && !self.consumer.assignment_lost() {
+            self.commit(now, None, CommitMode::Sync);
+        }
+        let slots: Vec<u32> = (0..).take(self.pipeline.partitions().len()).collect();
+        self.pipeline.unassign(&slots, now);
+        self.consumer.context().close();
+        tracing::info!(?end, "the source has ended");
+    }
+}

@@ -1,0 +1,93 @@
+//! The one place that reads librdkafka's memory by hand: a commit's metadata and a record's headers, as bytes.
+//!
+//! Why `unsafe`: the binding's own accessors panic on metadata and header names that are not UTF-8, and anybody may
+//! have committed anything under our group's name or put anything before a record. Never writes, never keeps a pointer.
+#![expect(unsafe_code, reason = "the binding panics on text that is not UTF-8; the bytes are read here instead")]
+
+use std::ffi::CStr;
+use std::marker::PhantomData;
+use std::ptr;
+
+use rdkafka::TopicPartitionList;
+use rdkafka::bindings::{rd_kafka_header_cnt, rd_kafka_header_get_all, rd_kafka_headers_t, rd_kafka_message_headers};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::types::RDKafkaRespErr;
+
+use super::record::Headers;
+
+/// The metadata of the element at `index`; empty if there is none.
+#[must_use]
+pub fn metadata(list: &TopicPartitionList, index: usize) -> &[u8] {
+    // SAFETY: `ptr` is the list that `list` owns and that outlives the result. librdkafka keeps `cnt` initialised
+    // elements behind `elems`, and `metadata_size` bytes behind a `metadata` that is not null. Nothing else has a
+    // mutable reference: `list` is borrowed for as long as the result lives.
+    unsafe {
+        let list = &*list.ptr();
+        if index >= usize::try_from(list.cnt).unwrap_or(0) || list.elems.is_null() {
+            return &[];
+        }
+        let element = &*list.elems.add(index);
+        if element.metadata.is_null() {
+            return &[];
+        }
+        std::slice::from_raw_parts(element.metadata.cast::<u8>(), element.metadata_size)
+    }
+}
+
+/// A message's headers; a name that is not UTF-8 reads as `?`.
+#[derive(Debug)]
+pub struct MessageHeaders<'a> {
+    headers: *const rd_kafka_headers_t,
+    message: PhantomData<&'a BorrowedMessage<'a>>,
+}
+
+impl<'a> MessageHeaders<'a> {
+    /// The headers of `message`, if it has any.
+    #[must_use]
+    pub fn of(message: &'a BorrowedMessage<'_>) -> Option<Self> {
+        let mut headers = ptr::null_mut();
+        // SAFETY: the message is alive for `'a`, and librdkafka parses its headers into memory that the message owns.
+        let error = unsafe { rd_kafka_message_headers(message.ptr(), &raw mut headers) };
+        (error == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && !headers.is_null())
+            .then_some(Self { headers, message: PhantomData })
+    }
+}
+
+impl Headers for MessageHeaders<'_> {
+    fn count(&self) -> usize {
+        // SAFETY: `headers` belongs to the message, which outlives `self`.
+        unsafe { rd_kafka_header_cnt(self.headers) }
+    }
+
+    fn at(&self, index: usize) -> Option<(&str, Option<&[u8]>)> {
+        let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
+        // SAFETY: `headers` belongs to the message, which outlives `self`; an index beyond the end is an error.
+        let error =
+            unsafe { rd_kafka_header_get_all(self.headers, index, &raw mut name, &raw mut value, &raw mut size) };
+        if error != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR || name.is_null() {
+            return None;
+        }
+        // SAFETY: on success the name is a string that ends with a zero, and a value that is not null has `size` bytes;
+        // both belong to the message.
+        let (name, value) = unsafe {
+            let value = (!value.is_null()).then(|| std::slice::from_raw_parts(value.cast::<u8>(), size));
+            (CStr::from_ptr(name), value)
+        };
+        Some((name.to_str().unwrap_or("?"), value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_is_read_as_it_is_and_nothing_is_read_beyond_the_list() {
+        let mut list = TopicPartitionList::new();
+        list.add_partition("a", 0).set_metadata("written by us");
+        list.add_partition("a", 1);
+        assert_eq!(metadata(&list, 0), b"written by us");
+        assert_eq!(metadata(&list, 1), b"");
+        assert_eq!(metadata(&list, 2), b"");
+    }
+}

@@ -1,0 +1,291 @@
+//! Asks the brokers what the poll thread may not wait for: where reading begins, and whether topics are there.
+//!
+//! A thread of its own. Answers every request, however long the brokers are away; says once when they, or a topic,
+//! are missing, and once when they are back. Ends when its requests end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaResult;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::commit::{self, Contents, Place};
+use super::group::{Group, TopicPartition, list};
+use super::raw;
+use crate::config::Start;
+
+/// How long one question may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often topics and brokers are looked after, while all is well and while something is missing.
+const ROUND: Duration = Duration::from_secs(10);
+const SHORT_ROUND: Duration = Duration::from_secs(1);
+/// Between two attempts at a question that failed.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What the poll thread wants to know.
+#[derive(Debug)]
+pub enum Question {
+    /// Where reading of these partitions begins.
+    Begin {
+        /// The assignment that it is for.
+        assignment: u64,
+        /// Which partitions.
+        partitions: Vec<TopicPartition>,
+    },
+    /// Which offsets these partitions have.
+    Range(Vec<TopicPartition>),
+}
+
+/// Where reading of a partition begins.
+#[derive(Debug)]
+pub struct Beginning {
+    /// Which partition.
+    pub partition: TopicPartition,
+    /// From where, and what is settled above.
+    pub contents: Contents,
+    /// Offsets that were committed as owed and that the topic no longer has.
+    pub expired: i64,
+    /// Records before us, if nobody has read it for this group yet.
+    pub first_join: Option<i64>,
+}
+
+/// What the brokers said.
+#[derive(Debug)]
+pub enum Finding {
+    /// Where reading begins.
+    Begin {
+        /// The assignment that it is for.
+        assignment: u64,
+        /// The cluster's id.
+        cluster: String,
+        /// Each partition.
+        beginnings: Vec<Beginning>,
+    },
+    /// The lowest and the next offset of each partition.
+    Range(Vec<(TopicPartition, i64, i64)>),
+    /// Whether brokers answer, and which subscribed topics are missing.
+    Presence {
+        /// Brokers answer.
+        brokers: bool,
+        /// Topics that are not there.
+        missing: Vec<String>,
+    },
+}
+
+/// The thread.
+pub struct Scout {
+    consumer: Arc<BaseConsumer<Group>>,
+    topics: Vec<String>,
+    start: Start,
+    questions: Receiver<Question>,
+    tell: Box<dyn Fn(Finding) + Send>,
+    stop: Arc<AtomicBool>,
+    present: Option<(bool, Vec<String>)>,
+}
+
+impl Scout {
+    /// A scout that answers by `tell`, until `stop` or until the questions end.
+    #[must_use]
+    pub fn new(
+        consumer: Arc<BaseConsumer<Group>>,
+        topics: Vec<String>,
+        start: Start,
+        questions: Receiver<Question>,
+        tell: Box<dyn Fn(Finding) + Send>,
+        stop: Arc<AtomicBool>,
+    ) -> Self {
+        Self { consumer, topics, start, questions, tell, stop, present: None }
+    }
+
+    /// Runs until the questions end.
+    pub fn run(mut self) {
+        loop {
+            self.look_after();
+            let well = self.present.as_ref().is_some_and(|(brokers, missing)| *brokers && missing.is_empty());
+            match self.questions.recv_timeout(if well { ROUND } else { SHORT_ROUND }) {
+                Ok(question) => self.answer(&question),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Looks whether brokers and topics are there, and says so when that changes.
+    fn look_after(&mut self) {
+        let metadata = self.consumer.fetch_metadata(None, PATIENCE);
+        let (brokers, missing) = match &metadata {
+            Ok(metadata) => {
+                let there = |name: &str| {
+                    metadata.topics().iter().any(|topic| topic.name() == name && !topic.partitions().is_empty())
+                };
+                let missing = self.topics.iter().filter(|name| !name.starts_with('^') && !there(name));
+                (true, missing.cloned().collect::<Vec<_>>())
+            }
+            Err(_) => (false, Vec::new()),
+        };
+        let before = self.present.replace((brokers, missing.clone()));
+        if before.as_ref() == self.present.as_ref() {
+            return;
+        }
+        match (&metadata, before) {
+            (Err(error), _) => tracing::error!(%error, "no broker answers; waiting for one"),
+            (Ok(_), _) if !missing.is_empty() => {
+                tracing::error!(topics = ?missing, "topics are missing; waiting for them");
+            }
+            (Ok(_), Some(_)) => tracing::info!("brokers answer and all topics are there"),
+            (Ok(_), None) => {}
+        }
+        (self.tell)(Finding::Presence { brokers, missing });
+    }
+
+    fn answer(&mut self, question: &Question) {
+        let mut complained = false;
+        loop {
+            let found = match question {
+                Question::Begin { assignment, partitions } => self.begin(*assignment, partitions),
+                Question::Range(partitions) => self.ranges(partitions).map(Finding::Range),
+            };
+            match found {
+                Ok(finding) => return (self.tell)(finding),
+                Err(error) if !complained => {
+                    complained = true;
+                    tracing::warn!(%error, "failed to ask the brokers for offsets; trying on");
+                }
+                Err(_) => {}
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                return;
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    fn begin(&self, assignment: u64, partitions: &[TopicPartition]) -> KafkaResult<Finding> {
+        let cluster = self.consumer.client().fetch_cluster_id(PATIENCE).unwrap_or_default();
+        let committed = self.consumer.committed_offsets(list(partitions), PATIENCE)?;
+        let ranges = self.ranges(partitions)?;
+        let mut beginnings = Vec::with_capacity(partitions.len());
+        for (index, (partition, low, high)) in ranges.into_iter().enumerate() {
+            let place = Place { cluster: &cluster, topic: &partition.0, partition: partition.1 };
+            let offset = match committed.elements().get(index).map(|element| (element.error(), element.offset())) {
+                Some((Err(error), _)) => return Err(error),
+                Some((Ok(()), Offset::Offset(offset))) => Some(offset),
+                _ => None,
+            };
+            let beginning = match offset {
+                Some(offset) => resume(place, offset, raw::metadata(&committed, index), (low, high)),
+                None => self.first(place, (low, high))?,
+            };
+            beginnings.push(beginning);
+        }
+        Ok(Finding::Begin { assignment, cluster, beginnings })
+    }
+
+    fn ranges(&self, partitions: &[TopicPartition]) -> KafkaResult<Vec<(TopicPartition, i64, i64)>> {
+        let range = |partition: &TopicPartition| {
+            let (low, high) = self.consumer.fetch_watermarks(&partition.0, partition.1, PATIENCE)?;
+            Ok((partition.clone(), low, high))
+        };
+        partitions.iter().map(range).collect()
+    }
+
+    /// Nobody has committed for the group yet: `[kafka] start` decides.
+    fn first(&self, place: Place<'_>, (low, high): (i64, i64)) -> KafkaResult<Beginning> {
+        let window = match self.start {
+            Start::Earliest => low,
+            Start::Latest => high,
+            Start::Time(at) => {
+                let mut times = TopicPartitionList::new();
+                times.add_partition_offset(place.topic, place.partition, Offset::Offset(at))?;
+                let found = self.consumer.offsets_for_times(times, PATIENCE)?;
+                match found.elements().first().map(rdkafka::topic_partition_list::TopicPartitionListElem::offset) {
+                    Some(Offset::Offset(offset)) => offset.max(low),
+                    _ => high,
+                }
+            }
+        };
+        Ok(Beginning {
+            partition: (place.topic.to_owned(), place.partition),
+            contents: Contents { window, ..Contents::default() },
+            expired: 0,
+            first_join: Some(high - window),
+        })
+    }
+}
+
+/// Goes on where the group's last commit says.
+fn resume(place: Place<'_>, offset: i64, metadata: &[u8], (low, high): (i64, i64)) -> Beginning {
+    let (topic, partition) = (place.topic, place.partition);
+    let mut contents = match commit::decode(metadata, place, offset) {
+        Ok(contents) => contents,
+        Err(reason) => {
+            if !metadata.is_empty() {
+                tracing::warn!(topic, partition, offset, %reason, "the commit's metadata is ignored; some events may be sent twice");
+            }
+            Contents { window: offset, ..Contents::default() }
+        }
+    };
+    let mut expired = 0;
+    if offset > high {
+        tracing::error!(
+            topic,
+            partition,
+            offset,
+            end = high,
+            "the commit lies beyond the topic's end: it was made again or cut; reading from its beginning"
+        );
+        contents = Contents { window: low, ..Contents::default() };
+    } else if contents.window < low {
+        expired = low - contents.window;
+        tracing::error!(
+            topic,
+            partition,
+            offset,
+            beginning = low,
+            expired,
+            "the topic dropped records that were still owed"
+        );
+        contents.window = low;
+    }
+    Beginning { partition: (topic.to_owned(), partition), contents, expired, first_join: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: Place<'_> = Place { cluster: "c", topic: "events", partition: 0 };
+
+    fn metadata(base: i64) -> String {
+        commit::encode(HERE, base, base, std::iter::once(base + 1..base + 3), &[]).0
+    }
+
+    #[test]
+    fn a_commit_is_resumed_with_what_is_settled_above_it() {
+        let beginning = resume(HERE, 10, metadata(10).as_bytes(), (0, 100));
+        let Beginning { contents, expired, .. } = beginning;
+        assert_eq!((contents.window, &contents.settled[..], expired), (10, &[11..13][..], 0));
+    }
+
+    #[test]
+    fn records_that_the_topic_dropped_count_as_expired() {
+        let beginning = resume(HERE, 10, metadata(10).as_bytes(), (40, 100));
+        assert_eq!((beginning.contents.window, beginning.expired), (40, 30));
+    }
+
+    #[test]
+    fn a_commit_beyond_the_end_begins_anew_rather_than_skipping_what_a_new_topic_has() {
+        let beginning = resume(HERE, 500, metadata(500).as_bytes(), (0, 100));
+        assert_eq!((beginning.contents.window, beginning.contents.settled), (0, vec![]));
+    }
+
+    #[test]
+    fn damaged_metadata_costs_duplicates_only() {
+        for text in [&b"\xff\xfe not ours"[..], b"", metadata(9).as_bytes()] {
+            assert_eq!(resume(HERE, 10, text, (0, 100)).contents, Contents { window: 10, ..Contents::default() });
+        }
+    }
+}

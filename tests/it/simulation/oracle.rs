@@ -1,0 +1,158 @@
+//! What must hold whatever happens: promises 1, 3, 5, 6 and 8.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// A produced record.
+#[derive(Clone, Debug)]
+pub(super) struct Produced {
+    pub(super) partition: usize,
+    pub(super) offset: i64,
+    pub(super) user: usize,
+    pub(super) state: bool,
+    pub(super) poison: bool,
+    /// Accounts that must get it.
+    pub(super) accounts: Vec<usize>,
+}
+
+/// What happened in some runs.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Totals {
+    pub(super) records: u64,
+    pub(super) taken: u64,
+    pub(super) duplicates: u64,
+    pub(super) letters: u64,
+    pub(super) crashes: u64,
+    pub(super) rebalances: u64,
+    pub(super) lost_commits: u64,
+    pub(super) pauses: u64,
+    pub(super) faults: BTreeMap<&'static str, u64>,
+}
+
+impl Totals {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.records += other.records;
+        self.taken += other.taken;
+        self.duplicates += other.duplicates;
+        self.letters += other.letters;
+        self.crashes += other.crashes;
+        self.rebalances += other.rebalances;
+        self.lost_commits += other.lost_commits;
+        self.pauses += other.pauses;
+        for (fault, count) in &other.faults {
+            *self.faults.entry(fault).or_default() += count;
+        }
+    }
+
+    /// A simulation in which something never happens proves nothing about it.
+    pub(super) fn assert_everything_happened(&self) {
+        let counts = [self.duplicates, self.letters, self.crashes, self.rebalances, self.lost_commits, self.pauses];
+        assert!(counts.iter().all(|count| *count > 0), "something never happened: {self:?}");
+        for fault in ["429", "5xx", "401", "413", "silence, taken", "silence", "portal", "partial"] {
+            assert!(self.faults.get(fault).is_some_and(|count| *count > 0), "{fault} never happened: {self:?}");
+        }
+    }
+}
+
+/// The ends of every record, as the outside world knows them.
+#[derive(Debug, Default)]
+pub(super) struct Oracle {
+    pub(super) produced: Vec<Produced>,
+    /// Accounts that took the record.
+    taken: HashMap<u64, BTreeSet<usize>>,
+    /// Accounts for which it is a dead letter.
+    letters: HashMap<u64, BTreeSet<usize>>,
+    /// Accounts whose vendor refused the record: its dead letter, or its late second try, is on its way.
+    refused: HashMap<u64, BTreeSet<usize>>,
+    /// Per account, user and life of a partition: the last state call whose taking was also answered.
+    confirmed: HashMap<(usize, usize, u64), u64>,
+    pub(super) totals: Totals,
+}
+
+impl Oracle {
+    /// An account took a record, and said so or not. `life` tells the assignments of its partition apart.
+    pub(super) fn take(&mut self, account: usize, number: u64, life: u64, answered: bool) {
+        let record = self.produced[usize::try_from(number).unwrap()].clone();
+        assert!(record.accounts.contains(&account), "{number} went to account {account}, which it is not for");
+        assert!(!record.poison, "the model's vendor never takes poison");
+        if !self.taken.entry(number).or_default().insert(account) {
+            self.totals.duplicates += 1;
+        }
+        self.totals.taken += 1;
+        self.check_order(account, number, &record);
+        let refused = self.refused.get(&number).is_some_and(|accounts| accounts.contains(&account));
+        if record.state && !refused {
+            let confirmed = self.confirmed.entry((account, record.user, life)).or_insert(0);
+            // What was taken without an answer goes again, in its place; what was answered never does.
+            assert!(*confirmed <= number, "order: account {account} took state {number} after {confirmed} was done");
+            if answered {
+                *confirmed = number;
+            }
+        }
+    }
+
+    /// No call may arrive before the state calls of its user that come before it.
+    fn check_order(&self, account: usize, number: u64, record: &Produced) {
+        for (earlier, state) in (0_u64..).zip(&self.produced[..usize::try_from(number).unwrap()]) {
+            let before = state.state && state.user == record.user && state.partition == record.partition;
+            if before && state.accounts.contains(&account) && !state.poison {
+                let refused = self.refused.get(&earlier).is_some_and(|accounts| accounts.contains(&account));
+                assert!(
+                    refused || self.is_settled_for(earlier, account),
+                    "order: {number} overtook state {earlier} of user {} at account {account}",
+                    record.user
+                );
+            }
+        }
+    }
+
+    /// The vendor named the record as one that failed.
+    pub(super) fn refuse(&mut self, account: usize, number: u64) {
+        self.refused.entry(number).or_default().insert(account);
+    }
+
+    /// A dead letter was acknowledged.
+    pub(super) fn letter(&mut self, partition: usize, offset: i64, account: usize, innocent: bool) {
+        let number = self.number(partition, offset);
+        let record = &self.produced[usize::try_from(number).unwrap()];
+        assert!(record.poison || innocent, "record {number} was punished for another's fault");
+        self.letters.entry(number).or_default().insert(account);
+        self.totals.letters += 1;
+    }
+
+    fn number(&self, partition: usize, offset: i64) -> u64 {
+        let found = self.produced.iter().position(|r| r.partition == partition && r.offset == offset);
+        found.expect("a record that was produced") as u64
+    }
+
+    fn is_settled_for(&self, number: u64, account: usize) -> bool {
+        let has = |map: &HashMap<u64, BTreeSet<usize>>| map.get(&number).is_some_and(|set| set.contains(&account));
+        has(&self.taken) || has(&self.letters)
+    }
+
+    /// A commit was stored: nothing below it may owe anything.
+    pub(super) fn committed(&self, partition: usize, offset: i64, settled: &[std::ops::Range<i64>]) {
+        for (number, record) in (0_u64..).zip(&self.produced) {
+            let called_settled = record.offset < offset || settled.iter().any(|range| range.contains(&record.offset));
+            if record.partition != partition || !called_settled {
+                continue;
+            }
+            for &account in &record.accounts {
+                assert!(
+                    self.is_settled_for(number, account),
+                    "LOST: a commit of {partition}@{offset} calls record {number} settled, and account {account} has it not"
+                );
+            }
+        }
+    }
+
+    /// The end: everything that was produced is somewhere.
+    pub(super) fn finish(&mut self) -> Totals {
+        for (number, record) in (0_u64..).zip(&self.produced) {
+            for &account in &record.accounts {
+                assert!(self.is_settled_for(number, account), "record {number} never reached account {account}");
+            }
+        }
+        self.totals.records = self.produced.len() as u64;
+        self.totals.clone()
+    }
+}

@@ -1,0 +1,447 @@
+//! The world around the core: a topic, a group that keeps commits, a clock, and chance.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use forebay::clock::Now;
+use forebay::config::{self, Config, Memory};
+use forebay::destination::Answer;
+use forebay::lane::Flight;
+use forebay::metrics::report::Report;
+use forebay::pipeline::{Action, DeadLetter, Parts, Pipeline};
+use forebay::source::commit::{Contents, Place, decode};
+use forebay::source::consumer::State;
+use forebay::source::record::{Headers, Record};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use secrecy::SecretString;
+
+use super::oracle::{Oracle, Produced, Totals};
+use super::vendor::{Mood, Reply, elements, serve};
+
+const PARTITIONS: usize = 2;
+const TENANTS: usize = 3;
+const USERS: usize = 5;
+
+/// One run.
+pub(super) struct World {
+    seed: u64,
+    rng: SmallRng,
+    now: Now,
+    config: Config,
+    pipeline: Pipeline,
+    oracle: Oracle,
+    log: Vec<Vec<Vec<u8>>>,
+    /// Next offset to be read, while assigned.
+    position: [Option<i64>; PARTITIONS],
+    paused: [bool; PARTITIONS],
+    /// Counts assignments, over crashes too.
+    life: [u64; PARTITIONS],
+    committed: BTreeMap<usize, (i64, String)>,
+    wire: Vec<Box<Flight>>,
+    letters: Vec<DeadLetter>,
+    healthy: bool,
+    revoked_keys: bool,
+    history: VecDeque<String>,
+    verbose: bool,
+}
+
+fn configuration(rng: &mut SmallRng) -> Config {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config.toml");
+    let (lane, in_flight) = (rng.random_range(3..40_u64), rng.random_range(1..4));
+    let mut text = format!("[kafka]\nbrokers = \"nobody:1\"\ngroup = \"g\"\ntopics = [\"events\"]\n");
+    for tenant in 0..TENANTS {
+        text += &format!(
+            "[accounts.t{tenant}-m]\ntenant = \"t{tenant}\"\nmax_in_flight = {in_flight}\n[accounts.t{tenant}-m.limits]\n\
+             users_per_minute = 6000\nevents_per_minute = 6000\n[accounts.t{tenant}-m.moengage]\nworkspace = \"W{tenant}\"\n\
+             data_center = \"01\"\nkeys = [{{ file = \"k\" }}]\n\
+             [accounts.t{tenant}-i]\ntenant = \"t{tenant}\"\nmax_in_flight = {in_flight}\n\
+             [accounts.t{tenant}-i.iterable]\nregion = \"us\"\nkeys = [{{ file = \"k\" }}]\n"
+        );
+    }
+    std::fs::write(&path, text).unwrap();
+    let mut config = config::load(&path).unwrap_or_else(|problems| panic!("{problems}")).config;
+    // Far below what a configuration may ask for: few records fill it.
+    config.memory = Memory { lane: lane * 1_024, total: lane * 5 * 1_024 };
+    config
+}
+
+impl World {
+    pub(super) fn new(seed: u64, verbose: bool) -> Self {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let config = configuration(&mut rng);
+        let now = Now { mono: Duration::from_secs(1), wall_ms: 1_790_000_000_000 };
+        let pipeline = Pipeline::new(Parts::of(&config, now, seed));
+        let mut world = Self {
+            seed,
+            rng,
+            now,
+            config,
+            pipeline,
+            oracle: Oracle::default(),
+            log: vec![Vec::new(); PARTITIONS],
+            position: [None; PARTITIONS],
+            paused: [false; PARTITIONS],
+            life: [0; PARTITIONS],
+            committed: BTreeMap::new(),
+            wire: Vec::new(),
+            letters: Vec::new(),
+            healthy: false,
+            revoked_keys: false,
+            history: VecDeque::new(),
+            verbose,
+        };
+        world.start();
+        world
+    }
+
+    /// Runs to its end; panics with the history if something does not hold.
+    pub(super) fn run(mut self) -> Totals {
+        let seed = self.seed;
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.live()));
+        outcome.unwrap_or_else(|cause| {
+            let words = cause.downcast_ref::<String>().cloned().unwrap_or_default();
+            let history: Vec<String> = self.history.drain(..).collect();
+            // What is left holds calls, and would panic again.
+            std::mem::forget(self);
+            panic!("seed {seed} (FOREBAY_SEED={seed} shows it): {words}\nlast steps:\n{}", history.join("\n"));
+        })
+    }
+
+    fn live(&mut self) -> Totals {
+        for _ in 0..self.rng.random_range(100..700) {
+            self.step();
+        }
+        self.healthy = true;
+        self.revoked_keys = false;
+        self.note(|| "everything heals".into());
+        self.settle_all();
+        self.check_books();
+        let totals = self.oracle.finish();
+        self.stop();
+        totals
+    }
+
+    fn note(&mut self, what: impl FnOnce() -> String) {
+        let line = format!("{:>9.3} {}", self.now.mono.as_secs_f64(), what());
+        if self.verbose {
+            println!("{line}");
+        }
+        if self.history.len() == 60 {
+            self.history.pop_front();
+        }
+        self.history.push_back(line);
+    }
+
+    fn step(&mut self) {
+        match self.rng.random_range(0..1000) {
+            0..200 => self.produce(),
+            200..600 => self.read(),
+            600..800 => self.answer(),
+            800..850 => self.acknowledge(),
+            850..940 => {
+                let most = if self.rng.random_bool(0.1) { 20_000 } else { 300 };
+                let by = Duration::from_millis(self.rng.random_range(1..most));
+                self.advance(by);
+            }
+            940..975 => self.commit(),
+            975..985 => self.rebalance(),
+            985..992 => self.crash(),
+            _ => {
+                self.revoked_keys = !self.revoked_keys;
+                let revoked = self.revoked_keys;
+                self.note(|| format!("t0's key revoked: {revoked}"));
+            }
+        }
+        self.act();
+        self.check_memory();
+    }
+
+    // === The topic ===
+
+    fn produce(&mut self) {
+        let (tenant, user) = (self.rng.random_range(0..TENANTS), self.rng.random_range(0..USERS));
+        let partition = user % PARTITIONS;
+        let state = self.rng.random_bool(0.4);
+        let poison = self.rng.random_bool(0.02);
+        let number = self.oracle.produced.len();
+        let offset = i64::try_from(self.log[partition].len()).unwrap();
+        let note = if poison { "poison" } else { "good" };
+        let size = "x".repeat(self.rng.random_range(0..600));
+        let fields = format!(r#"{{"n":{number},"note":"{note}","pad":"{size}"}}"#);
+        let name = format!("t{tenant}-user-{user}");
+        let value = if state {
+            format!(r#"{{"type":"identify","userId":"{name}","messageId":"m{number}","traits":{fields}}}"#)
+        } else {
+            format!(r#"{{"type":"track","event":"E","userId":"{name}","messageId":"m{number}","properties":{fields}}}"#)
+        };
+        self.log[partition].push(value.into_bytes());
+        let accounts = vec![2 * tenant, 2 * tenant + 1];
+        self.oracle.produced.push(Produced { partition, offset, user: tenant * USERS + user, state, poison, accounts });
+    }
+
+    fn read(&mut self) {
+        for _ in 0..self.rng.random_range(1..6) {
+            let partition = self.rng.random_range(0..PARTITIONS);
+            let Some(offset) = self.position[partition].filter(|_| !self.paused[partition]) else { continue };
+            let Some(value) = usize::try_from(offset).ok().and_then(|at| self.log[partition].get(at)) else { continue };
+            let value = value.clone();
+            self.position[partition] = Some(offset + 1);
+            let tenant = String::from_utf8_lossy(&value).split_once("\"userId\":\"").unwrap().1[..2].to_owned();
+            let headers: &[(&str, &[u8])] = &[("tenant", tenant.as_bytes())];
+            let slot = self.pipeline.slot("events", i32::try_from(partition).unwrap());
+            let record = Record {
+                slot,
+                offset,
+                timestamp_ms: Some(self.now.wall_ms),
+                key: None,
+                value: Some(&value),
+                headers: &headers as &dyn Headers,
+            };
+            self.note(|| format!("read {partition}@{offset}"));
+            self.pipeline.record(self.now, &record);
+            self.act();
+        }
+    }
+
+    // === Time and actions ===
+
+    fn advance(&mut self, by: Duration) {
+        let end = self.now.mono + by;
+        while let Some(at) = self.pipeline.next_tick().filter(|at| *at <= end) {
+            self.now = self.now.later(at.saturating_sub(self.now.mono));
+            self.pipeline.tick(self.now);
+            self.act();
+        }
+        self.now = self.now.later(end.saturating_sub(self.now.mono));
+        self.pipeline.tick(self.now);
+    }
+
+    fn act(&mut self) {
+        let mut actions = Vec::new();
+        self.pipeline.take_actions(&mut actions);
+        for action in actions {
+            match action {
+                Action::Send(flight) => {
+                    let (lane, calls) = (flight.lane, flight.calls());
+                    self.note(|| format!("lane {lane} sends {calls} calls"));
+                    self.wire.push(flight);
+                }
+                Action::Write(letter) => self.letters.push(letter),
+                Action::Pause { slot, paused } => {
+                    self.note(|| format!("partition {slot} paused: {paused}"));
+                    self.oracle.totals.pauses += u64::from(paused);
+                    self.paused[slot as usize] = paused;
+                }
+            }
+        }
+    }
+
+    fn mood(&mut self, lane: u32) -> (Mood, &'static str) {
+        if self.revoked_keys && lane < 2 {
+            return (Mood::Status(401), "401");
+        }
+        if self.healthy {
+            return (Mood::Good, "good");
+        }
+        match self.rng.random_range(0..100) {
+            0..70 => (Mood::Good, "good"),
+            70..74 => (Mood::Status(429), "429"),
+            74..80 => (Mood::Status(503), "5xx"),
+            80..83 => (Mood::Status(413), "413"),
+            83..88 => (Mood::Silence { taken: true }, "silence, taken"),
+            88..93 => (Mood::Silence { taken: false }, "silence"),
+            93..95 => (Mood::Portal, "portal"),
+            _ => (Mood::Partial, "partial"),
+        }
+    }
+
+    fn answer(&mut self) {
+        if self.wire.is_empty() {
+            return;
+        }
+        let index = self.rng.random_range(0..self.wire.len());
+        let flight = self.wire.swap_remove(index);
+        let (mood, name) = self.mood(flight.lane);
+        *self.oracle.totals.faults.entry(name).or_default() += 1;
+        let (reply, taken) = serve(&flight.target.path, &flight.body, mood, &mut self.rng);
+        let lane = flight.lane as usize;
+        self.note(|| {
+            format!("lane {lane} is answered: {name}, took {:?}", taken.iter().map(|t| t.0).collect::<Vec<_>>())
+        });
+        if mood == Mood::Partial {
+            let (_, all) = elements(&flight.target.path, &flight.body);
+            for (number, ..) in all.iter().filter(|(number, ..)| !taken.iter().any(|(took, _)| took == number)) {
+                self.oracle.refuse(lane, *number);
+            }
+        }
+        let answered = matches!(reply, Reply::Answer { .. });
+        for (number, _) in taken {
+            let partition = self.oracle.produced[usize::try_from(number).unwrap()].partition;
+            self.oracle.take(lane, number, self.life[partition], answered);
+        }
+        match reply {
+            Reply::Silence => self.pipeline.answered(self.now, flight, Err("no answer".into())),
+            Reply::Answer { status, headers, body } => {
+                let answer = Answer { status, headers: &headers, body: &body };
+                self.pipeline.answered(self.now, flight, Ok(answer));
+            }
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        if self.letters.is_empty() {
+            return;
+        }
+        let letter = self.letters.swap_remove(self.rng.random_range(0..self.letters.len()));
+        self.note(|| format!("dead letter {}@{} {}", letter.partition, letter.offset, letter.refusal.reason));
+        let innocent = ["invalid_identity", "user_not_found"].contains(&letter.refusal.reason.name());
+        let partition = usize::try_from(letter.partition).unwrap();
+        self.oracle.letter(partition, letter.offset, letter.lane.unwrap() as usize, innocent);
+        self.pipeline.letter_written(letter.id);
+    }
+
+    // === The group ===
+
+    fn commit(&mut self) {
+        for commit in self.pipeline.commits("c", None) {
+            let partition = usize::try_from(commit.partition).unwrap();
+            if self.rng.random_bool(0.1) {
+                self.oracle.totals.lost_commits += 1;
+                continue;
+            }
+            let place = Place { cluster: "c", topic: "events", partition: commit.partition };
+            let contents = decode(commit.metadata.as_bytes(), place, commit.offset).unwrap();
+            self.oracle.committed(partition, commit.offset, &contents.settled);
+            self.note(|| format!("commit {partition}@{} +{:?}", commit.offset, contents.settled));
+            self.committed.insert(partition, (commit.offset, commit.metadata));
+        }
+    }
+
+    fn start(&mut self) {
+        for lane in 0..self.config.accounts.len() {
+            let lane = u32::try_from(lane).unwrap();
+            self.pipeline.set_keys(self.now, lane, &[SecretString::from("key")]);
+        }
+        for partition in 0..PARTITIONS {
+            self.assign(partition);
+        }
+    }
+
+    fn assign(&mut self, partition: usize) {
+        let number = i32::try_from(partition).unwrap();
+        let place = Place { cluster: "c", topic: "events", partition: number };
+        let contents = match self.committed.get(&partition) {
+            None => Contents::default(),
+            // Anybody may have damaged the metadata: that costs duplicates only.
+            Some((offset, _)) if self.rng.random_bool(0.1) => Contents { window: *offset, ..Contents::default() },
+            Some((offset, metadata)) => decode(metadata.as_bytes(), place, *offset).unwrap(),
+        };
+        self.position[partition] = Some(contents.window);
+        self.paused[partition] = false;
+        self.life[partition] += 1;
+        let slot = self.pipeline.slot("events", number);
+        assert_eq!(slot as usize, partition);
+        self.pipeline.assign(slot, contents);
+    }
+
+    /// A partition goes and comes back: after a drain and a commit, or lost.
+    fn rebalance(&mut self) {
+        let partition = self.rng.random_range(0..PARTITIONS);
+        let slot = u32::try_from(partition).unwrap();
+        let lost = self.rng.random_bool(0.5);
+        self.note(|| format!("partition {partition} goes; lost: {lost}"));
+        self.oracle.totals.rebalances += 1;
+        if !lost {
+            self.pipeline.revoking(slot, self.now);
+            self.act();
+            for _ in 0..self.rng.random_range(0..20) {
+                self.answer();
+                self.act();
+                self.acknowledge();
+            }
+            self.commit();
+        }
+        self.position[partition] = None;
+        self.pipeline.unassign(&[slot], self.now);
+        self.act();
+        // What was on the wire may still be taken before the next owner begins: order holds within an assignment.
+        self.drain_wire(partition);
+        self.assign(partition);
+    }
+
+    /// Requests that were on the wire when a partition went end before it is read again.
+    fn drain_wire(&mut self, _partition: usize) {
+        while !self.wire.is_empty() {
+            self.answer();
+            self.act();
+            if self.wire.len() > 50 {
+                break;
+            }
+        }
+    }
+
+    /// The process is killed: what is in memory is gone, and a new one begins at the commits.
+    fn crash(&mut self) {
+        self.note(|| "SIGKILL".into());
+        self.oracle.totals.crashes += 1;
+        self.stop();
+        self.letters.clear();
+        self.pipeline = Pipeline::new(Parts::of(&self.config, self.now, self.rng.random()));
+        self.start();
+    }
+
+    /// Ends the process without settling anything; some requests may have been taken.
+    fn stop(&mut self) {
+        for flight in std::mem::take(&mut self.wire) {
+            self.pipeline.answered(self.now, flight, Err("killed".into()));
+        }
+        self.pipeline.abandon(self.now);
+        let slots: Vec<u32> = (0..).take(PARTITIONS).collect();
+        self.pipeline.unassign(&slots, self.now);
+    }
+
+    // === Checks ===
+
+    fn settle_all(&mut self) {
+        for _ in 0..40_000 {
+            self.read();
+            self.answer();
+            self.acknowledge();
+            self.act();
+            let read = (0..PARTITIONS).all(|p| self.position[p] == i64::try_from(self.log[p].len()).ok());
+            if read && !self.pipeline.can_finish() && self.wire.is_empty() && self.letters.is_empty() {
+                let held = self.pipeline.accounts().iter().map(|account| account.lane.held_calls()).sum::<usize>();
+                if held == 0 {
+                    self.commit();
+                    return;
+                }
+            }
+            self.advance(Duration::from_millis(250));
+            self.act();
+        }
+        let report = self.report();
+        let stuck: Vec<_> = report.accounts.iter().map(|a| (a.health, &a.binds, a.held_calls)).collect();
+        panic!("no progress after everything healed: {stuck:?}, positions {:?}", self.position);
+    }
+
+    fn report(&self) -> Report {
+        Report::new(self.now, &self.pipeline, &State::default())
+    }
+
+    fn check_books(&mut self) {
+        let differences = self.report().differences();
+        assert!(differences.iter().all(|difference| *difference == 0), "the books do not balance: {differences:?}");
+    }
+
+    /// A lane may go over its budget by what is read before its partitions pause: a record a partition.
+    fn check_memory(&mut self) {
+        self.check_books();
+        let slack = 4 * 4_096;
+        for account in self.pipeline.accounts() {
+            let (held, lane) = (account.lane.held_bytes(), usize::try_from(self.config.memory.lane).unwrap());
+            assert!(held <= lane + slack, "a lane holds {held} of {lane} bytes");
+        }
+    }
+}
