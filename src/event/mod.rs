@@ -5,6 +5,7 @@
 //! escapes. Never decides whose the event is or what a vendor wants.
 
 mod decode;
+pub mod fields;
 pub mod time;
 
 use std::borrow::Cow;

@@ -9,6 +9,7 @@
 //! It is 2026-11-20T20:41:00Z in all of them, unless they say `now`.
 
 mod account;
+mod mutants;
 mod reference;
 
 use std::collections::HashMap;

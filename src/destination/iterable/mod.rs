@@ -18,6 +18,7 @@ use super::{
 };
 use crate::clock::Now;
 use crate::config;
+use crate::event::fields::Fields;
 use crate::event::{Event, Kind};
 use crate::outcome::{No, Refusal, Skip};
 use encode::Encoder;
@@ -46,6 +47,7 @@ pub struct Iterable {
     users_end: &'static [u8],
     budgets: Vec<Budget>,
     encoder: Encoder,
+    fields: Option<Fields>,
 }
 
 impl Iterable {
@@ -72,6 +74,7 @@ impl Iterable {
             },
             budgets: vec![budget("users", USERS, 5, 500), budget("events", EVENTS, 10, 2000)],
             encoder: Encoder::new(account, settings),
+            fields: Fields::new(&account.fields, true),
         }
     }
 }
@@ -123,6 +126,9 @@ impl Destination for Iterable {
     }
 
     fn encode(&self, event: &Event<'_>, _call: &Call, _now: Now, body: &mut Vec<u8>) -> Result<(), Refusal> {
+        let mut scratch = Vec::new();
+        let seen = self.fields.as_ref().map(|fields| fields.apply(event, &mut scratch));
+        let event = seen.as_ref().unwrap_or(event);
         match event.kind {
             Kind::Identify => self.encoder.user(event, body),
             _ => self.encoder.event(event, body),

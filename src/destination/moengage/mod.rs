@@ -21,6 +21,7 @@ use super::{
 };
 use crate::clock::Now;
 use crate::config;
+use crate::event::fields::Fields;
 use crate::event::{Event, Kind};
 use crate::outcome::{No, Refusal, Skip};
 use encode::Encoder;
@@ -48,6 +49,7 @@ pub struct Moengage {
     forwarded_for: Option<HeaderValue>,
     budgets: Vec<Budget>,
     encoder: Encoder,
+    fields: Option<Fields>,
 }
 
 impl Moengage {
@@ -76,6 +78,7 @@ impl Moengage {
             path,
             forwarded_for: HeaderValue::try_from(forwarded.join(", ")).ok().filter(|value| !value.is_empty()),
             encoder: Encoder::new(account, settings),
+            fields: Fields::new(&account.fields, false),
         }
     }
 }
@@ -113,6 +116,9 @@ impl Destination for Moengage {
     }
 
     fn encode(&self, event: &Event<'_>, _call: &Call, now: Now, body: &mut Vec<u8>) -> Result<(), Refusal> {
+        let mut scratch = Vec::new();
+        let seen = self.fields.as_ref().map(|fields| fields.apply(event, &mut scratch));
+        let event = seen.as_ref().unwrap_or(event);
         match event.kind {
             Kind::Identify => self.encoder.identify(event, body),
             _ => self.encoder.track(event, now, body),

@@ -1,0 +1,208 @@
+//! What an account keeps back of a message, or renames: `[accounts.NAME.fields]`.
+//!
+//! Acts on `traits`, `properties` and `context`, in the order keep, drop, hash, rename, by the names that the message
+//! has. Lists are walked through: a path goes on in each of their objects. The ids that calls need always stay as they
+//! are. An account without rules has no [`Fields`] and pays nothing; one with rules pays a copy of these three objects.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use sha2::{Digest, Sha256};
+
+use super::{Context, Event};
+use crate::config::FieldRules;
+use crate::json::{Raw, write};
+
+/// Places of ids, which no rule touches.
+const IDS: [&str; 4] = ["traits.userId", "traits.id", "context.traits.userId", "context.traits.id"];
+/// Places of addresses, which are ids at some destinations.
+const EMAILS: [&str; 3] = ["traits.email", "context.traits.email", "properties.email"];
+
+/// An account's rules, as a tree of the fields that they name.
+#[derive(Debug)]
+pub struct Fields(Node);
+
+#[derive(Debug, Default)]
+struct Node {
+    acts: Acts,
+    /// On all fields below: `*`.
+    each: Acts,
+    /// New names of fields below.
+    renamed: BTreeMap<String, String>,
+    below: BTreeMap<String, Node>,
+    is_id: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Acts {
+    keep: bool,
+    drop: bool,
+    hash: bool,
+}
+
+/// What the way down to a value says of it.
+#[derive(Clone, Copy, Debug)]
+struct State {
+    kept: bool,
+    hash: bool,
+}
+
+impl Fields {
+    /// The rules, if there are any; `emails_are_ids` keeps addresses from them.
+    #[must_use]
+    pub fn new(rules: &FieldRules, emails_are_ids: bool) -> Option<Self> {
+        if rules.is_empty() {
+            return None;
+        }
+        let mut root = Node::default();
+        for path in IDS.iter().chain(EMAILS.iter().filter(|_| emails_are_ids)) {
+            let (node, _) = root.at(path);
+            node.is_id = true;
+            node.acts.keep = true;
+        }
+        for (paths, act) in [
+            (&rules.keep, (|acts| acts.keep = true) as fn(&mut Acts)),
+            (&rules.drop, |acts| acts.drop = true),
+            (&rules.sha256, |acts| acts.hash = true),
+        ] {
+            for path in paths {
+                let (node, each) = root.at(path);
+                act(if each { &mut node.each } else { &mut node.acts });
+            }
+        }
+        for (path, name) in &rules.rename {
+            let (parent, last) = path.rsplit_once('.').unwrap_or(("", path));
+            let (node, _) = root.at(parent);
+            let is_id = |name: &str| node.below.get(name).is_some_and(|child| child.is_id);
+            if !is_id(last) && !is_id(name) {
+                node.renamed.insert(last.to_owned(), name.clone());
+            }
+        }
+        root.acts.keep = rules.keep.is_empty();
+        Some(Self(root))
+    }
+
+    /// The event as the account may see it; what changed lives in `scratch`.
+    pub fn apply<'s>(&self, event: &Event<'s>, scratch: &'s mut Vec<u8>) -> Event<'s> {
+        let state = State { kept: self.0.acts.keep, hash: false };
+        let mut parts: [Option<Range<usize>>; 7] = Default::default();
+        let whole = [event.traits, event.properties];
+        for ((part, value), name) in parts.iter_mut().zip(whole).zip(["traits", "properties"]) {
+            *part = self.0.part(name, value, state, scratch);
+        }
+        if let Some(state) = self.0.state_of("context", state) {
+            let empty = Node::default();
+            let node = self.0.below.get("context").unwrap_or(&empty);
+            let Context { traits, device, app, os, timezone } = event.context;
+            let values = [("traits", traits), ("device", device), ("app", app), ("os", os), ("timezone", timezone)];
+            for (part, (name, value)) in parts[2..].iter_mut().zip(values) {
+                *part = node.part(name, value, state, scratch);
+            }
+        }
+        let text = std::str::from_utf8(scratch).unwrap_or_default();
+        let [traits, properties, of_context, device, app, os, timezone] =
+            parts.map(|part| text.get(part?).map(Raw::trusted));
+        let object = |part: Option<Raw<'s>>| part.filter(|value| value.is_object());
+        Event {
+            traits: object(traits),
+            properties: object(properties),
+            context: Context { traits: object(of_context), device, app, os, timezone },
+            ..event.clone()
+        }
+    }
+}
+
+impl Node {
+    /// The node at a path, and whether the path means all fields below it.
+    fn at(&mut self, path: &str) -> (&mut Self, bool) {
+        let (path, each) = path.strip_suffix('*').map_or((path, false), |path| (path, true));
+        let parts = path.split('.').filter(|part| !part.is_empty());
+        (parts.fold(self, |node, part| node.below.entry(part.to_owned()).or_default()), each)
+    }
+
+    /// What becomes of the field of this name; `None` if it goes.
+    fn state_of(&self, name: &str, state: State) -> Option<State> {
+        let child = self.below.get(name);
+        if child.is_some_and(|child| child.is_id) {
+            return Some(State { kept: true, hash: false });
+        }
+        let acts = child.map_or(Acts::default(), |child| child.acts);
+        if acts.drop || self.each.drop {
+            return None;
+        }
+        let kept = state.kept || self.each.keep || acts.keep;
+        let state = State { kept, hash: state.hash || self.each.hash || acts.hash };
+        (kept || child.is_some_and(Self::keeps_below)).then_some(state)
+    }
+
+    fn keeps_below(&self) -> bool {
+        self.each.keep || self.below.values().any(|child| child.acts.keep || child.keeps_below())
+    }
+
+    /// Writes one of an event's own fields; where it stands then.
+    fn part(&self, name: &str, value: Option<Raw<'_>>, state: State, out: &mut Vec<u8>) -> Option<Range<usize>> {
+        let state = self.state_of(name, state).filter(|_| !self.renamed.contains_key(name))?;
+        let start = out.len();
+        write_value(out, value?, self.below.get(name), state);
+        Some(start..out.len())
+    }
+
+    /// Writes an object's fields.
+    fn write_fields(&self, out: &mut Vec<u8>, object: Raw<'_>, state: State) {
+        for field in object.fields() {
+            let name = field.name();
+            let Some(state) = self.state_of(&name, state) else { continue };
+            let is_container = field.value.is_object() || field.value.is_array();
+            // A field that takes another's name over loses its own.
+            let taken = self.renamed.iter().any(|(from, to)| *to == *name && object.field(from).is_some());
+            if taken || !(state.kept || is_container) {
+                continue;
+            }
+            match self.renamed.get(&*name) {
+                Some(to) => {
+                    write::comma(out);
+                    write::string(out, to);
+                    out.push(b':');
+                }
+                None => write::key(out, field.key),
+            }
+            write_value(out, field.value, self.below.get(&*name), state);
+        }
+    }
+}
+
+fn write_value(out: &mut Vec<u8>, value: Raw<'_>, node: Option<&Node>, state: State) {
+    let empty = Node::default();
+    if value.is_object() && (node.is_some() || state.hash) {
+        out.push(b'{');
+        node.unwrap_or(&empty).write_fields(out, value, state);
+        out.push(b'}');
+    } else if value.is_array() && (node.is_some() || state.hash) {
+        out.push(b'[');
+        for item in value.items() {
+            if state.kept || item.is_object() || item.is_array() {
+                write::comma(out);
+                write_value(out, item, node, state);
+            }
+        }
+        out.push(b']');
+    } else if state.hash {
+        write_hash(out, value);
+    } else {
+        out.extend_from_slice(value.get().as_bytes());
+    }
+}
+
+/// Writes the hex SHA-256 of a scalar's trimmed, lower-cased text; null and empty text stay.
+fn write_hash(out: &mut Vec<u8>, value: Raw<'_>) {
+    let text = value.scalar().unwrap_or(Cow::Borrowed(""));
+    let text = text.trim();
+    if text.is_empty() {
+        out.extend_from_slice(value.get().as_bytes());
+        return;
+    }
+    out.push(b'"');
+    write::hex(out, &Sha256::digest(text.to_lowercase().as_bytes()));
+    out.push(b'"');
+}
