@@ -39,7 +39,8 @@ fn pipeline() -> Pipeline {
         } else {
             "limits.requests_per_second.events = 100000\niterable.region = \"us\"\niterable".to_owned()
         };
-        text.push_str(&format!("[accounts.{tenant}]\n{vendor}.keys = [{{ file = \"k\" }}]\n"));
+        let account = format!("[accounts.{tenant}]\n{vendor}.keys = [{{ file = \"k\" }}]\n");
+        text.push_str(&account);
     }
     std::fs::write(&path, text).expect("a file");
     let config = config::load(&path).expect("a configuration").config;
