@@ -238,6 +238,9 @@ impl Poller {
             headers: headers.as_ref().map_or(&() as &dyn Headers, |headers| headers),
         };
         self.pipeline.record(now, &record);
+        if self.pipeline.is_pausing() {
+            self.act();
+        }
     }
 
     fn read_error(&mut self, error: &KafkaError) -> Result<(), ()> {
