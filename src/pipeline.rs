@@ -245,6 +245,7 @@ pub struct Pipeline {
     /// Lanes over their budget, and partitions that wait for them.
     full: Vec<(u32, Vec<u32>)>,
     over_total: bool,
+    pausing: bool,
     may_send: bool,
     draining: bool,
     effects: Vec<Effect>,
@@ -287,6 +288,7 @@ impl Pipeline {
             starved: Vec::new(),
             full: Vec::new(),
             over_total: false,
+            pausing: false,
             may_send: true,
             draining: false,
             effects: Vec::new(),
@@ -436,6 +438,9 @@ impl Pipeline {
         }
         if ledger.span() > MAX_SPAN {
             self.pause(record.slot);
+        }
+        if !self.over_total && self.is_over_total() {
+            self.balance_memory();
         }
     }
 
@@ -651,8 +656,15 @@ impl Pipeline {
         self.timers.peek().map(|Reverse((at, _))| *at)
     }
 
+    /// Whether a partition must be paused before the next record is read: budgets hold to the record.
+    #[must_use]
+    pub fn is_pausing(&self) -> bool {
+        self.pausing
+    }
+
     /// Takes what has to happen outside.
     pub fn take_actions(&mut self, into: &mut Vec<Action>) {
+        self.pausing = false;
         into.append(&mut self.actions);
     }
 
@@ -809,8 +821,13 @@ impl Pipeline {
         let partition = &mut self.partitions[slot as usize];
         if !partition.paused && partition.ledger.is_some() {
             partition.paused = true;
+            self.pausing = true;
             self.actions.push(Action::Pause { slot, paused: true });
         }
+    }
+
+    fn is_over_total(&self) -> bool {
+        self.held_bytes() > self.bounds.total || self.letters.len() > MAX_LETTERS
     }
 
     /// Pauses everything when the total is used up; resumes, with hysteresis, what nothing holds any more.
@@ -819,7 +836,7 @@ impl Pipeline {
         let accounts = &self.accounts;
         self.full.retain(|(lane, slots)| !slots.is_empty() && accounts[*lane as usize].lane.held_bytes() > half);
         let held = self.held_bytes();
-        if held > self.bounds.total || self.letters.len() > MAX_LETTERS {
+        if self.is_over_total() {
             self.over_total = true;
         } else if held < self.bounds.total / 4 * 3 && self.letters.len() < MAX_LETTERS / 2 {
             self.over_total = false;

@@ -275,7 +275,7 @@ impl Crew {
         let (topics, start) = (config.kafka.topics.clone(), config.kafka.start);
         let scout = Scout::new(Arc::clone(&consumer), topics, start, asked, tell, Arc::clone(&self.stop));
         self.spawn_quiet("scout", move || scout.run())?;
-        let poller = Poller {
+        let mut poller = Poller {
             consumer,
             pipeline,
             inbox: messages,
@@ -291,8 +291,10 @@ impl Crew {
         self.spawn_quiet("source", move || {
             let early = Early { name: "source", tell, stop };
             let end = poller.run();
+            // Before the poller is dropped: the delivery ends with it, and must not look as if it had ended early.
             let _nobody = early.tell.try_send(Ended::Source(end));
             std::mem::forget(early);
+            drop(poller);
         })?;
         Ok(())
     }

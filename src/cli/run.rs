@@ -46,7 +46,7 @@ impl Run {
                 loaded.config
             }
             Err(problems) => {
-                eprint!("{problems}");
+                eprintln!("{problems}");
                 eprintln!("{}: nothing was started; mend it and try again", self.config.display());
                 return ExitCode::from(WRONG);
             }

@@ -16,10 +16,15 @@ pub(crate) const LONGEST: Duration = Duration::from_mins(10);
 /// Numbers above this are Unix time, below it seconds to wait.
 const EPOCH: f64 = 1e9;
 
-/// When to come back: `Retry-After` in seconds or as a date, else `x-ratelimit-reset`.
+/// When to come back: `Retry-After` in seconds or as a date.
 pub(crate) fn retry_after(headers: &HeaderMap, now: Now) -> Option<Duration> {
-    let named = text(headers, "retry-after").and_then(|said| wait(said, now).or_else(|| until_date(said, now)));
-    named.or_else(|| wait(text(headers, "x-ratelimit-reset")?, now))
+    text(headers, "retry-after").and_then(|said| wait(said, now).or_else(|| until_date(said, now)))
+}
+
+/// When the limit's window ends: `x-ratelimit-reset`. It stands on every answer, so it is a hint only for whom the
+/// vendor finds too fast; a server's error is over when it is over.
+pub(crate) fn reset(headers: &HeaderMap, now: Now) -> Option<Duration> {
+    wait(text(headers, "x-ratelimit-reset")?, now)
 }
 
 /// What is left, and until when that is so.
@@ -74,7 +79,7 @@ mod tests {
     fn hint(name: &'static str, value: &str) -> Option<u64> {
         let mut headers = HeaderMap::new();
         headers.insert(name, value.parse().expect("a header value"));
-        retry_after(&headers, NOW).map(|wait| wait.as_secs())
+        retry_after(&headers, NOW).or_else(|| reset(&headers, NOW)).map(|wait| wait.as_secs())
     }
 
     #[test]
@@ -101,12 +106,13 @@ mod tests {
     }
 
     #[test]
-    fn garbage_in_the_first_header_gives_way_to_the_second() {
+    fn garbage_is_no_hint_and_a_window_is_none_to_come_back() {
         let mut headers = HeaderMap::new();
         headers.insert("retry-after", "later".parse().expect("a header value"));
         headers.insert("x-ratelimit-reset", "9".parse().expect("a header value"));
         headers.insert("x-ratelimit-remaining", "3".parse().expect("a header value"));
-        assert_eq!(retry_after(&headers, NOW), Some(Duration::from_secs(9)));
+        assert_eq!(retry_after(&headers, NOW), None);
+        assert_eq!(reset(&headers, NOW), Some(Duration::from_secs(9)));
         assert_eq!(remaining(&headers, NOW), Some((3, Duration::from_secs(9))));
     }
 }

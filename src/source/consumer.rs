@@ -15,7 +15,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use secrecy::SecretString;
 
 use super::group::{Group, GroupEvent, TopicPartition, list};
-use super::raw::MessageHeaders;
+use super::raw::{self, MessageHeaders};
 use super::record::{Headers, Record};
 use super::scout::{Beginning, Finding, Question};
 use crate::clock::{Clock, Now};
@@ -121,9 +121,8 @@ pub struct State {
 }
 
 impl Poller {
-    /// Runs until drained or abandoned.
-    #[must_use]
-    pub fn run(mut self) -> End {
+    /// Runs until drained or abandoned. The consumer leaves the group when the poller is dropped.
+    pub fn run(&mut self) -> End {
         let end = loop {
             let now = self.clock.now();
             self.status.tick();
@@ -239,6 +238,9 @@ impl Poller {
             headers: headers.as_ref().map_or(&() as &dyn Headers, |headers| headers),
         };
         self.pipeline.record(now, &record);
+        if self.pipeline.is_pausing() {
+            self.act();
+        }
     }
 
     fn read_error(&mut self, error: &KafkaError) -> Result<(), ()> {
@@ -454,7 +456,11 @@ impl Poller {
                 tracing::error!(%error, offset = commit.offset, "failed to note an offset");
             }
         }
-        match self.consumer.commit(&offsets, mode) {
+        let done = match mode {
+            CommitMode::Async => raw::commit(&self.consumer, &offsets),
+            CommitMode::Sync => self.consumer.commit(&offsets, mode),
+        };
+        match done {
             Ok(()) if matches!(mode, CommitMode::Async) => self.state.commits_sent.push_back(now.mono),
             Ok(()) => {}
             Err(error) => tracing::warn!(%error, "failed to commit"),

@@ -1,15 +1,21 @@
-//! The one place that reads librdkafka's memory by hand: a commit's metadata and a record's headers, as bytes.
+//! The one place that calls librdkafka by hand: to read a commit's metadata and a record's headers as bytes, and to
+//! commit so that the answer is heard.
 //!
 //! Why `unsafe`: the binding's own accessors panic on metadata and header names that are not UTF-8, and anybody may
 //! have committed anything under our group's name or put anything before a record. Never writes, never keeps a pointer.
-#![expect(unsafe_code, reason = "the binding panics on text that is not UTF-8; the bytes are read here instead")]
+#![expect(unsafe_code, reason = "the binding panics on text that is not UTF-8, and hears no commit's answer")]
 
 use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::ptr;
 
 use rdkafka::TopicPartitionList;
-use rdkafka::bindings::{rd_kafka_header_cnt, rd_kafka_header_get_all, rd_kafka_headers_t, rd_kafka_message_headers};
+use rdkafka::bindings::{
+    rd_kafka_commit_queue, rd_kafka_header_cnt, rd_kafka_header_get_all, rd_kafka_headers_t, rd_kafka_message_headers,
+    rd_kafka_queue_destroy, rd_kafka_queue_get_consumer,
+};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaRespErr;
 
@@ -31,6 +37,29 @@ pub fn metadata(list: &TopicPartitionList, index: usize) -> &[u8] {
             return &[];
         }
         std::slice::from_raw_parts(element.metadata.cast::<u8>(), element.metadata_size)
+    }
+}
+
+/// Commits without waiting. The answer comes to the context's `commit_callback`, by the consumer's own queue.
+///
+/// The binding's asynchronous commit asks for no answer at all (librdkafka answers only to a queue, or to a callback of
+/// the configuration, which the binding never sets), and without answers nobody knows whether the group still has us.
+pub fn commit<C: ConsumerContext>(consumer: &BaseConsumer<C>, offsets: &TopicPartitionList) -> KafkaResult<()> {
+    // SAFETY: the client lives as long as `consumer`. The queue is one more reference to the consumer's own, given back
+    // here; librdkafka keeps what it needs of it, copies the offsets, and takes neither a callback nor an opaque.
+    let error = unsafe {
+        let queue = rd_kafka_queue_get_consumer(consumer.client().native_ptr());
+        if queue.is_null() {
+            return Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::UnknownGroup));
+        }
+        let error = rd_kafka_commit_queue(consumer.client().native_ptr(), offsets.ptr(), queue, None, ptr::null_mut());
+        rd_kafka_queue_destroy(queue);
+        error
+    };
+    if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+        Ok(())
+    } else {
+        Err(KafkaError::ConsumerCommit(error.into()))
     }
 }
 

@@ -4,8 +4,12 @@
 mod cases;
 mod end_to_end;
 mod kafka_harness;
+mod limits;
+mod memory;
 mod nothing_lost;
+mod order;
 mod outages;
 mod rebalance;
 mod simulation;
 mod support;
+mod tenants_apart;

@@ -1,7 +1,7 @@
 //! Promise 1, nothing is lost: through crashes, drains and restarts; and only what was in flight comes twice.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -10,6 +10,7 @@ use crate::support::config::{Account, tenants};
 use crate::support::events::{Event, Events};
 use crate::support::eventually;
 use crate::support::stage::{JOIN, Spot, Stage, WORK, assert_books, wait_health};
+use crate::support::vendors::message_id;
 
 fn events(seed: u64, tenant_count: usize, count: usize) -> Vec<Event> {
     Events::new(seed, &tenants(tenant_count)).sizes(350..=900).take(count).collect()
@@ -33,7 +34,7 @@ fn a_sigkill_in_mid_flight_loses_nothing_and_repeats_only_what_was_in_flight() {
     // One account's requests are never answered, another's are taken and their answers lost.
     stage.vendors.set_faults(
         "[[fault]]\nkind = \"hang\"\naccount = \"t00-moengage\"\n\
-         [[fault]]\nkind = \"reset_after\"\naccount = \"t01-iterable\"\nshare = 0.5",
+         [[fault]]\nkind = \"reset_after\"\naccount = \"t01-iterable\"\ncount = 3",
     );
     stage.produce(&second);
     stage.wait_for_all_but(&["t00-moengage"], &second);
@@ -107,17 +108,13 @@ fn sigterm_drains_and_the_next_start_repeats_nothing() {
     });
     assert_eq!(forebay.wait(JOIN), Some(0), "a clean drain");
 
-    let drained: BTreeSet<String> = stage.vendors.accepted().iter().filter_map(|a| id_of(&a.element)).collect();
+    let drained: BTreeSet<String> = stage.vendors.accepted().iter().filter_map(|it| message_id(&it.element)).collect();
     assert!(!drained.is_empty(), "what was read was sent, whatever its linger");
     let mut forebay = setup.start();
     stage.wait_for_all(&events);
     stage.wait_settled();
     stage.assert_each_once(&events);
     assert_books(&mut forebay);
-}
-
-fn id_of(element: &serde_json::Value) -> Option<String> {
-    crate::support::vendors::message_id(element)
 }
 
 #[test]
@@ -199,6 +196,25 @@ fn a_second_signal_ends_at_once_with_the_signals_code() {
     stage.vendors.set_faults("");
     let _forebay = setup.start();
     stage.wait_for_all(&events);
+}
+
+#[test]
+fn a_member_of_the_group_goes_on_sending_for_as_long_as_its_commits_are_acknowledged() {
+    let stage = Stage::of("long", &[Account::iterable("t00"), Account::moengage("t00")]);
+    let mut forebay = stage.config.setup().start();
+    forebay.wait_ready(JOIN);
+    // Longer than the session: what was proven at the join is forgotten by then.
+    let begun = Instant::now();
+    for (turn, event) in Events::new(9, &tenants(1)).enumerate() {
+        let event = [event];
+        stage.produce(&event);
+        stage.wait_for_all(&event);
+        if begun.elapsed() > Duration::from_secs(8) {
+            assert!(turn > 2);
+            break;
+        }
+    }
+    assert_books(&mut forebay);
 }
 
 #[test]

@@ -52,6 +52,10 @@ pub(super) fn judge(answer: &Answer<'_>, batch: &Batch<'_>, now: Now) -> Judgeme
     let (verdict, calls) = by_code(code, &body, batch, after)
         .or_else(|| (200..300).contains(&answer.status).then(|| accepted(code, &body, batch)))
         .unwrap_or_else(|| (by_status(answer.status, after), Vec::new()));
+    let verdict = match verdict {
+        Verdict::Again(Again::Throttled, None) => Verdict::Again(Again::Throttled, hint::reset(answer.headers, now)),
+        other => other,
+    };
     Judgement { verdict, calls, words: said(code, &body, answer.body), remaining: hint::remaining(answer.headers, now) }
 }
 

@@ -30,12 +30,11 @@ pub(super) fn judge(answer: &Answer<'_>, now: Now) -> Judgement {
     let said = Said::of(&body);
     let after = hint::retry_after(answer.headers, now);
     let words = said.words().map_or_else(|| words(answer.body), |said| words(said.as_bytes()));
-    Judgement {
-        verdict: verdict(answer.status, &said, after),
-        calls: Vec::new(),
-        words,
-        remaining: hint::remaining(answer.headers, now),
-    }
+    let verdict = match verdict(answer.status, &said, after) {
+        Verdict::Again(Again::Throttled, None) => Verdict::Again(Again::Throttled, hint::reset(answer.headers, now)),
+        other => other,
+    };
+    Judgement { verdict, calls: Vec::new(), words, remaining: hint::remaining(answer.headers, now) }
 }
 
 fn verdict(status: u16, said: &Said<'_>, after: Option<Duration>) -> Verdict {

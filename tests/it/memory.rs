@@ -1,0 +1,79 @@
+//! Promise 6: memory is bounded by configuration, whatever the backlog; and what had to wait is not lost.
+
+use std::cell::Cell;
+
+use crate::support::config::{Account, tenants};
+use crate::support::events::{Event, Events};
+use crate::support::eventually;
+use crate::support::process::Forebay;
+use crate::support::stage::{Stage, WORK, assert_books};
+
+/// A call in memory is its element and its record: no single one here is larger than this.
+const LARGEST_CALL: f64 = 8_000.0;
+
+fn paused(forebay: &mut Forebay) -> f64 {
+    forebay.metric("forebay_consumer_paused_partitions", &[]).unwrap()
+}
+
+fn wait_paused(forebay: &mut Forebay, wanted: impl Fn(f64) -> bool) {
+    eventually(WORK, "partitions pause or resume", || match paused(forebay) {
+        count if wanted(count) => Ok(()),
+        count => Err(format!("{count} are paused")),
+    });
+}
+
+#[test]
+fn a_held_account_fills_its_budget_and_no_more_and_goes_on_afterwards() {
+    let stage = Stage::with(crate::support::kafka::Kafka::shared(), "lane-memory", 2, &[Account::moengage("t00")])
+        .configured(|config| config.section("[memory]\nlane = \"64KiB\"\ntotal = \"8MiB\""));
+    let events: Vec<Event> = Events::new(1, &tenants(1)).take(600).collect();
+    stage.vendors.revoke("t00-moengage");
+    stage.produce(&events);
+    let mut forebay = stage.config.setup().start();
+    wait_paused(&mut forebay, |count| count > 1.5);
+    let held = forebay.metric("forebay_lane_held_bytes", &[]).unwrap();
+    assert!(held <= 65_536.0 + 2.0 * LARGEST_CALL, "{held} bytes in a budget of 64 KiB");
+    assert!(held > 30_000.0, "the budget is used: {held}");
+    assert_eq!(forebay.get("/livez").0, 200, "polling goes on");
+    assert_eq!(forebay.get("/readyz").0, 200);
+    assert_books(&mut forebay);
+
+    stage.vendors.set_key("t00-moengage", &stage.config.accounts()[0].key);
+    let highest = Cell::new(0.0_f64);
+    eventually(WORK, "every message arrives", || {
+        let held = forebay.metric("forebay_lane_held_bytes", &[]).unwrap();
+        highest.set(highest.get().max(held));
+        if stage.missing(&events).is_empty() { Ok(()) } else { Err(format!("{:?}", stage.missing(&events))) }
+    });
+    assert!(highest.get() <= 65_536.0 + 2.0 * LARGEST_CALL, "{} bytes", highest.get());
+    stage.wait_settled();
+    stage.assert_each_once(&events);
+    wait_paused(&mut forebay, |count| count < 0.5);
+    assert_books(&mut forebay);
+}
+
+#[test]
+fn many_slow_accounts_share_the_total() {
+    let stage = Stage::new("total-memory", 3, 4)
+        .configured(|config| config.section("[memory]\nlane = \"4MiB\"\ntotal = \"8MiB\""));
+    let events: Vec<Event> = Events::new(2, &tenants(4)).sizes(2_900..=3_000).take(1_500).collect();
+    stage.vendors.set_faults("[[fault]]\nkind = \"status\"\nstatus = 503\nfor = \"4s\"");
+    stage.produce(&events);
+    let mut forebay = stage.config.setup().start();
+    let highest = Cell::new(0.0_f64);
+    let seen = Cell::new(0.0_f64);
+    eventually(WORK, "every message arrives", || {
+        let held = forebay.metric("forebay_memory_held_bytes", &[]).unwrap();
+        highest.set(highest.get().max(held));
+        seen.set(seen.get().max(paused(&mut forebay)));
+        if stage.missing(&events).is_empty() { Ok(()) } else { Err(format!("{:?}", stage.missing(&events))) }
+    });
+    assert!(seen.get() > 0.0, "intake stopped meanwhile");
+    let bound = 8.0 * 1_048_576.0;
+    assert!(highest.get() > bound / 2.0, "the budget is used: {}", highest.get());
+    assert!(highest.get() <= bound + 4.0 * LARGEST_CALL, "{} bytes of {bound}", highest.get());
+    stage.wait_settled();
+    stage.assert_each_once(&events);
+    wait_paused(&mut forebay, |count| count < 0.5);
+    assert_books(&mut forebay);
+}

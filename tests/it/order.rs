@@ -1,0 +1,56 @@
+//! Promise 5: what changes a user's state keeps its order, and no event overtakes an earlier state call of its user.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::support::config::tenants;
+use crate::support::events::{Event, Events, Kind};
+use crate::support::stage::{Stage, assert_books};
+
+/// Troubles before anything is taken, so that what is accepted is accepted once.
+const TROUBLE: &str = "[[fault]]\nkind = \"status\"\nstatus = 503\nshare = 0.3\ncount = 12\n\
+                       [[fault]]\nkind = \"reset_before\"\nshare = 0.3\ncount = 12\n\
+                       [[fault]]\nkind = \"throttle\"\nshare = 0.2\ncount = 4\naccount = \"t00-iterable\"\n\
+                       [[fault]]\nkind = \"delay\"\ndelay = \"60ms\"\nshare = 0.5";
+
+#[test]
+fn state_calls_of_a_user_keep_their_order_and_no_event_overtakes_them() {
+    let stage = Stage::new("order", 3, 2).configured(|config| config.section("[delivery]\nlinger = \"10ms\""));
+    stage.vendors.set_faults(TROUBLE);
+    let events: Vec<Event> = Events::new(1, &tenants(2)).users(20).identify(0.5).sizes(350..=500).take(1_200).collect();
+    let setup = stage.config.setup();
+    let mut forebay = setup.start();
+    for part in events.chunks(200) {
+        stage.produce(part);
+    }
+    stage.wait_for_all(&events);
+    stage.wait_settled();
+    stage.assert_each_once(&events);
+    assert!(stage.vendors.report().faults.iter().all(|fault| fault.hits > 0), "{:?}", stage.vendors.report().faults);
+
+    for account in stage.config.accounts() {
+        let position: HashMap<String, usize> =
+            (0..).zip(stage.vendors.sequence(&account.name)).map(|(at, id)| (id, at)).collect();
+        let of_tenant = events.iter().filter(|event| event.tenant == account.tenant);
+        let mut state: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut met = HashSet::new();
+        for event in of_tenant {
+            let at = position[&event.message_id];
+            let last = state.get(event.user_id.as_str()).copied();
+            if let Some(last) = last {
+                assert!(
+                    last < at,
+                    "{} overtook a state call of {} at {}",
+                    event.message_id,
+                    event.user_id,
+                    account.name
+                );
+            }
+            if event.kind == Kind::Identify {
+                state.insert(&event.user_id, at);
+                met.insert(&event.user_id);
+            }
+        }
+        assert_eq!(met.len(), 20, "all users changed their state at {}", account.name);
+    }
+    assert_books(&mut forebay);
+}
