@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod cases;
+mod chaos;
 mod end_to_end;
 mod kafka_harness;
+mod log_shapes;
 mod simulation;
 mod support;
