@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod cases;
+mod chaos;
 mod end_to_end;
 mod kafka_harness;
 mod limits;
+mod log_shapes;
 mod memory;
 mod nothing_lost;
 mod order;
