@@ -14,7 +14,7 @@ use crate::support::process::{Forebay, Setup};
 use crate::support::vendors::Vendors;
 use crate::support::{eventually, unique};
 
-const JOIN: Duration = Duration::from_secs(60);
+const JOIN: Duration = Duration::from_mins(1);
 const WORK: Duration = Duration::from_mins(1);
 
 /// One account behind one topic.

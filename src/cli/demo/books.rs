@@ -140,12 +140,15 @@ impl Row {
     }
 }
 
+/// One of a row's figures.
+type Figure = fn(&Row) -> u64;
+
 impl fmt::Display for Books {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = self.all();
         writeln!(f, "The books, in events and accounts (an event goes to each account of its tenant)")?;
         writeln!(f, "{:21}{:>12}{:>12}{:>12}", "", "MoEngage", "Iterable", "all")?;
-        let rows: [(&str, fn(&Row) -> u64); 6] = [
+        let rows: [(&str, Figure); 6] = [
             ("produced", |row| row.produced),
             ("= delivered", |row| row.delivered),
             ("+ dead letters", |row| row.dead_lettered),

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 /// The longest script; what comes after it is quiet.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 /// The script of a demo without an end.
 const USUAL: Duration = Duration::from_secs(30);
 
@@ -98,7 +98,7 @@ mod tests {
             while canary < restored {
                 (canary, pause) = (canary + pause, pause * 2);
             }
-            assert!(canary - revoked <= longest_hold(length), "{length:?}: {canary:?}");
+            assert!(canary.saturating_sub(revoked) <= longest_hold(length), "{length:?}: {canary:?}");
         }
     }
 }

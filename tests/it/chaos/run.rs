@@ -23,7 +23,7 @@ const USERS: u32 = 12;
 /// One event of so many is poison.
 const POISON_EVERY: usize = 500;
 /// From the last fault to commits at the ends.
-const DRAIN: Duration = Duration::from_secs(60);
+const DRAIN: Duration = Duration::from_mins(1);
 /// A vendor that does not answer for so long has not answered.
 const TIMEOUT: &str = "5s";
 /// A process that was asked to end does so within its drain, and a little.
