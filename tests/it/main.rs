@@ -11,6 +11,7 @@ mod memory;
 mod nothing_lost;
 mod order;
 mod outages;
+mod real;
 mod rebalance;
 mod simulation;
 mod support;
