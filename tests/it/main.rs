@@ -1,7 +1,11 @@
 //! The promises, held against Apache Kafka and simulated vendors over real sockets; one file a promise.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod books;
 mod cases;
+mod cli;
+mod dead_letters;
+mod delivery;
 mod end_to_end;
 mod kafka_harness;
 mod limits;
@@ -10,6 +14,7 @@ mod nothing_lost;
 mod order;
 mod outages;
 mod rebalance;
+mod secrets;
 mod simulation;
 mod support;
 mod tenants_apart;

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -157,6 +157,14 @@ impl Kafka {
         });
     }
 
+    /// One setting of a topic; `None` if there is no such topic.
+    pub(crate) fn topic_setting(&self, topic: &str, setting: &str) -> Option<String> {
+        let asked = [ResourceSpecifier::Topic(topic)];
+        let answers = block_on(self.admin().describe_configs(&asked, &admin_options())).expect("an answer");
+        let resource = answers.into_iter().flatten().next()?;
+        resource.get(setting)?.value.clone()
+    }
+
     /// Writes lz4 record batches; all are acknowledged at the return. Their number.
     pub(crate) fn produce(&self, topic: &str, messages: impl IntoIterator<Item = Message>) -> u64 {
         self.produce_with(topic, Compression::default(), messages)
@@ -175,6 +183,8 @@ impl Kafka {
             .set("enable.idempotence", "true")
             .set("compression.type", compression.name())
             .set("linger.ms", "5")
+            // As Java's: a topic that takes small batches only takes ours.
+            .set("batch.size", "16384")
             .set("message.max.bytes", "100000000")
             .create_with_context(Acks::default())
             .expect("a producer");
