@@ -1,8 +1,12 @@
 //! The promises, held against Apache Kafka and simulated vendors over real sockets; one file a promise.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod books;
 mod cases;
 mod chaos;
+mod cli;
+mod dead_letters;
+mod delivery;
 mod end_to_end;
 mod kafka_harness;
 mod limits;
@@ -13,6 +17,7 @@ mod order;
 mod outages;
 mod real;
 mod rebalance;
+mod secrets;
 mod simulation;
 mod support;
 mod tenants_apart;
