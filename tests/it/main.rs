@@ -7,6 +7,7 @@ mod end_to_end;
 mod kafka_harness;
 mod limits;
 mod log_shapes;
+mod membership;
 mod memory;
 mod nothing_lost;
 mod order;
