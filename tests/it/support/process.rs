@@ -252,7 +252,7 @@ impl Forebay {
     }
 
     /// HTTP/1.0, so that the answer ends where the connection does.
-    fn try_get(&self, path: &str) -> Result<(u16, String), String> {
+    pub(crate) fn try_get(&self, path: &str) -> Result<(u16, String), String> {
         let admin = self.try_admin().ok_or("the admin address is not known")?;
         http_get(admin, path).map_err(|error| error.to_string())
     }
