@@ -11,6 +11,7 @@ mod end_to_end;
 mod kafka_harness;
 mod limits;
 mod log_shapes;
+mod membership;
 mod memory;
 mod nothing_lost;
 mod order;

@@ -90,8 +90,16 @@ pub(super) fn run(cluster: &Cluster, seed: u64) -> Figures {
     let drained = run.heal(&topic);
     run.end();
     let found = run.judge(&produced);
-    let events = produced.len() as u64;
-    Figures { seeds: 1, events, faults: run.faults, found, drains: vec![drained.as_secs_f64()] }
+    let (events, faults) = (produced.len() as u64, std::mem::take(&mut run.faults));
+    Figures { seeds: 1, events, faults, found, drains: vec![drained.as_secs_f64()] }
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.show();
+        }
+    }
 }
 
 fn produced(seed: u64, tenants: &[String]) -> Vec<Produced> {
@@ -251,6 +259,26 @@ impl Run<'_> {
     fn disturb(&mut self, cause: Cause) {
         let now = now_ms();
         self.disturbances.push(Disturbance { cause, from: now, to: now });
+    }
+
+    /// What the replicas that live say, for people: which partitions and lanes still owe something.
+    fn show(&mut self) {
+        for forebay in self.replicas.iter_mut().flatten() {
+            let Ok((_, text)) = forebay.try_get("/metrics") else {
+                println!("process {} does not answer", forebay.pid());
+                continue;
+            };
+            println!("process {}:", forebay.pid());
+            let telling =
+                ["forebay_consumer_", "forebay_events_in_flight", "forebay_calls_in_flight", "forebay_lane_inflight"];
+            let telling = |line: &&str| telling.iter().any(|name| line.starts_with(name)) && !line.ends_with(" 0");
+            text.lines().filter(telling).for_each(|line| println!("  {line}"));
+            let accounts = forebay.accounts();
+            let waits = |account: &&serde_json::Value| account["held_events"] != 0;
+            let accounts = accounts.as_array().into_iter().flatten().filter(waits);
+            accounts
+                .for_each(|account| println!("  {} {} {}", account["account"], account["health"], account["binds"]));
+        }
     }
 
     // === the end ===
