@@ -138,6 +138,23 @@ impl<'a> Event<'a> {
             .or_else(|| self.context.traits.and_then(of_traits))
     }
 
+    /// The name of a page or screen: `name`, else `name` in its properties; blank ones are absent.
+    #[must_use]
+    pub fn page_name(&self) -> Option<Cow<'_, str>> {
+        self.own_or_property(self.name.as_deref(), "name")
+    }
+
+    /// The category of a page or screen: `category`, else `category` in its properties; blank ones are absent.
+    #[must_use]
+    pub fn page_category(&self) -> Option<Cow<'_, str>> {
+        self.own_or_property(self.category.as_deref(), "category")
+    }
+
+    fn own_or_property<'s>(&'s self, own: Option<&'s str>, name: &str) -> Option<Cow<'s, str>> {
+        let filled = |text: &Cow<'_, str>| !text.trim().is_empty();
+        own.map(Cow::Borrowed).filter(filled).or_else(|| self.properties?.field(name)?.string().filter(filled))
+    }
+
     /// What the account wants of a message that names its user by an anonymous id alone.
     pub fn anonymous(&self, setting: Anonymous) -> Result<Cow<'a, str>, No> {
         match (&self.anonymous_id, setting) {

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | identify | an element of `users/bulkUpdate`, or the body of `users/update` |
 //! | track | an element of `events/trackBulk`, or the body of `events/track` |
+//! | page, screen | the same, as `<name> page`, `<name> screen`; without a name, or with `single_event`, as `Loaded a Page`, `Loaded a Screen`; where `pages` asks for it |
 //!
 //! One element of a wrong type fails the whole request, so types are made right or refused here: ids, addresses, names,
 //! integers. Everything else a tenant sends goes out whole inside `dataFields`. Rules: the vendor's API description and
@@ -35,6 +36,16 @@ pub(super) struct Encoder {
     merge_nested_objects: bool,
     create_new_fields: Option<bool>,
     single: bool,
+    pages: Pages,
+}
+
+/// Which pages and screens are sent, and how.
+#[derive(Debug)]
+struct Pages {
+    /// `all`, `named`, `categorised`: any of these is enough.
+    kinds: Vec<String>,
+    /// All of them under one name.
+    single_event: bool,
 }
 
 /// By what the vendor is told whom a call is about.
@@ -45,7 +56,7 @@ struct Ids<'a> {
 }
 
 impl Encoder {
-    pub(super) const fn new(account: &config::Account, settings: &config::Iterable) -> Self {
+    pub(super) fn new(account: &config::Account, settings: &config::Iterable) -> Self {
         Self {
             anonymous: account.anonymous,
             style: Style { flatten: account.flatten, dates: !settings.keep_dates },
@@ -54,7 +65,17 @@ impl Encoder {
             merge_nested_objects: settings.merge_nested_objects,
             create_new_fields: settings.create_new_fields,
             single: settings.single,
+            pages: Pages { kinds: settings.pages.clone(), single_event: settings.single_event },
         }
+    }
+
+    /// Whether the account wants this page or screen.
+    pub(super) fn wants_page(&self, event: &Event<'_>) -> bool {
+        self.pages.kinds.iter().any(|kind| match kind.as_str() {
+            "named" => event.page_name().is_some(),
+            "categorised" => event.page_category().is_some(),
+            _ => kind == "all",
+        })
     }
 
     /// Hash of whom the event is about: the user id, else the address, without case.
@@ -139,10 +160,25 @@ impl Encoder {
         }
     }
 
+    fn event_name<'a>(&self, event: &'a Event<'_>) -> Result<Cow<'a, str>, Refusal> {
+        let page_name = || event.page_name().filter(|_| !self.pages.single_event);
+        let loaded = |what, otherwise: &'static str| match page_name() {
+            Some(name) => Cow::Owned(format!("{} {what}", name.trim())),
+            None => Cow::Borrowed(otherwise),
+        };
+        match event.kind {
+            Kind::Page => Ok(loaded("page", "Loaded a Page")),
+            Kind::Screen => Ok(loaded("screen", "Loaded a Screen")),
+            _ => {
+                let name = event.event.as_deref().filter(|name| !name.trim().is_empty());
+                name.map(Cow::Borrowed).ok_or_else(|| Refusal::new(Reason::NoEventName, "track without `event`"))
+            }
+        }
+    }
+
     /// An event's element.
     pub(super) fn event(&self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let name = event.event.as_deref().filter(|name| !name.trim().is_empty());
-        let name = name.ok_or_else(|| Refusal::new(Reason::NoEventName, "track without `event`"))?;
+        let name = self.event_name(event)?;
         let properties = Properties::of(event)?;
         let email = match self.identity {
             Identity::UserId => None,
@@ -152,7 +188,7 @@ impl Encoder {
         out.push(b'{');
         ids.write(out);
         write::key(out, "eventName");
-        write::string(out, name);
+        write::string(out, &name);
         write::key(out, "id");
         event_id(out, &event.id());
         if let Some(ms) = event.time_ms() {

@@ -117,8 +117,9 @@ impl Destination for Iterable {
     fn plan(&self, event: &Event<'_>, _now: Now, calls: &mut Vec<Call>) -> Result<(), No> {
         let (shape, state) = match event.kind {
             Kind::Identify => (USERS, true),
-            Kind::Track => (EVENTS, false),
-            Kind::Page | Kind::Screen | Kind::Alias | Kind::Group => return Err(Skip::Unsupported.into()),
+            Kind::Page | Kind::Screen if !self.encoder.wants_page(event) => return Err(Skip::NotSelected.into()),
+            Kind::Track | Kind::Page | Kind::Screen => (EVENTS, false),
+            Kind::Alias | Kind::Group => return Err(Skip::Unsupported.into()),
         };
         let user = self.encoder.user_hash(event)?;
         calls.push(Call { shape, user, state, units: [0, 0] });

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | identify | `customer`; with `context.device.type` and `.token` also `device`, behind it |
 //! | track | `event` with one action |
+//! | page, screen | `event` with the action `Viewed <name> Page`, `Viewed <name> Screen`; without a name `Viewed Page`, `Viewed Screen` |
 //!
 //! The vendor answers 200 first and looks at the elements later, so all that it would drop without a word is refused
 //! here: ids that it does not take, names that it keeps for itself, events of the future. Rules: pages
@@ -14,7 +15,7 @@ use std::borrow::Cow;
 use super::{attributes, zone};
 use crate::clock::Now;
 use crate::config::{self, Anonymous};
-use crate::event::{Context, Event, time};
+use crate::event::{Context, Event, Kind, time};
 use crate::json::copy::{self, Style};
 use crate::json::{Raw, write};
 use crate::outcome::{No, Reason, Refusal};
@@ -134,7 +135,7 @@ impl Encoder {
     }
 
     /// The `event` element.
-    pub(super) fn track(&self, event: &Event<'_>, now: Now, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    pub(super) fn event(&self, event: &Event<'_>, now: Now, out: &mut Vec<u8>) -> Result<(), Refusal> {
         let id = self.planned_id(event)?;
         let name = event_name(event)?;
         let time = event_time(event, now)?;
@@ -144,7 +145,7 @@ impl Encoder {
         write::string(out, &id);
         optional(out, "device_id", device.id);
         out.extend_from_slice(b",\"actions\":[{\"action\":");
-        write::string(out, name);
+        write::string(out, &name);
         if let Some(properties) = event.properties {
             out.extend_from_slice(b",\"attributes\":");
             copy::object(out, properties, self.style);
@@ -170,7 +171,16 @@ impl Encoder {
     }
 }
 
-fn event_name<'a>(event: &'a Event<'_>) -> Result<&'a str, Refusal> {
+fn event_name<'a>(event: &'a Event<'_>) -> Result<Cow<'a, str>, Refusal> {
+    let viewed = |what| match event.page_name() {
+        Some(name) => format!("Viewed {} {what}", name.trim()),
+        None => format!("Viewed {what}"),
+    };
+    match event.kind {
+        Kind::Page => return Ok(viewed("Page").into()),
+        Kind::Screen => return Ok(viewed("Screen").into()),
+        _ => {}
+    }
     let name = event.event.as_deref().unwrap_or_default();
     if name.trim().is_empty() {
         return Err(Refusal::new(Reason::NoEventName, "track without `event`"));
@@ -178,7 +188,7 @@ fn event_name<'a>(event: &'a Event<'_>) -> Result<&'a str, Refusal> {
     if name.starts_with("moe_") {
         return Err(Refusal::new(Reason::ReservedName, "MoEngage keeps event names that begin with moe_ for itself"));
     }
-    Ok(name)
+    Ok(name.into())
 }
 
 /// The event's time; one that is ahead by no more than clocks differ is now.

@@ -106,8 +106,11 @@ fn iterable(settings: &Value) -> config::Iterable {
         create_new_fields: settings["create_new_fields"].as_bool(),
         rudder_cart: false,
         keep_dates: settings["dates"] == "keep",
-        pages: Vec::new(),
-        single_event: false,
+        pages: settings["pages"].as_array().map_or_else(
+            || vec!["all".to_owned()],
+            |pages| pages.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        ),
+        single_event: settings["single_event"] == true,
         registration_key: None,
     }
 }
