@@ -5,6 +5,7 @@
 //! | identify | an element of `users/bulkUpdate`, or the body of `users/update` |
 //! | track | an element of `events/trackBulk`, or the body of `events/track` |
 //! | page, screen | the same, as `<name> page`, `<name> screen`; without a name, or with `single_event`, as `Loaded a Page`, `Loaded a Screen`; where `pages` asks for it |
+//! | group | an element of `users/bulkUpdate`, or the body of `users/update`: [`group`](super::group) |
 //!
 //! One element of a wrong type fails the whole request, so types are made right or refused here: ids, addresses, names,
 //! integers. Everything else a tenant sends goes out whole inside `dataFields`. Rules: the vendor's API description and
@@ -30,7 +31,7 @@ const LONGEST_EVENT_ID: usize = 512;
 #[derive(Debug)]
 pub(super) struct Encoder {
     anonymous: Anonymous,
-    style: Style,
+    pub(super) style: Style,
     identity: Identity,
     prefer_user_id: bool,
     merge_nested_objects: bool,
@@ -50,7 +51,7 @@ struct Pages {
 
 /// By what the vendor is told whom a call is about.
 #[derive(Debug)]
-struct Ids<'a> {
+pub(super) struct Ids<'a> {
     email: Option<Cow<'a, str>>,
     user: Option<Cow<'a, str>>,
 }
@@ -92,7 +93,7 @@ impl Encoder {
     }
 
     /// What is sent of the ids, in the way of the project; `email` is the event's address.
-    fn ids<'a>(&self, event: &Event<'a>, email: Option<Cow<'a, str>>) -> Result<Ids<'a>, Refusal> {
+    pub(super) fn ids<'a>(&self, event: &Event<'a>, email: Option<Cow<'a, str>>) -> Result<Ids<'a>, Refusal> {
         let user = event.user();
         let mut ids = match self.identity {
             Identity::Hybrid => Ids { email, user },
@@ -138,11 +139,16 @@ impl Encoder {
             }
             out.push(b'}');
         }
+        self.close_user(out);
+        Ok(())
+    }
+
+    /// How the vendor is to take a user's element, and the element's end.
+    pub(super) fn close_user(&self, out: &mut Vec<u8>) {
         flag(out, "preferUserId", Some(self.prefer_user_id));
         flag(out, "mergeNestedObjects", Some(self.merge_nested_objects));
         flag(out, "createNewFields", self.create_new_fields.filter(|_| self.single));
         out.push(b'}');
-        Ok(())
     }
 
     /// Traits as profile fields, the phone under the vendor's name for it.
@@ -212,7 +218,7 @@ impl Encoder {
 }
 
 impl Ids<'_> {
-    fn write(&self, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
         for (name, id) in [("email", &self.email), ("userId", &self.user)] {
             if let Some(id) = id {
                 write::key(out, name);
@@ -251,8 +257,8 @@ fn email<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
     Event::email_in(&[of_properties]).or_else(|| email_of_traits(event))
 }
 
-fn email_of_traits<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
-    Event::email_in(&[event.traits, event.context.traits])
+pub(super) fn email_of_traits<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
+    Event::email_in(&[event.user_traits(), event.context.traits])
 }
 
 /// A whole number, or its digits as text; null is absent.

@@ -8,6 +8,7 @@ mod answer;
 mod culprits;
 mod encode;
 mod failures;
+mod group;
 
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue};
@@ -116,10 +117,10 @@ impl Destination for Iterable {
 
     fn plan(&self, event: &Event<'_>, _now: Now, calls: &mut Vec<Call>) -> Result<(), No> {
         let (shape, state) = match event.kind {
-            Kind::Identify => (USERS, true),
+            Kind::Identify | Kind::Group => (USERS, true),
             Kind::Page | Kind::Screen if !self.encoder.wants_page(event) => return Err(Skip::NotSelected.into()),
             Kind::Track | Kind::Page | Kind::Screen => (EVENTS, false),
-            Kind::Alias | Kind::Group => return Err(Skip::Unsupported.into()),
+            Kind::Alias => return Err(Skip::Unsupported.into()),
         };
         let user = self.encoder.user_hash(event)?;
         calls.push(Call { shape, user, state, units: [0, 0] });
@@ -132,6 +133,7 @@ impl Destination for Iterable {
         let event = seen.as_ref().unwrap_or(event);
         match event.kind {
             Kind::Identify => self.encoder.user(event, body),
+            Kind::Group => self.encoder.group(event, body),
             _ => self.encoder.event(event, body),
         }
     }

@@ -5,6 +5,7 @@
 //! | identify | `customer`; with `context.device.type` and `.token` also `device`, behind it |
 //! | track | `event` with one action |
 //! | page, screen | `event` with the action `Viewed <name> Page`, `Viewed <name> Screen`; without a name `Viewed Page`, `Viewed Screen` |
+//! | group | `customer` with the group's traits and `group_id` |
 //!
 //! The vendor answers 200 first and looks at the elements later, so all that it would drop without a word is refused
 //! here: ids that it does not take, names that it keeps for itself, events of the future. Rules: pages
@@ -90,16 +91,30 @@ impl Encoder {
     pub(super) fn identify(&self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
         let id = self.planned_id(event)?;
         let context = event.context;
-        out.extend_from_slice(b"{\"type\":\"customer\",\"customer_id\":");
-        write::string(out, &id);
-        if self.update_existing_only {
-            out.extend_from_slice(b",\"update_existing_only\":true");
-        }
-        out.extend_from_slice(b",\"attributes\":{");
+        self.open_customer(&id, out);
         attributes::write(out, event.traits, context.traits, self.style);
         out.extend_from_slice(b"}}");
         self.device(event, &context, &id, out);
         Ok(())
+    }
+
+    /// The `customer` element of a user who belongs to a group.
+    pub(super) fn group(&self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let id = self.planned_id(event)?;
+        self.open_customer(&id, out);
+        attributes::write_group(out, event, self.style);
+        out.extend_from_slice(b"}}");
+        Ok(())
+    }
+
+    /// A `customer` element up to its attributes, which are left open.
+    fn open_customer(&self, id: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"type\":\"customer\",\"customer_id\":");
+        write::string(out, id);
+        if self.update_existing_only {
+            out.extend_from_slice(b",\"update_existing_only\":true");
+        }
+        out.extend_from_slice(b",\"attributes\":{");
     }
 
     fn device(&self, event: &Event<'_>, context: &Context<'_>, id: &str, out: &mut Vec<u8>) {
