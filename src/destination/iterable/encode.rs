@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | identify | an element of `users/bulkUpdate`, or the body of `users/update` |
 //! | track | an element of `events/trackBulk`, or the body of `events/track` |
+//! | track `Order Completed`, `Cart Updated` | a purchase, the cart: [`commerce`](super::commerce) |
 //! | page, screen | the same, as `<name> page`, `<name> screen`; without a name, or with `single_event`, as `Loaded a Page`, `Loaded a Screen`; where `pages` asks for it |
 //! | group | an element of `users/bulkUpdate`, or the body of `users/update`: [`group`](super::group) |
 //!
@@ -35,7 +36,7 @@ pub(super) struct Encoder {
     identity: Identity,
     prefer_user_id: bool,
     merge_nested_objects: bool,
-    create_new_fields: Option<bool>,
+    pub(super) create_new_fields: Option<bool>,
     single: bool,
     pages: Pages,
 }
@@ -120,13 +121,25 @@ impl Encoder {
 
     /// A user's element.
     pub(super) fn user(&self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let of_context = event.context.traits;
-        let email = Event::email_in(&[event.traits, of_context]);
+        let email = email_of_traits(event);
         let ids = self.ids(event, email.clone())?;
+        self.user_object(event, &ids, email, self.create_in_element(), out);
+        Ok(())
+    }
+
+    /// A user with these ids and the event's traits as fields.
+    pub(super) fn user_object(
+        &self,
+        event: &Event<'_>,
+        ids: &Ids<'_>,
+        email: Option<Cow<'_, str>>,
+        create_new_fields: Option<bool>,
+        out: &mut Vec<u8>,
+    ) {
         out.push(b'{');
         ids.write(out);
         let has_fields = |object: &Raw<'_>| object.fields().next().is_some();
-        let traits = event.traits.filter(has_fields).or(of_context.filter(has_fields));
+        let traits = event.traits.filter(has_fields).or(event.context.traits.filter(has_fields));
         if let Some(traits) = traits {
             write::key(out, "dataFields");
             out.push(b'{');
@@ -139,16 +152,20 @@ impl Encoder {
             }
             out.push(b'}');
         }
-        self.close_user(out);
-        Ok(())
+        self.close_user(create_new_fields, out);
     }
 
     /// How the vendor is to take a user's element, and the element's end.
-    pub(super) fn close_user(&self, out: &mut Vec<u8>) {
+    pub(super) fn close_user(&self, create_new_fields: Option<bool>, out: &mut Vec<u8>) {
         flag(out, "preferUserId", Some(self.prefer_user_id));
         flag(out, "mergeNestedObjects", Some(self.merge_nested_objects));
-        flag(out, "createNewFields", self.create_new_fields.filter(|_| self.single));
+        flag(out, "createNewFields", create_new_fields);
         out.push(b'}');
+    }
+
+    /// The flag as a bulk request has it once for all of its users, and a single one for its user.
+    pub(super) fn create_in_element(&self) -> Option<bool> {
+        self.create_new_fields.filter(|_| self.single)
     }
 
     /// Traits as profile fields, the phone under the vendor's name for it.
@@ -185,32 +202,19 @@ impl Encoder {
     /// An event's element.
     pub(super) fn event(&self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
         let name = self.event_name(event)?;
-        let properties = Properties::of(event)?;
-        let email = match self.identity {
-            Identity::UserId => None,
-            Identity::Hybrid | Identity::Email => properties.email.or_else(|| email_of_traits(event)),
-        };
+        let mut properties = Properties::of(event)?;
+        let email = properties.email.take().or_else(|| email_of_traits(event));
         let ids = self.ids(event, email)?;
         out.push(b'{');
         ids.write(out);
         write::key(out, "eventName");
         write::string(out, &name);
-        write::key(out, "id");
-        event_id(out, &event.id());
-        if let Some(ms) = event.time_ms() {
-            write::key(out, "createdAt");
-            time::write_unix(out, ms);
-        }
+        id_and_time(event, out);
         if let Some(properties) = event.properties {
             write::key(out, "dataFields");
             copy::object(out, properties, self.style);
         }
-        for (name, id) in [("campaignId", properties.campaign), ("templateId", properties.template)] {
-            if let Some(id) = id {
-                write::key(out, name);
-                write::integer(out, id);
-            }
-        }
+        properties.write_ids(out);
         flag(out, "createNewFields", self.create_new_fields);
         out.push(b'}');
         Ok(())
@@ -230,14 +234,24 @@ impl Ids<'_> {
 
 /// What stands in an event's properties beside its data fields, read in one pass.
 #[derive(Debug, Default)]
-struct Properties<'a> {
-    email: Option<Cow<'a, str>>,
+pub(super) struct Properties<'a> {
+    pub(super) email: Option<Cow<'a, str>>,
     campaign: Option<i64>,
     template: Option<i64>,
 }
 
 impl<'a> Properties<'a> {
-    fn of(event: &Event<'a>) -> Result<Self, Refusal> {
+    /// The ids of campaign and template, as far as there are any.
+    pub(super) fn write_ids(&self, out: &mut Vec<u8>) {
+        for (name, id) in [("campaignId", self.campaign), ("templateId", self.template)] {
+            if let Some(id) = id {
+                write::key(out, name);
+                write::integer(out, id);
+            }
+        }
+    }
+
+    pub(super) fn of(event: &Event<'a>) -> Result<Self, Refusal> {
         let mut properties = Self::default();
         for field in event.properties.into_iter().flat_map(Raw::fields) {
             match &*field.name() {
@@ -278,6 +292,16 @@ fn flag(out: &mut Vec<u8>, name: &str, value: Option<bool>) {
     if let Some(value) = value {
         write::key(out, name);
         out.extend_from_slice(if value { b"true" } else { b"false" });
+    }
+}
+
+/// Whose repetition an event is, and when it happened.
+pub(super) fn id_and_time(event: &Event<'_>, out: &mut Vec<u8>) {
+    write::key(out, "id");
+    event_id(out, &event.id());
+    if let Some(ms) = event.time_ms() {
+        write::key(out, "createdAt");
+        time::write_unix(out, ms);
     }
 }
 

@@ -38,7 +38,7 @@ impl Encoder {
             self.group_fields(out, traits, group.is_some());
         }
         out.push(b'}');
-        self.close_user(out);
+        self.close_user(self.create_in_element(), out);
         Ok(())
     }
 
