@@ -22,7 +22,7 @@ use crate::clock::{Clock, Now};
 use crate::dead_letter::Letters;
 use crate::delivery::{Answered, Delivery};
 use crate::metrics::report::Report;
-use crate::pipeline::{Action, Pipeline};
+use crate::pipeline::{Action, Partition, Pipeline};
 use crate::status::Status;
 
 /// Commits go out this often, unchanged ones too: they also prove that we are still in the group.
@@ -430,8 +430,36 @@ impl Poller {
             let contents = super::commit::Contents { window: low, ..super::commit::Contents::default() };
             self.pipeline.assign(slot, contents);
         }
-        if let Err(error) = self.consumer.seek(topic, number, Offset::Offset(low), Duration::ZERO) {
-            tracing::warn!(%error, topic, partition = number, "failed to seek");
+        self.read_from(topic, number, low);
+    }
+
+    /// Takes a partition anew at another offset: a seek does not wake one whose fetching has ended in an error.
+    fn read_from(&self, topic: &str, number: i32, offset: i64) {
+        let cooperative = matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        let this = |partition: &&Partition| partition.number == number && &*partition.topic == topic;
+        let assigned = self.pipeline.partitions().iter().filter(|partition| partition.ledger.is_some());
+        // Without cooperation there is only the whole assignment: the others go on where they are.
+        let taken: Vec<_> = assigned.filter(|partition| !cooperative || this(partition)).collect();
+        let mut list = TopicPartitionList::with_capacity(taken.len());
+        for partition in &taken {
+            let front = partition.ledger.as_ref().map_or(offset, super::ledger::Ledger::front);
+            let begin = if this(partition) { offset } else { front };
+            if let Err(error) = list.add_partition_offset(&partition.topic, partition.number, Offset::Offset(begin)) {
+                tracing::error!(%error, topic, partition = number, "failed to place a partition");
+            }
+        }
+        let done = if cooperative {
+            self.consumer.incremental_unassign(&list).and_then(|()| self.consumer.incremental_assign(&list))
+        } else {
+            self.consumer.assign(&list)
+        };
+        if let Err(error) = done {
+            tracing::warn!(%error, topic, partition = number, "failed to read on from another offset");
+        }
+        for (slot, partition) in (0_u32..).zip(self.pipeline.partitions()) {
+            if partition.ledger.is_some() && (!cooperative || this(&partition)) {
+                self.pause(slot, partition.is_paused());
+            }
         }
     }
 

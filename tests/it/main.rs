@@ -1,5 +1,6 @@
 //! The promises, held against Apache Kafka and simulated vendors over real sockets; one file a promise.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::float_cmp, reason = "metrics are floats, and what is counted there are whole numbers")]
 
 mod books;
 mod cases;
