@@ -76,7 +76,7 @@ fn a_vendor_that_nobody_vouches_for_gets_nothing() {
     let (stage, certificates, directory) = stage("untrusted");
     let others = Certificates::write(&directory.path().join("others"));
     stage.produce(&events());
-    for ca in ["".to_owned(), format!("[delivery]\nca_file = \"{}\"", others.ca.display())] {
+    for ca in [String::new(), format!("[delivery]\nca_file = \"{}\"", others.ca.display())] {
         let config = stage.config.clone().section(&ca);
         let mut forebay = config.setup().start();
         let failing = wait_health(&mut forebay, "t00-iterable", "failing");
