@@ -12,13 +12,25 @@ check:
 test *args:
     cargo test --locked {{ args }}
 
+# The core, simulated from seeds: just simulate --seeds 10000
+simulate *args="--seeds 300":
+    FOREBAY_SEEDS={{ replace_regex(args, "^--seeds[ =]", "") }} cargo test --locked --test it simulation::nothing_is_lost -- --nocapture
+
+# Three brokers, three processes, everything fails: just chaos --seeds 10
+chaos *args="--seeds 2":
+    FOREBAY_CHAOS_SEEDS={{ replace_regex(args, "^--seeds[ =]", "") }} cargo test --locked --test it chaos::nothing_is_lost -- --nocapture
+
+# 200,000 events, 503 for 5 s, one poison event, SIGKILL, restart: dead letters and duplicates
+side-run:
+    cargo test --locked --test it chaos::side_run -- --ignored --nocapture
+
 # Forebay, a mock Kafka and simulated vendors in one process, for half a minute
 demo *args="--for 30s":
     cargo run --release --locked -- demo {{ args }}
 
 # A million events through real Apache Kafka, with SIGKILL halfway
-real *args:
-    cargo run --release --locked --example real -- {{ args }}
+real events="1000000":
+    FOREBAY_REAL_EVENTS={{ events }} cargo test --release --locked --test it real:: -- --ignored --nocapture
 
 # What an event costs
 bench *args:

@@ -19,7 +19,8 @@ pub enum To {
 
 /// Sets logging up for the process. A second call changes nothing.
 pub fn init(to: To) {
-    let default = if to == To::Stdout { "info" } else { "error" };
+    // What librdkafka says of the consumer and the dead letters is told by their own contexts, and not once a second.
+    let default = if to == To::Stdout { "info,librdkafka=off,rdkafka=off" } else { "error,librdkafka=off,rdkafka=off" };
     let filter = EnvFilter::try_from_env("FOREBAY_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
     // A second initialisation is a test's, and harmless.

@@ -24,6 +24,7 @@ use crate::clock::Now;
 use crate::config::Config;
 use crate::destination::{self, Answer, Call};
 use crate::event::{Event, Origin};
+use crate::lane::batch::Buffers;
 use crate::lane::pacing::Pacer;
 use crate::lane::{Effect, Flight, Health, Lane, Letter, Settings, Surroundings};
 use crate::outcome::{No, Reason, Refusal, Skip};
@@ -248,6 +249,7 @@ pub struct Pipeline {
     may_send: bool,
     draining: bool,
     effects: Vec<Effect>,
+    spare: Vec<Buffers>,
     calls: Vec<Call>,
     actions: Vec<Action>,
     /// Records that owed nothing from the start, by reason.
@@ -290,6 +292,7 @@ impl Pipeline {
             may_send: true,
             draining: false,
             effects: Vec::new(),
+            spare: Vec::new(),
             calls: Vec::new(),
             actions: Vec::new(),
             not_owed: [0; Skip::ALL.len()],
@@ -766,6 +769,7 @@ impl Pipeline {
             rng: &mut self.rng,
             epochs: &self.epochs,
             effects: &mut self.effects,
+            spare: &mut self.spare,
             wire: self.wire,
             flush: self.flush,
             may_send: self.may_send,

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 pub mod check;
+pub mod demo;
 pub mod run;
 pub mod sandbox;
 
@@ -18,6 +19,7 @@ pub struct Arguments {
 enum Command {
     Run(run::Run),
     Check(check::Check),
+    Demo(demo::Demo),
     Sandbox(sandbox::Sandbox),
 }
 
@@ -28,6 +30,7 @@ impl Arguments {
         match self.command {
             Command::Run(run) => run.run(),
             Command::Check(check) => check.run(),
+            Command::Demo(demo) => demo.run(),
             Command::Sandbox(sandbox) => sandbox.run(),
         }
     }

@@ -69,6 +69,22 @@ fn weight(element: usize, record: usize) -> usize {
     element + record + size_of::<Slot>()
 }
 
+/// Memory of a batch that has ended, for one that begins: growing it anew would cost more than filling it.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    body: Vec<u8>,
+    records: Vec<u8>,
+    slots: Vec<Slot>,
+}
+
+impl Buffers {
+    /// The bytes that they take.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.body.capacity() + self.records.capacity() + self.slots.capacity() * size_of::<Slot>()
+    }
+}
+
 /// Calls of one shape in one body.
 #[derive(Debug)]
 pub struct Batch {
@@ -97,15 +113,15 @@ pub struct Batch {
 impl Batch {
     /// An open batch with the frame's head.
     #[must_use]
-    pub fn new(shape: Shape, head: &[u8], capacity: usize, now: Duration) -> Self {
-        let mut open = Vec::with_capacity(capacity.max(head.len()));
+    pub fn new(shape: Shape, head: &[u8], buffers: Buffers, now: Duration) -> Self {
+        let Buffers { body: mut open, records, slots } = buffers;
         open.extend_from_slice(head);
         Self {
             shape,
             open,
             sealed: Bytes::new(),
-            slots: Vec::new(),
-            records: Vec::new(),
+            slots,
+            records,
             units: [0; 2],
             opened: now,
             not_before: Duration::ZERO,
@@ -251,7 +267,7 @@ impl Batch {
     /// A new open batch of the same shape with the calls at `indices`, in that order.
     #[must_use]
     pub fn copy(&self, head: &[u8], indices: impl Iterator<Item = usize>) -> Self {
-        let mut part = Self::new(self.shape, head, 0, self.opened);
+        let mut part = Self::new(self.shape, head, Buffers::default(), self.opened);
         for index in indices {
             let Some(slot) = self.slots.get(index) else { continue };
             if !part.slots.is_empty() {
@@ -272,9 +288,15 @@ impl Batch {
         }
     }
 
-    /// Ends the batch: its calls are accounted for by the caller.
-    pub fn disband(mut self) {
-        self.slots.clear();
+    /// Ends the batch, whose calls are accounted for by the caller. Its memory comes back empty, if nobody else reads it.
+    pub fn disband(mut self) -> Option<Buffers> {
+        let mut slots = std::mem::take(&mut self.slots);
+        let mut records = std::mem::take(&mut self.records);
+        let mut body = Vec::from(std::mem::take(&mut self.sealed).try_into_mut().ok()?);
+        slots.clear();
+        records.clear();
+        body.clear();
+        Some(Buffers { body, records, slots })
     }
 }
 
@@ -316,7 +338,7 @@ mod tests {
     }
 
     fn batch_of(elements: &[&str]) -> Batch {
-        let mut batch = Batch::new(Shape(0), b"[", 0, Duration::ZERO);
+        let mut batch = Batch::new(Shape(0), b"[", Buffers::default(), Duration::ZERO);
         for (offset, element) in (0..).zip(elements) {
             let appended: Result<(), ()> = batch.append(
                 ticket(offset),
@@ -338,7 +360,7 @@ mod tests {
         batch.seal(b"]");
         assert_eq!(&batch.body()[..], b"[1,22,3]");
         assert_eq!((batch.element(1), batch.record(1)), (&b"22"[..], &b"r1"[..]));
-        batch.disband();
+        drop(batch.disband());
     }
 
     #[test]
@@ -355,7 +377,7 @@ mod tests {
         assert_eq!(refused, Err("no"));
         batch.seal(b"]");
         assert_eq!(&batch.body()[..], b"[1]");
-        batch.disband();
+        drop(batch.disband());
     }
 
     #[test]
@@ -364,7 +386,7 @@ mod tests {
         let parcel = batch.pop();
         assert!(parcel.is_some_and(|p| p.element == b"22" && p.record == b"r1" && p.ticket.receipt.offset == 1));
         assert_eq!((batch.len(), batch.body_len(), batch.units()), (1, 2, [1, 2]));
-        batch.disband();
+        drop(batch.disband());
     }
 
     #[test]
@@ -375,8 +397,21 @@ mod tests {
         part.seal(b"]");
         assert_eq!(&part.body()[..], b"[3,1]");
         assert_eq!((part.record(0), part.record(1)), (&b"r2"[..], &b"r0"[..]));
-        part.disband();
-        batch.disband();
+        drop((part.disband(), batch.disband()));
+    }
+
+    #[test]
+    fn memory_comes_back_empty_once_nobody_reads_it() {
+        let mut batch = batch_of(&["1", "22"]);
+        batch.seal(b"]");
+        let on_the_wire = batch.body();
+        assert!(batch.disband().is_none());
+        let mut batch = batch_of(&["1", "22"]);
+        batch.seal(b"]");
+        drop(on_the_wire);
+        let buffers = batch.disband().unwrap();
+        assert!(buffers.body.is_empty() && buffers.records.is_empty() && buffers.slots.is_empty());
+        assert!(buffers.body.capacity() >= 6 && buffers.slots.capacity() >= 2);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rand::rngs::SmallRng;
 
-use self::batch::{Batch, Parcel, Ticket};
+use self::batch::{Batch, Buffers, Parcel, Ticket};
 use self::health::{Refusals, ShapeHealth};
 use self::order::{Freed, Order, Place};
 use self::pacing::Pacer;
@@ -41,6 +41,9 @@ pub use self::health::{Binds, Health};
 
 /// The most budgets that one account's requests can draw on.
 const MAX_BUDGETS: usize = 4;
+/// How many ended batches' memory is kept for new ones, and how large each may be: 8 MiB in all.
+const MAX_SPARE: usize = 16;
+const LARGEST_SPARE: usize = 512 * 1024;
 
 /// What a lane asks of the parts around it.
 #[derive(Debug)]
@@ -111,6 +114,8 @@ pub struct Surroundings<'a> {
     pub effects: &'a mut Vec<Effect>,
     /// How many more requests may be on the wire in all.
     pub wire: usize,
+    /// Memory of batches that have ended.
+    pub spare: &'a mut Vec<Buffers>,
     /// Whether open batches go without waiting for their linger.
     pub flush: bool,
     /// Whether requests may begin at all.
@@ -118,6 +123,16 @@ pub struct Surroundings<'a> {
 }
 
 impl Surroundings<'_> {
+    /// Ends a batch whose calls are accounted for, and keeps its memory.
+    fn reuse(&mut self, batch: Batch) {
+        let fits = |buffers: &Buffers| buffers.capacity() <= LARGEST_SPARE;
+        if let Some(buffers) = batch.disband().filter(fits)
+            && self.spare.len() < MAX_SPARE
+        {
+            self.spare.push(buffers);
+        }
+    }
+
     fn is_current(&self, receipt: Receipt) -> bool {
         self.epochs.get(receipt.slot as usize).copied().flatten() == Some(receipt.epoch)
     }
@@ -356,7 +371,7 @@ impl Lane {
             return Ok(false);
         }
         let queue = self.queue_for(place, call.user);
-        let batch = self.open_batch(queue, call.shape, now);
+        let batch = self.open_batch(around, queue, call.shape);
         batch.append(ticket, |body| destination.encode(event, call, now, body), record)?;
         let last = batch.len() - 1;
         let weight = batch.weight(last);
@@ -402,18 +417,18 @@ impl Lane {
         }
     }
 
-    fn open_batch(&mut self, queue: usize, shape: Shape, now: Now) -> &mut Batch {
+    fn open_batch(&mut self, around: &mut Surroundings<'_>, queue: usize, shape: Shape) -> &mut Batch {
         let open = &mut self.queues[queue].open;
         let index = open.iter().position(|batch| batch.shape() == shape).unwrap_or_else(|| {
             let (head, _) = self.settings.destination.frame(shape);
-            open.push(Batch::new(shape, head, 4_096, now.mono));
+            open.push(Batch::new(shape, head, around.spare.pop().unwrap_or_default(), around.now.mono));
             open.len() - 1
         });
         &mut open[index]
     }
 
     /// Moves the open batch to the ready ones if it is full; a last call that was too much begins the next one.
-    fn close_if_full(&mut self, around: &Surroundings<'_>, queue: usize, shape: Shape) -> Result<bool, Refusal> {
+    fn close_if_full(&mut self, around: &mut Surroundings<'_>, queue: usize, shape: Shape) -> Result<bool, Refusal> {
         let (head, tail) = self.settings.destination.frame(shape);
         let info = self.info(shape);
         let too_many = |batch: &Batch| {
@@ -437,7 +452,7 @@ impl Lane {
         self.queues[queue].ready.push_back(batch);
         if let Some(parcel) = surplus {
             self.check_alone(shape, parcel.element.len())?;
-            let mut next = Batch::new(shape, head, 4_096, around.now.mono);
+            let mut next = Batch::new(shape, head, around.spare.pop().unwrap_or_default(), around.now.mono);
             next.append_parcel(&parcel);
             self.queues[queue].open.push(next);
         }
@@ -445,9 +460,9 @@ impl Lane {
     }
 
     /// Puts a call that was encoded before into a queue: it waited behind its user.
-    fn enqueue(&mut self, around: &Surroundings<'_>, shape: Shape, parcel: &Parcel, place: Place) {
+    fn enqueue(&mut self, around: &mut Surroundings<'_>, shape: Shape, parcel: &Parcel, place: Place) {
         let queue = self.queue_for(place, parcel.ticket.user);
-        self.open_batch(queue, shape, around.now).append_parcel(parcel);
+        self.open_batch(around, queue, shape).append_parcel(parcel);
         // What waits was found small enough when it was encoded.
         let _full = self.close_if_full(around, queue, shape);
     }

@@ -25,7 +25,9 @@ const LONGEST_HINT: Duration = Duration::from_hours(1);
 impl Lane {
     /// The vendor answered, or did not: `Err` is why, in words.
     pub fn answered(&mut self, around: &mut Surroundings<'_>, flight: Flight, result: Result<Answer<'_>, String>) {
-        let Flight { number, queue, mut batch, sent, .. } = flight;
+        let Flight { number, queue, mut batch, sent, body, .. } = flight;
+        // Else the batch's memory would have two readers.
+        drop(body);
         self.on_wire.remove(&number);
         self.in_flight -= 1;
         self.wire_calls -= batch.len();
@@ -232,7 +234,7 @@ impl Lane {
         for index in 0..batch.len() {
             self.refuse(around, &batch, index, refusal.clone());
         }
-        batch.disband();
+        around.reuse(batch);
         Vec::new()
     }
 
@@ -247,7 +249,7 @@ impl Lane {
             half.first_failure = batch.first_failure;
             half
         });
-        batch.disband();
+        drop(batch.disband());
         halves.into()
     }
 
@@ -294,7 +296,7 @@ impl Lane {
         if !rest.is_empty() {
             parts.push(batch.copy(head, rest.into_iter()));
         }
-        batch.disband();
+        around.reuse(batch);
         parts
     }
 

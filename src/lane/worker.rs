@@ -189,7 +189,7 @@ impl Lane {
         }
         let (head, _) = self.settings.destination.frame(found.shape);
         let (first, rest) = (batch.copy(head, 0..1), batch.copy(head, 1..batch.len()));
-        batch.disband();
+        drop(batch.disband());
         self.queues[found.queue].ready.push_front(rest);
         first
     }
@@ -292,7 +292,7 @@ impl Lane {
         rest.attempts = batch.attempts;
         rest.server_errors = batch.server_errors;
         rest.first_failure = batch.first_failure;
-        batch.disband();
+        drop(batch.disband());
         (!rest.is_empty()).then_some(rest)
     }
 

@@ -130,7 +130,8 @@ impl Running {
         self.world.recorder.elements()
     }
 
-    /// Whether an element with this id (Iterable `id`, MoEngage `attributes.message_id`) was accepted; with [`Keep::Counts`] nothing is known.
+    /// Whether an element with this id was accepted: an Iterable event's `id`, an Iterable user's `dataFields.message_id`,
+    /// `attributes.message_id` at MoEngage. With [`Keep::Counts`] nothing is known.
     #[must_use]
     pub fn has_id(&self, account: &str, id: &str) -> bool {
         self.world.has_id(account, id)

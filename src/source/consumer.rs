@@ -104,6 +104,8 @@ pub struct State {
     /// When the commits that are not answered yet were sent.
     commits_sent: std::collections::VecDeque<Duration>,
     proven: Duration,
+    /// Said, and not yet taken back.
+    unproven: bool,
     draining: bool,
     asked_range: bool,
     actions: Vec<Action>,
@@ -470,7 +472,17 @@ impl Poller {
     /// No new request begins when it is not proven that the partitions are still ours.
     fn prove_membership(&mut self, now: Now) {
         let assigned = self.pipeline.partitions().iter().any(|partition| partition.ledger.is_some());
-        let proven = !assigned || now.mono.saturating_sub(self.state.proven) < self.proof;
+        let age = now.mono.saturating_sub(self.state.proven);
+        let proven = !assigned || age < self.proof;
+        if proven == self.state.unproven {
+            self.state.unproven = !proven;
+            let unanswered = self.state.commits_sent.len();
+            if proven {
+                tracing::info!(unanswered, "membership in the group is proven again");
+            } else {
+                tracing::warn!(?age, unanswered, "membership in the group is not proven; no new request begins");
+            }
+        }
         self.pipeline.set_may_send(now, proven);
     }
 

@@ -3,16 +3,20 @@
 
 mod books;
 mod cases;
+mod chaos;
 mod cli;
 mod dead_letters;
 mod delivery;
 mod end_to_end;
 mod kafka_harness;
 mod limits;
+mod log_shapes;
+mod membership;
 mod memory;
 mod nothing_lost;
 mod order;
 mod outages;
+mod real;
 mod rebalance;
 mod secrets;
 mod simulation;

@@ -104,7 +104,7 @@ pub(super) fn update(project: &Project, state: &mut State, desk: &mut Desk<'_>, 
     }
     state.fields.learn(&findings);
     for user in &good {
-        desk.book.accepted("user", None, desk.recorder.keep());
+        desk.book.accepted("user", profile_id(user), desk.recorder.keep());
         desk.recorder.element(desk.name, Endpoint::BulkUpdate.name(), user, desk.now.wall_ms);
         state.remember(project, desk, user);
     }
@@ -115,6 +115,11 @@ pub(super) fn update(project: &Project, state: &mut State, desk: &mut Desk<'_>, 
     answer["invalidEmails"] = lists.all(&named("Emails"));
     answer["invalidUserIds"] = lists.all(&named("UserIds"));
     Reply::json(200, &answer)
+}
+
+/// A profile has no id at the vendor; who writes one into its fields wants to find it again.
+pub(super) fn profile_id<'a>(user: &'a Object<'_>) -> Option<&'a str> {
+    user.get("dataFields").and_then(Value::object)?.text("message_id")
 }
 
 fn objects<'a>(root: &'a Object<'a>, name: &str) -> Vec<&'a Object<'a>> {

@@ -48,7 +48,7 @@ pub(super) fn update(project: &Project, state: &mut State, desk: &mut Desk<'_>, 
     if let Some(reply) = learn(project, state, Of::Profile, user, create) {
         return reply;
     }
-    take(desk, Endpoint::Update, "user", None, user);
+    take(desk, Endpoint::Update, "user", super::bulk::profile_id(user), user);
     state.remember(project, desk, user);
     success("User updated.", &Json::Null)
 }

@@ -100,8 +100,12 @@ fn keep(workspace: &Workspace, state: &mut State, desk: &mut Desk<'_>, elements:
     }
 }
 
-/// What tells a duplicate: the vendor has no id, so the first action's attribute of this name.
+/// What tells a duplicate: the vendor has no id, so the attribute of this name, of the first action or of the customer.
 fn message_id<'a>(element: &'a Object<'_>) -> Option<&'a str> {
-    let action = element.get("actions")?.array()?.first()?.object()?;
-    action.get("attributes")?.object()?.text("message_id")
+    let bearer = match element.get("actions") {
+        Some(actions) => actions.array()?.first()?.object()?,
+        None if element.text("type") == Some("customer") => element,
+        None => return None,
+    };
+    bearer.get("attributes")?.object()?.text("message_id")
 }

@@ -121,6 +121,9 @@ async fn the_same_id_is_the_same_event() {
     let report = count(&running, "mail");
     assert_eq!((report.distinct_ids, report.duplicates_by_id, report.element_count()), (1, 1, 2));
     assert!(running.has_id("mail", "id-1"));
+    let profile = json!([{ "userId": "u1", "dataFields": { "message_id": "p-1" } }]);
+    assert_eq!(update(&profile).to(&running).await.status, 200);
+    assert!(running.has_id("mail", "p-1"));
 }
 
 #[tokio::test]

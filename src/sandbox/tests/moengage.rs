@@ -93,7 +93,7 @@ async fn most_faults_are_answered_200_and_the_element_is_gone() {
 async fn good_elements_are_recorded_in_order() {
     let running = both().await;
     let elements = json!([
-        { "type": "customer", "customer_id": "u1", "attributes": { "plan": "pro" }, "update_existing_only": false },
+        { "type": "customer", "customer_id": "u1", "attributes": { "plan": "pro", "message_id": "m-0" }, "update_existing_only": false },
         event(json!({ "current_time": 1_795_000_000, "platform": "iOS", "user_timezone_offset": 19800 })),
         event(json!({ "current_time": "1795000000", "attributes": { "message_id": "m-1" } })),
         event(json!({ "attributes": { "message_id": "m-1" }, "action": "Cart: full" })),
@@ -105,8 +105,8 @@ async fn good_elements_are_recorded_in_order() {
     assert!(kept.iter().all(|it| &*it.account == "engage" && it.endpoint == "transition" && it.at_ms == NOON_MS));
     let report = count(&running, "engage");
     assert_eq!(report.elements, [("customer", 1), ("device", 1), ("event", 3)].into());
-    assert_eq!((report.actions, report.distinct_ids, report.duplicates_by_id, report.odd_names), (3, 1, 1, 1));
-    assert!(running.has_id("engage", "m-1") && !running.has_id("engage", "m-2"));
+    assert_eq!((report.actions, report.distinct_ids, report.duplicates_by_id, report.odd_names), (3, 2, 1, 1));
+    assert!(running.has_id("engage", "m-0") && running.has_id("engage", "m-1") && !running.has_id("engage", "m-2"));
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! One broker process: `KRaft`, broker and controller in one, on loopback ports that stay the same over restarts.
+//! One broker process: `KRaft`, broker and controller in one, on loopback ports that stay the same over restarts;
+//! alone, or one node of a cluster of such.
 //!
 //! The JVM never outlives the tests, however they end: a shell stands above it, reads its standard input, and kills the
 //! JVM at end of file. The kernel closes that pipe when the test process is gone, be it by panic, SIGKILL or Ctrl-C.
@@ -22,14 +23,20 @@ const START: Duration = Duration::from_mins(1);
 /// Between one look at whether the broker is up and the next.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// `$1` is the directory to remove at the end, the rest is the command. Whoever writes `keep` keeps the directory.
-/// Ignored signals are inherited, so that Ctrl-C leaves the killing to the end of file.
+/// `$1` is the directory to remove at the end, the rest is the command. Whoever writes `keep` ends the JVM and keeps the
+/// directory; `STOP` and `CONT` freeze it and let it go on. Ignored signals are inherited, so that Ctrl-C leaves the
+/// killing to the end of file.
 const SUPERVISOR: &str = r#"
 trap '' HUP INT TERM
 directory=$1; shift
 exec 3<&0
 "$@" </dev/null & java=$!
-( read -r word <&3; kill -9 $java; [ "$word" != keep ] ) & watch=$!
+(
+    while read -r word <&3; do
+        case $word in STOP|CONT) kill -s "$word" $java ;; *) break ;; esac
+    done
+    kill -9 $java; [ "$word" != keep ]
+) & watch=$!
 wait $java; code=$?
 if [ $code -eq 137 ]; then
     if wait $watch; then rm -rf "$directory"; fi
@@ -44,36 +51,64 @@ exit $code
 pub(super) struct Broker {
     install: Install,
     directory: PathBuf,
-    ports: [u16; 2],
+    /// Which of `ports` is its own.
+    node: usize,
+    /// Of broker and controller, of each node of its cluster.
+    ports: Vec<[u16; 2]>,
     supervisor: Option<Child>,
 }
 
 impl Broker {
-    /// Chooses ports and a directory; nothing runs yet.
+    /// One that is alone: chooses ports and a directory; nothing runs yet.
     pub(super) fn new() -> Result<Self, String> {
+        Ok(Self::cluster(1)?.swap_remove(0))
+    }
+
+    /// So many nodes that know of each other.
+    pub(super) fn cluster(nodes: usize) -> Result<Vec<Self>, String> {
         let install = Install::ready()?;
+        let ports = (0..nodes).map(|_| Ok([free_port()?, free_port()?])).collect::<Result<Vec<_>, String>>()?;
+        (0..nodes).map(|node| Self::lay_out(install.clone(), node, ports.clone())).collect()
+    }
+
+    fn lay_out(install: Install, node: usize, ports: Vec<[u16; 2]>) -> Result<Self, String> {
         let directory = tempfile::Builder::new()
             .prefix("kafka-")
             .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
             .map_err(|error| format!("failed to make a directory for a broker: {error}"))?
             .keep();
-        let broker = Self { install, directory, ports: [free_port()?, free_port()?], supervisor: None };
+        let broker = Self { install, directory, node, ports, supervisor: None };
         broker.write_files().map_err(|error| format!("failed to lay out a broker: {error}"))?;
         Ok(broker)
     }
 
     /// What clients connect to.
     pub(super) fn bootstrap(&self) -> String {
-        format!("127.0.0.1:{}", self.ports[0])
+        format!("127.0.0.1:{}", self.ports[self.node][0])
     }
 
     /// Starts it on its ports and data, and waits until it answers.
     pub(super) fn start(&mut self) -> Result<(), String> {
         if self.supervisor.is_none() {
-            self.supervisor = Some(self.spawn().map_err(|error| format!("failed to start a broker: {error}"))?);
+            self.launch()?;
             self.wait_until_up()?;
         }
         Ok(())
+    }
+
+    /// Starts it and does not wait; does nothing if it runs.
+    pub(super) fn launch(&mut self) -> Result<(), String> {
+        if self.supervisor.is_none() {
+            self.supervisor = Some(self.spawn().map_err(|error| format!("failed to start a broker: {error}"))?);
+        }
+        Ok(())
+    }
+
+    /// Freezes it, or lets it go on; does nothing if it does not run.
+    pub(super) fn freeze(&mut self, yes: bool) {
+        if let Some(input) = self.supervisor.as_mut().and_then(|supervisor| supervisor.stdin.as_mut()) {
+            let _ = input.write_all(if yes { b"STOP\n" } else { b"CONT\n" });
+        }
     }
 
     /// SIGKILL. The data stays.
@@ -98,7 +133,20 @@ impl Broker {
             let entry = entry?;
             fs::copy(entry.path(), data.join(entry.file_name()))?;
         }
-        fs::write(self.directory.join("server.properties"), properties(self.ports, &data))
+        let meta = data.join("meta.properties");
+        fs::write(&meta, self.meta(&fs::read_to_string(&meta)?))?;
+        fs::write(self.directory.join("server.properties"), properties(self.node, &self.ports, &data))
+    }
+
+    /// The formatted directory belongs to node 1; another node's has another id, and so has the directory.
+    fn meta(&self, text: &str) -> String {
+        let letter = ["a", "b", "c"][self.node];
+        let line = |line: &str| match line.split_once('=') {
+            Some(("node.id", _)) => format!("node.id={}\n", self.node + 1),
+            Some(("directory.id", id)) => format!("directory.id={letter}{}\n", &id[1..]),
+            _ => format!("{line}\n"),
+        };
+        text.lines().map(line).collect()
     }
 
     fn spawn(&self) -> std::io::Result<Child> {
@@ -110,7 +158,8 @@ impl Broker {
         command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log).spawn()
     }
 
-    fn wait_until_up(&mut self) -> Result<(), String> {
+    /// Waits until it answers.
+    pub(super) fn wait_until_up(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + START;
         while !answers(&self.bootstrap()) {
             let ended = self.supervisor.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)));
@@ -132,14 +181,18 @@ impl Drop for Broker {
     }
 }
 
-/// `server.properties` for a broker that is alone: everything is replicated once, and small things are made small.
+/// `server.properties` of a node: everything is replicated to all nodes, and small things are made small.
 /// A broker that was killed may register again only when its session has ended: 9 s by default.
-pub(super) fn properties([broker, controller]: [u16; 2], data: &Path) -> String {
+pub(super) fn properties(node: usize, ports: &[[u16; 2]], data: &Path) -> String {
     let data = data.display();
+    let [broker, controller] = ports[node];
+    let (id, replicas, in_sync) = (node + 1, ports.len(), ports.len().div_ceil(2));
+    let voters: Vec<String> = (1..).zip(ports).map(|(id, [_, port])| format!("{id}@127.0.0.1:{port}")).collect();
+    let voters = voters.join(",");
     format!(
         "process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
+node.id={id}
+controller.quorum.voters={voters}
 controller.listener.names=CONTROLLER
 listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}
 advertised.listeners=PLAINTEXT://127.0.0.1:{broker}
@@ -147,14 +200,18 @@ listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
 log.dirs={data}
 auto.create.topics.enable=false
-default.replication.factor=1
-offsets.topic.replication.factor=1
+default.replication.factor={replicas}
+min.insync.replicas={in_sync}
+offsets.topic.replication.factor={replicas}
 offsets.topic.num.partitions=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor={replicas}
+transaction.state.log.min.isr={in_sync}
 transaction.state.log.num.partitions=1
 broker.heartbeat.interval.ms=250
 broker.session.timeout.ms=2000
+replica.lag.time.max.ms=4000
+leader.imbalance.check.interval.seconds=5
+log.cleaner.backoff.ms=200
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 group.coordinator.rebalance.protocols=classic,consumer

@@ -1,17 +1,11 @@
-//! What tests ask of a cluster: topics, records in, records out, offsets.
+//! What tests ask of a cluster: records in, records out, offsets. Topics are in [`super::admin`].
 //!
 //! Every call blocks until the cluster has answered and panics if it refuses. A produced record has been acknowledged.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message as _, OwnedHeaders};
@@ -22,7 +16,7 @@ use super::Kafka;
 use crate::support::eventually;
 
 /// For one answer of the cluster.
-const ANSWER: Duration = Duration::from_secs(30);
+pub(super) const ANSWER: Duration = Duration::from_secs(30);
 
 /// A record to produce.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -128,43 +122,6 @@ impl Compression {
 }
 
 impl Kafka {
-    /// Makes a topic and waits until every partition has its leader.
-    pub(crate) fn create_topic(&self, name: &str, partitions: i32, config: &[(&str, &str)]) {
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-        for (key, value) in config {
-            topic = topic.set(key, value);
-        }
-        let made = block_on(self.admin().create_topics([&topic], &admin_options()));
-        expect_all("create the topic", made);
-        let client = self.consumer("forebay-tests");
-        eventually(ANSWER, &format!("topic {name} with {partitions} partitions"), || {
-            let metadata = client.fetch_metadata(Some(name), ANSWER).map_err(|error| error.to_string())?;
-            let led = metadata.topics().iter().flat_map(rdkafka::metadata::MetadataTopic::partitions);
-            let led = led.filter(|partition| partition.leader() >= 0 && partition.error().is_none()).count();
-            if i32::try_from(led) == Ok(partitions) { Ok(()) } else { Err(format!("{led} partitions with a leader")) }
-        });
-    }
-
-    /// Deletes a topic and waits until it is gone.
-    pub(crate) fn delete_topic(&self, name: &str) {
-        let deleted = block_on(self.admin().delete_topics(&[name], &admin_options()));
-        expect_all("delete the topic", deleted);
-        let client = self.consumer("forebay-tests");
-        eventually(ANSWER, &format!("the end of topic {name}"), || {
-            let metadata = client.fetch_metadata(None, ANSWER).map_err(|error| error.to_string())?;
-            let there = metadata.topics().iter().any(|topic| topic.name() == name);
-            if there { Err("still listed".to_owned()) } else { Ok(()) }
-        });
-    }
-
-    /// One setting of a topic; `None` if there is no such topic.
-    pub(crate) fn topic_setting(&self, topic: &str, setting: &str) -> Option<String> {
-        let asked = [ResourceSpecifier::Topic(topic)];
-        let answers = block_on(self.admin().describe_configs(&asked, &admin_options())).expect("an answer");
-        let resource = answers.into_iter().flatten().next()?;
-        resource.get(setting)?.value.clone()
-    }
-
     /// Writes lz4 record batches; all are acknowledged at the return. Their number.
     pub(crate) fn produce(&self, topic: &str, messages: impl IntoIterator<Item = Message>) -> u64 {
         self.produce_with(topic, Compression::default(), messages)
@@ -270,11 +227,7 @@ impl Kafka {
         config
     }
 
-    fn admin(&self) -> AdminClient<DefaultClientContext> {
-        self.client().create().expect("an admin client")
-    }
-
-    fn consumer(&self, group: &str) -> BaseConsumer {
+    pub(super) fn consumer(&self, group: &str) -> BaseConsumer {
         self.client()
             .set("group.id", group)
             .set("enable.auto.commit", "false")
@@ -380,31 +333,4 @@ fn committed_by(
 
 fn passes(code: RDKafkaErrorCode) -> bool {
     matches!(code, RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown)
-}
-
-fn admin_options() -> AdminOptions {
-    AdminOptions::new().operation_timeout(Some(ANSWER)).request_timeout(Some(ANSWER))
-}
-
-fn expect_all<T: Debug, E: Debug>(what: &str, results: KafkaResult<Vec<Result<T, E>>>) {
-    let results = results.unwrap_or_else(|error| panic!("failed to {what}: {error}"));
-    assert!(results.iter().all(Result::is_ok), "failed to {what}: {results:?}");
-}
-
-/// Librdkafka completes its futures from its own threads, so no runtime is needed, and none is disturbed.
-fn block_on<F: Future>(future: F) -> F::Output {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let mut future = pin!(future);
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => thread::park(),
-        }
-    }
 }

@@ -79,7 +79,7 @@ impl Install {
     fn format(&self) -> Result<(), String> {
         remove(&self.formatted())?;
         let config = self.directory.join("format.properties");
-        fs::write(&config, super::broker::properties([1, 2], &self.formatted())).map_err(text("write a file"))?;
+        fs::write(&config, super::broker::properties(0, &[[1, 2]], &self.formatted())).map_err(text("write a file"))?;
         let mut tool = self.java();
         tool.args(["kafka.tools.StorageTool", "format", "--cluster-id", "Zm9yZWJheS10ZXN0cy0wMA", "--config"]);
         run(tool.arg(config))

@@ -3,10 +3,13 @@
 //!
 //! [`Kafka::shared`] starts on first use and ends with the test process; tests share it by using topics and groups with
 //! names from [`crate::support::unique`]. With `FOREBAY_TEST_KAFKA` (bootstrap servers) it is that cluster instead.
-//! What can be asked of either is in [`client`] and [`console`]; how a broker lives and dies is in [`broker`].
+//! [`Cluster`] is three brokers that may be killed one by one. What can be asked of any is in [`client`], [`admin`] and
+//! [`console`]; how a broker lives and dies is in [`broker`].
 
+mod admin;
 mod broker;
 mod client;
+mod cluster;
 mod console;
 mod install;
 
@@ -16,6 +19,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use broker::Broker;
 pub(crate) use client::{Committed, Compression, Message, Record};
+pub(crate) use cluster::{Cluster, NODES};
 pub(crate) use console::line as console_line;
 
 /// A cluster that answers.
