@@ -1,8 +1,8 @@
 //! Events that no retry can help, written to a topic with the reason and their origin.
 //!
 //! A thread of its own with an idempotent producer. Guarantees that a letter is acknowledged only when the broker has
-//! it, and that one the broker refuses for its size is written again alone, then without its value. Tries for ever: a call whose
-//! letter is not written stays owed. Holds what its records hold: personal data.
+//! it, and that one the broker refuses for its size is written again alone, then without its value. Tries for ever: a
+//! call whose letter is not written stays owed. Holds what its records hold: personal data.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -217,6 +217,26 @@ fn nothing_is_settled_before_its_letter_stands_also_over_a_crash() {
 }
 
 #[test]
+#[expect(unsafe_code, reason = "no safe way to produce what another client may: a header name that is not UTF-8")]
+fn a_header_name_that_is_no_text_costs_its_name_and_nothing_else() {
+    let stage = Stage::of("names", &[Account::iterable("t00")]);
+    // SAFETY: the name is never looked at as text: the producer copies its bytes.
+    let name = unsafe { String::from_utf8_unchecked(vec![0xff, b'x', 0xfe]) };
+    let odd = |value: &str| Message::new(value).header("tenant", "t00").header(&name, &b"\xff-value"[..]);
+    let good = Event::track("t00", "user-1", "good", "plain");
+    stage.kafka.produce(&stage.topic, [odd("not json"), odd(&good.json)]);
+    let mut forebay = stage.config.setup().start();
+    stage.wait_settled();
+    stage.assert_each_once(&[good]);
+    let letters = stage.letters();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].value.as_deref(), Some(&b"not json"[..]));
+    let odd = ("?".to_owned(), Some(b"\xff-value".to_vec()));
+    assert!(letters[0].headers.contains(&odd), "{letters:?}");
+    assert_books(&mut forebay);
+}
+
+#[test]
 fn an_unknown_tenant_may_be_skipped_instead() {
     let stage = Stage::of("skip", &[Account::iterable("t00")])
         .configured(|config: ConfigText| config.section("[tenant]\nunknown = \"skip\""));

@@ -71,3 +71,38 @@ fn an_eager_assignor_loses_and_repeats_nothing() {
 fn the_new_group_protocol_loses_and_repeats_nothing() {
     two_members("kip-848", ConfigText::new_group_protocol, false);
 }
+
+#[test]
+fn a_member_that_froze_beyond_its_session_gives_way_and_takes_part_again() {
+    let stage = Stage::new("frozen", 4, 2);
+    let all: Vec<Event> = Events::new(10, &tenants(2)).sizes(350..=700).take(900).collect();
+    let (first, rest) = all.split_at(300);
+    let (second, third) = rest.split_at(300);
+    let setup = stage.config.setup();
+    let mut one = setup.start();
+    assigned(&mut one, 4.0);
+    let mut two = setup.start();
+    assigned(&mut two, 2.0);
+    assigned(&mut one, 2.0);
+    stage.produce(first);
+    stage.wait_settled();
+    one.sigstop();
+    stage.produce(second);
+    assigned(&mut two, 4.0);
+    stage.wait_for_all(second);
+    one.sigcont();
+    assigned(&mut one, 2.0);
+    assigned(&mut two, 2.0);
+    stage.produce(third);
+    stage.wait_for_all(&all);
+    stage.wait_settled();
+    let again: Vec<String> = stage.repeated().into_iter().collect();
+    assert!(
+        again.iter().all(|id| second.iter().any(|event| event.message_id == *id)),
+        "only what it froze over: {again:?}"
+    );
+    for member in [&mut one, &mut two] {
+        assert_books(member);
+        assert_eq!(member.get("/readyz").0, 200);
+    }
+}

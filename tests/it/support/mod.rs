@@ -2,7 +2,6 @@
 //!
 //! Everything here blocks and is called from plain `#[test]` functions. Nothing sleeps blindly: what has to become true
 //! is polled with a deadline ([`eventually`]), and a missed deadline says what was awaited. Failures panic.
-#![allow(dead_code, reason = "the tests of the promises that use the rest come one by one")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a harness that cannot go on has failed the test")]
 
 pub(crate) mod config;
