@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, RebalanceProtocol};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 use secrecy::SecretString;
@@ -430,37 +430,28 @@ impl Poller {
             let contents = super::commit::Contents { window: low, ..super::commit::Contents::default() };
             self.pipeline.assign(slot, contents);
         }
-        self.read_from(topic, number, low);
-    }
-
-    /// Takes a partition anew at another offset: a seek does not wake one whose fetching has ended in an error.
-    fn read_from(&self, topic: &str, number: i32, offset: i64) {
-        let cooperative = matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
-        let this = |partition: &&Partition| partition.number == number && &*partition.topic == topic;
-        let assigned = self.pipeline.partitions().iter().filter(|partition| partition.ledger.is_some());
-        // Without cooperation there is only the whole assignment: the others go on where they are.
-        let taken: Vec<_> = assigned.filter(|partition| !cooperative || this(partition)).collect();
-        let mut list = TopicPartitionList::with_capacity(taken.len());
-        for partition in &taken {
-            let front = partition.ledger.as_ref().map_or(offset, super::ledger::Ledger::front);
-            let begin = if this(partition) { offset } else { front };
-            if let Err(error) = list.add_partition_offset(&partition.topic, partition.number, Offset::Offset(begin)) {
-                tracing::error!(%error, topic, partition = number, "failed to place a partition");
-            }
-        }
-        let done = if cooperative {
-            self.consumer.incremental_unassign(&list).and_then(|()| self.consumer.incremental_assign(&list))
-        } else {
-            self.consumer.assign(&list)
-        };
-        if let Err(error) = done {
+        if let Err(error) = self.restart(topic, number, low) {
             tracing::warn!(%error, topic, partition = number, "failed to read on from another offset");
         }
-        for (slot, partition) in (0_u32..).zip(self.pipeline.partitions()) {
-            if partition.ledger.is_some() && (!cooperative || this(&partition)) {
-                self.pause(slot, partition.is_paused());
+        let paused = self.pipeline.partitions().get(slot as usize).is_some_and(Partition::is_paused);
+        self.pause(slot, paused);
+    }
+
+    /// Reads a partition on from this offset. librdkafka has stopped fetching it, and ignores seeks then.
+    fn restart(&self, topic: &str, number: i32, offset: i64) -> KafkaResult<()> {
+        let mut anew = TopicPartitionList::new();
+        anew.add_partition_offset(topic, number, Offset::Offset(offset))?;
+        if matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative) {
+            self.consumer.incremental_unassign(&list(&[(topic.to_owned(), number)]))?;
+            return self.consumer.incremental_assign(&anew);
+        }
+        for other in self.pipeline.partitions().iter().filter(|other| other.number != number || &*other.topic != topic)
+        {
+            if let Some(ledger) = &other.ledger {
+                anew.add_partition_offset(&other.topic, other.number, Offset::Offset(ledger.front()))?;
             }
         }
+        self.consumer.assign(&anew)
     }
 
     // === Commits ===

@@ -209,8 +209,19 @@ fn records_that_were_deleted_while_stopped_are_counted_as_expired() {
 
 #[test]
 fn records_that_are_deleted_before_a_running_process_comes_to_them_are_counted_as_expired() {
+    overtake("cooperative-sticky");
+}
+
+#[test]
+fn an_eager_group_is_overtaken_just_so() {
+    overtake("range");
+}
+
+fn overtake(strategy: &str) {
     // Little is held and little is fetched ahead, so that the process is overtaken.
-    let stage = Stage::new("overtaken", 1, &[], "[memory]\nlane = \"64KiB\"\ntotal = \"32MiB\"\n");
+    let mut stage = Stage::new("overtaken", 1, &[], "[memory]\nlane = \"64KiB\"\ntotal = \"32MiB\"\n");
+    stage.config = stage.config.property("partition.assignment.strategy", strategy);
+    stage.setup = stage.config.setup();
     let events = stage.events(1, 40_000);
     stage.vendors.set_faults("[[fault]]\nkind = \"status\"\nstatus = 503\n");
     stage.produce(&events[..30_000], 0);

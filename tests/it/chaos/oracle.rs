@@ -57,7 +57,7 @@ impl Cause {
     /// takes five; requests time out after five.
     fn reach(self) -> (i64, i64) {
         match self {
-            Self::LostAnswer | Self::HeldBack => (1_000, 1_000),
+            Self::LostAnswer | Self::HeldBack => (500, 500),
             Self::Kill | Self::Freeze => (3_000, 1_000),
             Self::Broker => (3_000, 12_000),
             Self::Rebalance => (8_000, 1_000),
@@ -66,18 +66,22 @@ impl Cause {
 }
 
 /// Something that happened, from when to when in ms since the epoch.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Disturbance {
     pub(super) cause: Cause,
+    /// `None`: all of them.
+    pub(super) account: Option<String>,
     pub(super) from: i64,
     pub(super) to: i64,
 }
 
 impl Disturbance {
     /// Whether an acceptance at this time may come again by it.
-    fn explains(&self, accepted: i64) -> bool {
+    fn explains(&self, account: &str, accepted: i64) -> bool {
         let (before, after) = self.cause.reach();
-        accepted >= self.from - before && accepted <= self.to.saturating_add(after)
+        self.account.as_ref().is_none_or(|name| name == account)
+            && accepted >= self.from - before
+            && accepted <= self.to.saturating_add(after)
     }
 }
 
@@ -86,7 +90,7 @@ pub(super) fn rebalances(lines: &[serde_json::Value]) -> Vec<Disturbance> {
     let revoked = lines.iter().filter(|line| line["message"] == "revoked");
     let times = revoked.filter_map(|line| line["timestamp"].as_str()?.parse::<jiff::Timestamp>().ok());
     let times = times.map(jiff::Timestamp::as_millisecond);
-    times.map(|at| Disturbance { cause: Cause::Rebalance, from: at, to: at }).collect()
+    times.map(|at| Disturbance { cause: Cause::Rebalance, account: None, from: at, to: at }).collect()
 }
 
 /// All that there is to look at.
@@ -250,7 +254,8 @@ impl<'a> Trial<'a> {
 
     /// Why what was accepted at this time may come again.
     fn cause(&self, accepted: i64) -> Option<Cause> {
-        let explaining = self.evidence.disturbances.iter().filter(|disturbance| disturbance.explains(accepted));
+        let explaining =
+            self.evidence.disturbances.iter().filter(|disturbance| disturbance.explains(&self.account.name, accepted));
         explaining.map(|disturbance| disturbance.cause).min()
     }
 

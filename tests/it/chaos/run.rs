@@ -20,8 +20,8 @@ const RATE: u32 = 240;
 const TENANTS: usize = 10;
 /// Few, so that each has many state calls.
 const USERS: u32 = 12;
-/// One event of so many is poison.
-const POISON_EVERY: usize = 500;
+/// One event of so many is poison: each time another tenant's.
+const POISON_EVERY: usize = 497;
 /// From the last fault to commits at the ends.
 const DRAIN: Duration = Duration::from_mins(1);
 /// A vendor that does not answer for so long has not answered.
@@ -44,6 +44,8 @@ struct Run<'a> {
     /// Killed; their logs are looked at in the end.
     killed: Vec<Forebay>,
     faults: BTreeMap<&'static str, u64>,
+    /// Requests that the vendors' faults hit.
+    hit: BTreeMap<&'static str, u64>,
     disturbances: Vec<Disturbance>,
     keys: usize,
 }
@@ -75,6 +77,7 @@ pub(super) fn run(cluster: &Cluster, seed: u64) -> Figures {
         leaving: Vec::new(),
         killed: Vec::new(),
         faults: BTreeMap::new(),
+        hit: BTreeMap::new(),
         disturbances: Vec::new(),
         keys: 0,
     };
@@ -90,8 +93,8 @@ pub(super) fn run(cluster: &Cluster, seed: u64) -> Figures {
     let drained = run.heal(&topic);
     run.end();
     let found = run.judge(&produced);
-    let (events, faults) = (produced.len() as u64, std::mem::take(&mut run.faults));
-    Figures { seeds: 1, events, faults, found, drains: vec![drained.as_secs_f64()] }
+    let (events, faults, hit) = (produced.len() as u64, std::mem::take(&mut run.faults), std::mem::take(&mut run.hit));
+    Figures { seeds: 1, events, faults, hit, found, drains: vec![drained.as_secs_f64()] }
 }
 
 impl Drop for Run<'_> {
@@ -222,11 +225,14 @@ impl Run<'_> {
 
     fn trouble(&mut self, trouble: Trouble, account: Option<usize>) {
         if trouble.loses_answers() {
-            self.begin(Cause::LostAnswer);
+            let account = account.map(|account| self.config.accounts()[account].name.clone());
+            let (from, to) = (now_ms(), i64::MAX);
+            self.disturbances.push(Disturbance { cause: Cause::LostAnswer, account, from, to });
         }
         let narrow = account.map(|account| format!("account = \"{}\"\n", self.config.accounts()[account].name));
         let narrow = narrow.unwrap_or_default();
-        self.vendors.set_faults(&format!("[[fault]]\n{}\n{narrow}\n{POISON}", trouble.fault()));
+        // Poison first: what a vendor takes and does not answer must not be poison.
+        self.vendors.set_faults(&format!("{POISON}\n[[fault]]\n{}\n{narrow}", trouble.fault()));
     }
 
     fn replace_key(&mut self, account: usize) {
@@ -244,7 +250,7 @@ impl Run<'_> {
     }
 
     fn begin(&mut self, cause: Cause) {
-        self.disturbances.push(Disturbance { cause, from: now_ms(), to: i64::MAX });
+        self.disturbances.push(Disturbance { cause, account: None, from: now_ms(), to: i64::MAX });
     }
 
     /// Ends the oldest of this cause that has not ended; those of one replica or broker do not overlap often enough to
@@ -258,7 +264,7 @@ impl Run<'_> {
 
     fn disturb(&mut self, cause: Cause) {
         let now = now_ms();
-        self.disturbances.push(Disturbance { cause, from: now, to: now });
+        self.disturbances.push(Disturbance { cause, account: None, from: now, to: now });
     }
 
     /// What the replicas that live say, for people: which partitions and lanes still owe something.
@@ -322,6 +328,9 @@ impl Run<'_> {
         }
         let letters = self.cluster.consume_all(&self.config.dead_letters());
         let accepted = self.vendors.accepted();
+        for account in self.vendors.report().accounts.into_values() {
+            crate::chaos::add_all(&mut self.hit, &account.faults);
+        }
         let (accounts, disturbances) = (self.config.accounts(), &self.disturbances);
         oracle::judge(&Evidence { produced, accounts, accepted: &accepted, letters: &letters, disturbances })
     }
