@@ -37,6 +37,7 @@ pub(super) enum Cause {
     HeldBack,
     Kill,
     Freeze,
+    /// A broker was away, or refused a commit.
     Broker,
     Rebalance,
 }
@@ -48,7 +49,7 @@ impl Cause {
             Self::HeldBack => "answer held back",
             Self::Kill => "in flight, or not committed yet, at a kill",
             Self::Freeze => "replica frozen",
-            Self::Broker => "commit not stored: broker away",
+            Self::Broker => "commit not stored",
             Self::Rebalance => "rebalance",
         }
     }
@@ -64,6 +65,9 @@ impl Cause {
         }
     }
 }
+
+/// A coordinator that moves leaves commits unanswered for so long, in ms, before it refuses them.
+const COMMIT_LATE: i64 = 8_000;
 
 /// Something that happened, from when to when in ms since the epoch.
 #[derive(Clone, Debug)]
@@ -85,12 +89,19 @@ impl Disturbance {
     }
 }
 
-/// Partitions that went, as the processes logged it.
-pub(super) fn rebalances(lines: &[serde_json::Value]) -> Vec<Disturbance> {
-    let revoked = lines.iter().filter(|line| line["message"] == "revoked");
-    let times = revoked.filter_map(|line| line["timestamp"].as_str()?.parse::<jiff::Timestamp>().ok());
-    let times = times.map(jiff::Timestamp::as_millisecond);
-    times.map(|at| Disturbance { cause: Cause::Rebalance, account: None, from: at, to: at }).collect()
+/// Partitions that went, and commits that were not stored, as a process logged them.
+pub(super) fn disturbances(lines: &[serde_json::Value]) -> Vec<Disturbance> {
+    let told = |line: &serde_json::Value| {
+        let at = line["timestamp"].as_str()?.parse::<jiff::Timestamp>().ok()?.as_millisecond();
+        match line["message"].as_str()? {
+            "revoked" => Some(Disturbance { cause: Cause::Rebalance, account: None, from: at, to: at }),
+            message if message.starts_with("failed to commit") => {
+                Some(Disturbance { cause: Cause::Broker, account: None, from: at - COMMIT_LATE, to: at })
+            }
+            _ => None,
+        }
+    };
+    lines.iter().filter_map(told).collect()
 }
 
 /// All that there is to look at.

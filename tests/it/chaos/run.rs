@@ -324,7 +324,7 @@ impl Run<'_> {
             for sign in ["panicked", "do not balance"] {
                 assert!(!log.contains(sign), "{sign:?} in the log of process {}", forebay.pid());
             }
-            self.disturbances.extend(oracle::rebalances(&forebay.log_lines()));
+            self.disturbances.extend(oracle::disturbances(&forebay.log_lines()));
         }
         let letters = self.cluster.consume_all(&self.config.dead_letters());
         let accepted = self.vendors.accepted();
