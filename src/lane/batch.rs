@@ -222,6 +222,13 @@ impl Batch {
         Some(parcel)
     }
 
+    /// Gives back what growing took too much: the batch is full, and has to wait.
+    pub fn shrink(&mut self) {
+        self.open.shrink_to_fit();
+        self.records.shrink_to_fit();
+        self.slots.shrink_to_fit();
+    }
+
     /// Closes the body with the frame's tail. Nothing can be appended any more.
     pub fn seal(&mut self, tail: &[u8]) {
         if self.sealed.is_empty() {

@@ -449,6 +449,9 @@ impl Lane {
         }
         let mut batch = self.queues[queue].open.swap_remove(index);
         let surplus = if over { batch.pop() } else { None };
+        if !self.queues[queue].ready.is_empty() {
+            batch.shrink();
+        }
         self.queues[queue].ready.push_back(batch);
         if let Some(parcel) = surplus {
             self.check_alone(shape, parcel.element.len())?;
