@@ -31,6 +31,9 @@ pub(super) struct Row {
     twice: u64,
 }
 
+/// One figure of a row.
+type Figure = fn(&Row) -> u64;
+
 /// The books of the whole.
 #[derive(Debug)]
 pub(super) struct Books {
@@ -145,7 +148,7 @@ impl fmt::Display for Books {
         let all = self.all();
         writeln!(f, "The books, in events and accounts (an event goes to each account of its tenant)")?;
         writeln!(f, "{:21}{:>12}{:>12}{:>12}", "", "MoEngage", "Iterable", "all")?;
-        let rows: [(&str, fn(&Row) -> u64); 6] = [
+        let rows: [(&str, Figure); 6] = [
             ("produced", |row| row.produced),
             ("= delivered", |row| row.delivered),
             ("+ dead letters", |row| row.dead_lettered),
@@ -174,7 +177,7 @@ impl fmt::Display for Books {
             others => format!("{} of other events", grouped(others)),
         };
         let (letters, poison) = (grouped(self.letters), grouped(self.poison));
-        writeln!(f, "    {letters} dead letters, of {poison} poison events; {rest}")?;
+        writeln!(f, "    {letters} dead letters, of {poison} poison events, one for each account of theirs; {rest}")?;
         if self.watch.was_held() {
             let Watch { held_for, most, others, .. } = self.watch;
             let (name, most) = (&self.revoked, grouped(most));
