@@ -3,6 +3,7 @@
 
 mod cases;
 mod chaos;
+mod demo;
 mod end_to_end;
 mod kafka_harness;
 mod limits;

@@ -38,7 +38,7 @@ pub(crate) struct Setup {
 impl Setup {
     /// `forebay run` with this `config.toml`. It should have `[admin] listen = "127.0.0.1:0"`.
     pub(crate) fn new(config: &str) -> Self {
-        let directory = tempfile::Builder::new().prefix("forebay-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+        let directory = tempfile::Builder::new().prefix("forebay-").tempdir_in(super::scratch());
         let setup = Self {
             directory: Arc::new(directory.expect("a directory")),
             arguments: vec!["run".to_owned()],
@@ -79,7 +79,7 @@ impl Setup {
         let run = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
         let logs = ["stdout", "stderr"].map(|name| self.path(&format!("{name}.{run}")));
         let [stdout, stderr] = logs.each_ref().map(|path| File::create(path).expect("a file for what is written"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
+        let mut command = Command::new(super::forebay());
         // The environment of whoever runs the tests must not decide where Forebay connects, or what it says.
         for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
             command.env_remove(name);
