@@ -29,8 +29,8 @@ demo *args="--for 30s":
     cargo run --release --locked -- demo {{ args }}
 
 # A million events through real Apache Kafka, with SIGKILL halfway
-real *args:
-    cargo run --release --locked --example real -- {{ args }}
+real events="1000000":
+    FOREBAY_REAL_EVENTS={{ events }} cargo test --release --locked --test it real:: -- --ignored --nocapture
 
 # What an event costs
 bench *args:

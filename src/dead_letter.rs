@@ -1,8 +1,8 @@
 //! Events that no retry can help, written to a topic with the reason and their origin.
 //!
 //! A thread of its own with an idempotent producer. Guarantees that a letter is acknowledged only when the broker has
-//! it, and that one the broker refuses for its size is written again without its value. Tries for ever: a call whose
-//! letter is not written stays owed. Holds what its records hold: personal data.
+//! it, and that one the broker refuses for its size is written again alone, then without its value. Tries for ever: a
+//! call whose letter is not written stays owed. Holds what its records hold: personal data.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -59,10 +59,18 @@ pub struct Names {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Size {
     Whole,
-    /// The broker found the whole too large.
+    /// The broker found a batch too large: whole, but in a batch of its own.
+    Alone,
+    /// And that too.
     WithoutValue,
     /// And that too: the record's own headers and key are what is large.
     OriginOnly,
+}
+
+impl Size {
+    const fn is_truncated(self) -> bool {
+        matches!(self, Self::WithoutValue | Self::OriginOnly)
+    }
 }
 
 /// A letter on its way, and how it goes.
@@ -156,6 +164,10 @@ impl Writer {
             std::thread::sleep(PAUSE);
         }
         while !stop.load(Ordering::Relaxed) {
+            let alone = mail.size != Size::Whole;
+            if alone {
+                self.wait_for_all(stop);
+            }
             let (key, value, headers) = self.compose(&mail);
             let (key, value) = (key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec));
             let mut record = BaseRecord::with_opaque_to(&self.topic, mail).headers(headers);
@@ -166,6 +178,7 @@ impl Writer {
                 record = record.payload(value);
             }
             match self.producer.send(record) {
+                Ok(()) if alone => return self.wait_for_all(stop),
                 Ok(()) => return,
                 Err((error, record)) => {
                     mail = record.delivery_opaque;
@@ -178,6 +191,14 @@ impl Writer {
                     }
                 }
             }
+        }
+    }
+
+    /// Waits until nothing is on its way: what is sent next begins a batch, and what comes after is in another.
+    fn wait_for_all(&self, stop: &AtomicBool) {
+        while self.producer.in_flight_count() > 0 && !stop.load(Ordering::Relaxed) {
+            // The brokers may be away: then it takes longer than this.
+            let _later = self.producer.flush(PAUSE);
         }
     }
 
@@ -195,7 +216,7 @@ impl Writer {
                     headers = headers.insert(Header { key: name, value: *value });
                 }
             }
-            if mail.size == Size::Whole {
+            if !mail.size.is_truncated() {
                 value = kept.value;
             }
         }
@@ -214,7 +235,7 @@ impl Writer {
             Some(letter.partition.to_string()),
             Some(letter.offset.to_string()),
             time,
-            (mail.size != Size::Whole).then(|| "true".to_owned()),
+            mail.size.is_truncated().then(|| "true".to_owned()),
         ];
         for (name, value) in OURS.into_iter().zip(values) {
             if let Some(value) = value {
@@ -243,7 +264,8 @@ fn is_too_large(error: &KafkaError) -> bool {
 
 const fn smaller(size: Size) -> Size {
     match size {
-        Size::Whole => Size::WithoutValue,
+        Size::Whole => Size::Alone,
+        Size::Alone => Size::WithoutValue,
         Size::WithoutValue | Size::OriginOnly => Size::OriginOnly,
     }
 }
@@ -267,13 +289,15 @@ impl ProducerContext for Postman {
             Err((error, _)) => {
                 let letter = &mail.letter;
                 let (partition, offset) = (letter.partition, letter.offset);
-                if is_too_large(error) {
-                    tracing::warn!(
-                        partition,
-                        offset,
-                        "a dead letter is too large for its topic; written without its value"
-                    );
+                if is_too_large(error) && mail.size != Size::OriginOnly {
                     mail.size = smaller(mail.size);
+                    if mail.size.is_truncated() {
+                        tracing::warn!(
+                            partition,
+                            offset,
+                            "a dead letter is too large for its topic; written without its value"
+                        );
+                    }
                 } else {
                     tracing::warn!(partition, offset, %error, "failed to write a dead letter; trying on");
                     mail.failed = true;
@@ -298,8 +322,10 @@ mod tests {
 
     #[test]
     fn a_letter_shrinks_in_steps_and_never_below_its_origin() {
-        assert_eq!(smaller(Size::Whole), Size::WithoutValue);
-        assert_eq!(smaller(smaller(Size::Whole)), Size::OriginOnly);
+        assert_eq!(smaller(Size::Whole), Size::Alone);
+        assert_eq!(smaller(Size::Alone), Size::WithoutValue);
+        assert_eq!(smaller(Size::WithoutValue), Size::OriginOnly);
+        assert!(!Size::Alone.is_truncated() && Size::WithoutValue.is_truncated());
         assert_eq!(smaller(Size::OriginOnly), Size::OriginOnly);
     }
 }

@@ -106,7 +106,7 @@ named! {
         Disabled = "disabled",
         /// The message has an anonymous id alone, and the account skips those.
         Anonymous = "anonymous",
-        /// The account's `where`, `only_events` or `skip_events` leaves the message out.
+        /// The account's `where`, `only_events`, `skip_events` or `pages` leaves the message out.
         NotSelected = "not_selected",
         /// The user has not given the consent that the account asks for.
         Consent = "consent",

@@ -125,7 +125,8 @@ pub struct Context<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// The user's id: `userId`, else `userId` or `id` of `traits`, else of `context.traits`.
+    /// The user's id: `userId`, else `userId` or `id` of `traits`, else of `context.traits`. The traits of a group are
+    /// not the user's.
     #[must_use]
     pub fn user(&self) -> Option<Cow<'a, str>> {
         let of_traits = |traits: Raw<'a>| {
@@ -134,8 +135,37 @@ impl<'a> Event<'a> {
         };
         self.user_id
             .clone()
-            .or_else(|| self.traits.and_then(of_traits))
+            .or_else(|| self.user_traits().and_then(of_traits))
             .or_else(|| self.context.traits.and_then(of_traits))
+    }
+
+    /// `traits`, where they are the user's and not a group's.
+    #[must_use]
+    pub fn user_traits(&self) -> Option<Raw<'a>> {
+        self.traits.filter(|_| self.kind != Kind::Group)
+    }
+
+    /// The id of the group that a group message is about: `groupId`, else `id` of its traits.
+    #[must_use]
+    pub fn group(&self) -> Option<Cow<'a, str>> {
+        self.group_id.clone().or_else(|| self.traits?.field("id")?.id())
+    }
+
+    /// The name of a page or screen: `name`, else `name` in its properties; blank ones are absent.
+    #[must_use]
+    pub fn page_name(&self) -> Option<Cow<'_, str>> {
+        self.own_or_property(self.name.as_deref(), "name")
+    }
+
+    /// The category of a page or screen: `category`, else `category` in its properties; blank ones are absent.
+    #[must_use]
+    pub fn page_category(&self) -> Option<Cow<'_, str>> {
+        self.own_or_property(self.category.as_deref(), "category")
+    }
+
+    fn own_or_property<'s>(&'s self, own: Option<&'s str>, name: &str) -> Option<Cow<'s, str>> {
+        let filled = |text: &Cow<'_, str>| !text.trim().is_empty();
+        own.map(Cow::Borrowed).filter(filled).or_else(|| self.properties?.field(name)?.string().filter(filled))
     }
 
     /// What the account wants of a message that names its user by an anonymous id alone.

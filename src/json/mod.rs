@@ -1,7 +1,7 @@
 //! JSON text that is already known to be valid: reading single fields of it, and copying it into a body.
 //!
 //! [`Raw`] is that text. It is made by [`Raw::parse`] and by decoding an event, both of which check every byte
-//! ([`check`]); all else here trusts it and so costs no more than a look at each byte. Nothing here ever panics or
+//! (by `check`); all else here trusts it and so costs no more than a look at each byte. Nothing here ever panics or
 //! loops without end, whatever the text, and nothing allocates except to resolve escapes.
 
 pub(crate) mod check;

@@ -24,16 +24,18 @@ impl Redactor {
     /// Learns a key, and the headers that were made of it.
     pub(super) fn learn(&mut self, key: &SecretString, headers: &HeaderMap) {
         let key = key.expose_secret();
-        let mut forms = vec![key.to_owned(), STANDARD.encode(key), percent(key, true), percent(key, false)];
+        let mut forms = vec![key.to_owned(), STANDARD.encode(key)];
         forms.extend([STANDARD_NO_PAD.encode(key), URL_SAFE_NO_PAD.encode(key)]);
         for value in headers.values().filter(|value| value.is_sensitive()) {
             if let Ok(text) = value.to_str() {
                 let credentials = text.split_once(' ').map_or(text, |(_scheme, rest)| rest);
                 forms.push(credentials.to_owned());
                 forms.push(credentials.trim_end_matches('=').to_owned());
-                forms.push(percent(credentials, true));
             }
         }
+        let encoded: Vec<String> =
+            forms.iter().flat_map(|form| [true, false].map(|upper| percent(form, upper))).collect();
+        forms.extend(encoded);
         let escaped: Vec<String> = forms.iter().map(|form| form.replace('\\', "\\\\").replace('"', "\\\"")).collect();
         let slashes: Vec<String> = escaped.iter().map(|form| form.replace('/', "\\/")).collect();
         forms.extend(escaped.into_iter().chain(slashes));

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, RebalanceProtocol};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 use secrecy::SecretString;
@@ -22,7 +22,7 @@ use crate::clock::{Clock, Now};
 use crate::dead_letter::Letters;
 use crate::delivery::{Answered, Delivery};
 use crate::metrics::report::Report;
-use crate::pipeline::{Action, Pipeline};
+use crate::pipeline::{Action, Partition, Pipeline};
 use crate::status::Status;
 
 /// Commits go out this often, unchanged ones too: they also prove that we are still in the group.
@@ -104,6 +104,8 @@ pub struct State {
     /// When the commits that are not answered yet were sent.
     commits_sent: std::collections::VecDeque<Duration>,
     proven: Duration,
+    /// Said, and not yet taken back.
+    unproven: bool,
     draining: bool,
     asked_range: bool,
     actions: Vec<Action>,
@@ -428,9 +430,28 @@ impl Poller {
             let contents = super::commit::Contents { window: low, ..super::commit::Contents::default() };
             self.pipeline.assign(slot, contents);
         }
-        if let Err(error) = self.consumer.seek(topic, number, Offset::Offset(low), Duration::ZERO) {
-            tracing::warn!(%error, topic, partition = number, "failed to seek");
+        if let Err(error) = self.restart(topic, number, low) {
+            tracing::warn!(%error, topic, partition = number, "failed to read on from another offset");
         }
+        let paused = self.pipeline.partitions().get(slot as usize).is_some_and(Partition::is_paused);
+        self.pause(slot, paused);
+    }
+
+    /// Reads a partition on from this offset. librdkafka has stopped fetching it, and ignores seeks then.
+    fn restart(&self, topic: &str, number: i32, offset: i64) -> KafkaResult<()> {
+        let mut anew = TopicPartitionList::new();
+        anew.add_partition_offset(topic, number, Offset::Offset(offset))?;
+        if matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative) {
+            self.consumer.incremental_unassign(&list(&[(topic.to_owned(), number)]))?;
+            return self.consumer.incremental_assign(&anew);
+        }
+        for other in self.pipeline.partitions().iter().filter(|other| other.number != number || &*other.topic != topic)
+        {
+            if let Some(ledger) = &other.ledger {
+                anew.add_partition_offset(&other.topic, other.number, Offset::Offset(ledger.front()))?;
+            }
+        }
+        self.consumer.assign(&anew)
     }
 
     // === Commits ===
@@ -470,7 +491,17 @@ impl Poller {
     /// No new request begins when it is not proven that the partitions are still ours.
     fn prove_membership(&mut self, now: Now) {
         let assigned = self.pipeline.partitions().iter().any(|partition| partition.ledger.is_some());
-        let proven = !assigned || now.mono.saturating_sub(self.state.proven) < self.proof;
+        let age = now.mono.saturating_sub(self.state.proven);
+        let proven = !assigned || age < self.proof;
+        if proven == self.state.unproven {
+            self.state.unproven = !proven;
+            let unanswered = self.state.commits_sent.len();
+            if proven {
+                tracing::info!(unanswered, "membership in the group is proven again");
+            } else {
+                tracing::warn!(?age, unanswered, "membership in the group is not proven; no new request begins");
+            }
+        }
         self.pipeline.set_may_send(now, proven);
     }
 

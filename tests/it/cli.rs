@@ -53,7 +53,7 @@ fn all_mistakes_are_told_at_once_by_check_and_by_run() {
             assert!(said.contains(part), "{command} says {part:?}: {said}");
         }
     }
-    let (code, said) = ended(Setup::new("[kafka\nbrokers = ").args(&["run"]).start());
+    let (code, said) = ended(Forebay::start("[kafka\nbrokers = "));
     assert_eq!(code, Some(78), "{said}");
     assert!(said.contains("config.toml:1"), "{said}");
 }
@@ -69,6 +69,9 @@ fn the_probes_say_what_is_and_the_listener_changes_nothing() {
         assert!(status == 200 && checks.starts_with("[+]"), "{path}: {checks}");
     }
     assert_eq!(forebay.get("/nothing").0, 404);
+    let lines = forebay.log_lines();
+    assert_eq!(lines.len(), forebay.log().lines().count(), "every line of the log is JSON");
+    assert!(lines.iter().any(|line| line["level"] == "INFO" && line["message"] == "started"), "{lines:?}");
     let metrics = forebay.get("/metrics").1;
     assert!(metrics.contains("# TYPE forebay_events_received_total counter"), "{metrics}");
     stage.vendors.set_faults("[[fault]]\nkind = \"hang\"");

@@ -14,7 +14,7 @@ use crate::support::process::{Forebay, Setup};
 use crate::support::vendors::Vendors;
 use crate::support::{eventually, unique};
 
-const JOIN: Duration = Duration::from_secs(60);
+const JOIN: Duration = Duration::from_mins(1);
 const WORK: Duration = Duration::from_mins(1);
 
 /// One account behind one topic.
@@ -36,10 +36,7 @@ impl Stage {
         let account = Account::new("acme", Vendor::Moengage { data_center: "01", workspace: "WSACME".to_owned() });
         let accounts = [account];
         let vendors = Vendors::start(&accounts);
-        // A topic that changes is seen soon.
-        let config = ConfigText::new(kafka, &topic, &vendors.url(), &accounts)
-            .property("topic.metadata.refresh.interval.ms", "500")
-            .section(sections);
+        let config = ConfigText::new(kafka, &topic, &vendors.url(), &accounts).section(sections);
         let setup = config.setup();
         let [Account { name: account, tenant, .. }] = accounts;
         Self { kafka, topic, vendors, config, setup, account, tenants: vec![tenant] }
@@ -173,8 +170,11 @@ fn a_topic_made_again_while_stopped_is_read_from_its_beginning() {
 
 #[test]
 fn a_topic_made_again_while_running_loses_nothing() {
-    for count in [50, 300] {
-        let stage = Stage::new("made-again", 1, &[], "");
+    // Whether the change is seen before, or only because reading fails.
+    for (count, refresh) in [(50, "500"), (300, "500"), (50, "60000"), (300, "60000")] {
+        let mut stage = Stage::new("made-again", 1, &[], "");
+        stage.config = stage.config.property("topic.metadata.refresh.interval.ms", refresh);
+        stage.setup = stage.config.setup();
         let (old, new) = (stage.events(1, 100), stage.events(2, count));
         stage.produce(&old, 0);
         let mut forebay = stage.start();
@@ -209,8 +209,19 @@ fn records_that_were_deleted_while_stopped_are_counted_as_expired() {
 
 #[test]
 fn records_that_are_deleted_before_a_running_process_comes_to_them_are_counted_as_expired() {
+    overtake("cooperative-sticky");
+}
+
+#[test]
+fn an_eager_group_is_overtaken_just_so() {
+    overtake("range");
+}
+
+fn overtake(strategy: &str) {
     // Little is held and little is fetched ahead, so that the process is overtaken.
-    let stage = Stage::new("overtaken", 1, &[], "[memory]\nlane = \"64KiB\"\ntotal = \"32MiB\"\n");
+    let mut stage = Stage::new("overtaken", 1, &[], "[memory]\nlane = \"64KiB\"\ntotal = \"32MiB\"\n");
+    stage.config = stage.config.property("partition.assignment.strategy", strategy);
+    stage.setup = stage.config.setup();
     let events = stage.events(1, 40_000);
     stage.vendors.set_faults("[[fault]]\nkind = \"status\"\nstatus = 503\n");
     stage.produce(&events[..30_000], 0);
@@ -235,7 +246,9 @@ fn records_that_are_deleted_before_a_running_process_comes_to_them_are_counted_a
 
 #[test]
 fn partitions_added_while_running_are_read_from_their_beginning() {
-    let stage = Stage::new("wider", 1, &[], "");
+    let mut stage = Stage::new("wider", 1, &[], "");
+    stage.config = stage.config.property("topic.metadata.refresh.interval.ms", "500");
+    stage.setup = stage.config.setup();
     let (first, second) = (stage.events(1, 100), stage.events(2, 100));
     stage.produce(&first, 0);
     let mut forebay = stage.start();

@@ -1,18 +1,26 @@
 //! The promises, held against Apache Kafka and simulated vendors over real sockets; one file a promise.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::float_cmp, reason = "metrics are floats, and what is counted there are whole numbers")]
 
+mod books;
 mod cases;
 mod chaos;
+mod cli;
+mod dead_letters;
+mod delivery;
 mod demo;
 mod end_to_end;
 mod kafka_harness;
 mod limits;
 mod log_shapes;
+mod membership;
 mod memory;
 mod nothing_lost;
 mod order;
 mod outages;
+mod real;
 mod rebalance;
+mod secrets;
 mod simulation;
 mod support;
 mod tenants_apart;

@@ -31,11 +31,11 @@ fn state_calls_of_a_user_keep_their_order_and_no_event_overtakes_them() {
         let position: HashMap<String, usize> =
             (0..).zip(stage.vendors.sequence(&account.name)).map(|(at, id)| (id, at)).collect();
         let of_tenant = events.iter().filter(|event| event.tenant == account.tenant);
-        let mut state: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut last_change: BTreeMap<&str, usize> = BTreeMap::new();
         let mut met = HashSet::new();
         for event in of_tenant {
             let at = position[&event.message_id];
-            let last = state.get(event.user_id.as_str()).copied();
+            let last = last_change.get(event.user_id.as_str()).copied();
             if let Some(last) = last {
                 assert!(
                     last < at,
@@ -46,7 +46,7 @@ fn state_calls_of_a_user_keep_their_order_and_no_event_overtakes_them() {
                 );
             }
             if event.kind == Kind::Identify {
-                state.insert(&event.user_id, at);
+                last_change.insert(&event.user_id, at);
                 met.insert(&event.user_id);
             }
         }

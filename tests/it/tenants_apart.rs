@@ -152,20 +152,20 @@ fn one_poison_event_is_dead_lettered_alone_with_the_vendors_words() {
 fn retry_after_is_waited_for_and_meanwhile_the_lane_says_so() {
     let stage = Stage::of("retry-after", &[Account::iterable("t00"), Account::moengage("t01")]);
     stage.vendors.set_faults(
-        "[[fault]]\nkind = \"status\"\nstatus = 429\nheaders = { retry-after = \"3\" }\naccount = \"t01-moengage\"\ncount = 1",
+        "[[fault]]\nkind = \"status\"\nstatus = 429\nbody = \"slow down\"\nheaders = { retry-after = \"3\" }\naccount = \"t00-iterable\"\ncount = 1",
     );
     let events = [strangers("t00", 20), strangers("t01", 20)].concat();
     let mut forebay = stage.config.setup().start();
     forebay.wait_ready(JOIN);
     let produced = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
     stage.produce(&events);
-    let gated = wait_health(&mut forebay, "t01-moengage", "throttled");
+    let gated = wait_health(&mut forebay, "t00-iterable", "throttled");
     assert_eq!(gated["binds"]["what"], "gate", "{gated}");
     assert!(gated["binds"]["until"].is_string(), "{gated}");
     stage.wait_for_all(&events);
     let first = |name: &str| stage.vendors.accepted().iter().find(|it| &*it.account == name).map(|it| it.at_ms);
-    assert!(first("t01-moengage") >= Some(produced + 3_000), "the hint is waited for");
-    assert!(first("t00-iterable") < first("t01-moengage"), "by nobody else");
+    assert!(first("t00-iterable") >= Some(produced + 3_000), "the hint is waited for");
+    assert!(first("t01-moengage") < first("t00-iterable"), "by nobody else");
     stage.wait_settled();
     stage.assert_each_once(&events);
     assert_eq!(stage.letters(), []);

@@ -143,6 +143,9 @@ impl Row {
     }
 }
 
+/// One of a row's figures.
+type Figure = fn(&Row) -> u64;
+
 impl fmt::Display for Books {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = self.all();

@@ -4,6 +4,9 @@
 //! | --- | --- |
 //! | identify | an element of `users/bulkUpdate`, or the body of `users/update` |
 //! | track | an element of `events/trackBulk`, or the body of `events/track` |
+//! | track `Order Completed`, `Cart Updated` | a purchase, the cart: [`commerce`](super::commerce) |
+//! | page, screen | the same, as `<name> page`, `<name> screen`; without a name, or with `single_event`, as `Loaded a Page`, `Loaded a Screen`; where `pages` asks for it |
+//! | group | an element of `users/bulkUpdate`, or the body of `users/update`: [`group`](super::group) |
 //!
 //! One element of a wrong type fails the whole request, so types are made right or refused here: ids, addresses, names,
 //! integers. Everything else a tenant sends goes out whole inside `dataFields`. Rules: the vendor's API description and
@@ -29,23 +32,33 @@ const LONGEST_EVENT_ID: usize = 512;
 #[derive(Debug)]
 pub(super) struct Encoder {
     anonymous: Anonymous,
-    style: Style,
+    pub(super) style: Style,
     identity: Identity,
     prefer_user_id: bool,
     merge_nested_objects: bool,
-    create_new_fields: Option<bool>,
+    pub(super) create_new_fields: Option<bool>,
     single: bool,
+    pages: Pages,
+}
+
+/// Which pages and screens are sent, and how.
+#[derive(Debug)]
+struct Pages {
+    /// `all`, `named`, `categorised`: any of these is enough.
+    kinds: Vec<String>,
+    /// All of them under one name.
+    single_event: bool,
 }
 
 /// By what the vendor is told whom a call is about.
 #[derive(Debug)]
-struct Ids<'a> {
+pub(super) struct Ids<'a> {
     email: Option<Cow<'a, str>>,
     user: Option<Cow<'a, str>>,
 }
 
 impl Encoder {
-    pub(super) const fn new(account: &config::Account, settings: &config::Iterable) -> Self {
+    pub(super) fn new(account: &config::Account, settings: &config::Iterable) -> Self {
         Self {
             anonymous: account.anonymous,
             style: Style { flatten: account.flatten, dates: !settings.keep_dates },
@@ -54,7 +67,17 @@ impl Encoder {
             merge_nested_objects: settings.merge_nested_objects,
             create_new_fields: settings.create_new_fields,
             single: settings.single,
+            pages: Pages { kinds: settings.pages.clone(), single_event: settings.single_event },
         }
+    }
+
+    /// Whether the account wants this page or screen.
+    pub(super) fn wants_page(&self, event: &Event<'_>) -> bool {
+        self.pages.kinds.iter().any(|kind| match kind.as_str() {
+            "named" => event.page_name().is_some(),
+            "categorised" => event.page_category().is_some(),
+            _ => kind == "all",
+        })
     }
 
     /// Hash of whom the event is about: the user id, else the address, without case.
@@ -71,7 +94,7 @@ impl Encoder {
     }
 
     /// What is sent of the ids, in the way of the project; `email` is the event's address.
-    fn ids<'a>(&self, event: &Event<'a>, email: Option<Cow<'a, str>>) -> Result<Ids<'a>, Refusal> {
+    pub(super) fn ids<'a>(&self, event: &Event<'a>, email: Option<Cow<'a, str>>) -> Result<Ids<'a>, Refusal> {
         let user = event.user();
         let mut ids = match self.identity {
             Identity::Hybrid => Ids { email, user },
@@ -98,13 +121,25 @@ impl Encoder {
 
     /// A user's element.
     pub(super) fn user(&self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let of_context = event.context.traits;
-        let email = Event::email_in(&[event.traits, of_context]);
+        let email = email_of_traits(event);
         let ids = self.ids(event, email.clone())?;
+        self.user_object(event, &ids, email, self.create_in_element(), out);
+        Ok(())
+    }
+
+    /// A user with these ids and the event's traits as fields.
+    pub(super) fn user_object(
+        &self,
+        event: &Event<'_>,
+        ids: &Ids<'_>,
+        email: Option<Cow<'_, str>>,
+        create_new_fields: Option<bool>,
+        out: &mut Vec<u8>,
+    ) {
         out.push(b'{');
         ids.write(out);
         let has_fields = |object: &Raw<'_>| object.fields().next().is_some();
-        let traits = event.traits.filter(has_fields).or(of_context.filter(has_fields));
+        let traits = event.traits.filter(has_fields).or(event.context.traits.filter(has_fields));
         if let Some(traits) = traits {
             write::key(out, "dataFields");
             out.push(b'{');
@@ -117,11 +152,20 @@ impl Encoder {
             }
             out.push(b'}');
         }
+        self.close_user(create_new_fields, out);
+    }
+
+    /// How the vendor is to take a user's element, and the element's end.
+    pub(super) fn close_user(&self, create_new_fields: Option<bool>, out: &mut Vec<u8>) {
         flag(out, "preferUserId", Some(self.prefer_user_id));
         flag(out, "mergeNestedObjects", Some(self.merge_nested_objects));
-        flag(out, "createNewFields", self.create_new_fields.filter(|_| self.single));
+        flag(out, "createNewFields", create_new_fields);
         out.push(b'}');
-        Ok(())
+    }
+
+    /// The flag as a bulk request has it once for all of its users, and a single one for its user.
+    pub(super) fn create_in_element(&self) -> Option<bool> {
+        self.create_new_fields.filter(|_| self.single)
     }
 
     /// Traits as profile fields, the phone under the vendor's name for it.
@@ -139,36 +183,38 @@ impl Encoder {
         }
     }
 
+    fn event_name<'a>(&self, event: &'a Event<'_>) -> Result<Cow<'a, str>, Refusal> {
+        let page_name = || event.page_name().filter(|_| !self.pages.single_event);
+        let loaded = |what, otherwise: &'static str| match page_name() {
+            Some(name) => Cow::Owned(format!("{} {what}", name.trim())),
+            None => Cow::Borrowed(otherwise),
+        };
+        match event.kind {
+            Kind::Page => Ok(loaded("page", "Loaded a Page")),
+            Kind::Screen => Ok(loaded("screen", "Loaded a Screen")),
+            _ => {
+                let name = event.event.as_deref().filter(|name| !name.trim().is_empty());
+                name.map(Cow::Borrowed).ok_or_else(|| Refusal::new(Reason::NoEventName, "track without `event`"))
+            }
+        }
+    }
+
     /// An event's element.
     pub(super) fn event(&self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let name = event.event.as_deref().filter(|name| !name.trim().is_empty());
-        let name = name.ok_or_else(|| Refusal::new(Reason::NoEventName, "track without `event`"))?;
-        let properties = Properties::of(event)?;
-        let email = match self.identity {
-            Identity::UserId => None,
-            Identity::Hybrid | Identity::Email => properties.email.or_else(|| email_of_traits(event)),
-        };
+        let name = self.event_name(event)?;
+        let mut properties = Properties::of(event)?;
+        let email = properties.email.take().or_else(|| email_of_traits(event));
         let ids = self.ids(event, email)?;
         out.push(b'{');
         ids.write(out);
         write::key(out, "eventName");
-        write::string(out, name);
-        write::key(out, "id");
-        event_id(out, &event.id());
-        if let Some(ms) = event.time_ms() {
-            write::key(out, "createdAt");
-            time::write_unix(out, ms);
-        }
+        write::string(out, &name);
+        id_and_time(event, out);
         if let Some(properties) = event.properties {
             write::key(out, "dataFields");
             copy::object(out, properties, self.style);
         }
-        for (name, id) in [("campaignId", properties.campaign), ("templateId", properties.template)] {
-            if let Some(id) = id {
-                write::key(out, name);
-                write::integer(out, id);
-            }
-        }
+        properties.write_ids(out);
         flag(out, "createNewFields", self.create_new_fields);
         out.push(b'}');
         Ok(())
@@ -176,7 +222,7 @@ impl Encoder {
 }
 
 impl Ids<'_> {
-    fn write(&self, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
         for (name, id) in [("email", &self.email), ("userId", &self.user)] {
             if let Some(id) = id {
                 write::key(out, name);
@@ -188,14 +234,24 @@ impl Ids<'_> {
 
 /// What stands in an event's properties beside its data fields, read in one pass.
 #[derive(Debug, Default)]
-struct Properties<'a> {
-    email: Option<Cow<'a, str>>,
+pub(super) struct Properties<'a> {
+    pub(super) email: Option<Cow<'a, str>>,
     campaign: Option<i64>,
     template: Option<i64>,
 }
 
 impl<'a> Properties<'a> {
-    fn of(event: &Event<'a>) -> Result<Self, Refusal> {
+    /// The ids of campaign and template, as far as there are any.
+    pub(super) fn write_ids(&self, out: &mut Vec<u8>) {
+        for (name, id) in [("campaignId", self.campaign), ("templateId", self.template)] {
+            if let Some(id) = id {
+                write::key(out, name);
+                write::integer(out, id);
+            }
+        }
+    }
+
+    pub(super) fn of(event: &Event<'a>) -> Result<Self, Refusal> {
         let mut properties = Self::default();
         for field in event.properties.into_iter().flat_map(Raw::fields) {
             match &*field.name() {
@@ -215,8 +271,8 @@ fn email<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
     Event::email_in(&[of_properties]).or_else(|| email_of_traits(event))
 }
 
-fn email_of_traits<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
-    Event::email_in(&[event.traits, event.context.traits])
+pub(super) fn email_of_traits<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
+    Event::email_in(&[event.user_traits(), event.context.traits])
 }
 
 /// A whole number, or its digits as text; null is absent.
@@ -236,6 +292,16 @@ fn flag(out: &mut Vec<u8>, name: &str, value: Option<bool>) {
     if let Some(value) = value {
         write::key(out, name);
         out.extend_from_slice(if value { b"true" } else { b"false" });
+    }
+}
+
+/// Whose repetition an event is, and when it happened.
+pub(super) fn id_and_time(event: &Event<'_>, out: &mut Vec<u8>) {
+    write::key(out, "id");
+    event_id(out, &event.id());
+    if let Some(ms) = event.time_ms() {
+        write::key(out, "createdAt");
+        time::write_unix(out, ms);
     }
 }
 

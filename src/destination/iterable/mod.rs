@@ -2,12 +2,15 @@
 //!
 //! Vendor's pages (read 2026-11): the API description at <https://api.iterable.com/api-docs> (`trackBulk` 10 requests a
 //! second and project, `bulkUpdate` 5, `events/track` 2000, `users/update` 500; 4 MB for `bulkUpdate`). An account uses
-//! either the bulk or the single endpoints, never both: the vendor works them off apart, so order would be lost.
+//! either the bulk or the single endpoints, never both: the vendor works them off apart, so order would be lost. Purchases
+//! and carts have single endpoints alone.
 
 mod answer;
+mod commerce;
 mod culprits;
 mod encode;
 mod failures;
+mod group;
 
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue};
@@ -21,6 +24,7 @@ use crate::config;
 use crate::event::fields::Fields;
 use crate::event::{Event, Kind};
 use crate::outcome::{No, Refusal, Skip};
+use commerce::Commerce;
 use encode::Encoder;
 
 /// Profiles: `users/bulkUpdate`, or `users/update`.
@@ -28,21 +32,32 @@ pub const USERS: Shape = Shape(0);
 /// Events: `events/trackBulk`, or `events/track`.
 pub const EVENTS: Shape = Shape(1);
 
+/// Purchases: `commerce/trackPurchase`.
+pub const PURCHASES: Shape = Shape(2);
+/// Carts: `commerce/updateCart`.
+pub const CARTS: Shape = Shape(3);
+
 /// "4 MB" is published for `bulkUpdate` alone, no number of items for either; 1000 is what all integrators send.
-const BULK: &[ShapeInfo] = &[
-    ShapeInfo { name: "users/bulkUpdate", max_bytes: 3_900_000, max_calls: 1000 },
-    ShapeInfo { name: "events/trackBulk", max_bytes: 3_900_000, max_calls: 1000 },
-];
-const SINGLE: &[ShapeInfo] = &[
-    ShapeInfo { name: "users/update", max_bytes: 3_900_000, max_calls: 1 },
-    ShapeInfo { name: "events/track", max_bytes: 3_900_000, max_calls: 1 },
-];
+const BULK: &[ShapeInfo] =
+    &[shape("users/bulkUpdate", 1000), shape("events/trackBulk", 1000), shape(PURCHASE, 1), shape(CART, 1)];
+const SINGLE: &[ShapeInfo] = &[shape("users/update", 1), shape("events/track", 1), shape(PURCHASE, 1), shape(CART, 1)];
+const PURCHASE: &str = "commerce/trackPurchase";
+const CART: &str = "commerce/updateCart";
+
+/// Requests a second to the endpoints of commerce together. The vendor publishes no figure: a choice, low enough for
+/// the least of the figures that it has for single calls.
+const COMMERCE: u32 = 100;
+
+const fn shape(name: &'static str, max_calls: usize) -> ShapeInfo {
+    ShapeInfo { name, max_bytes: 3_900_000, max_calls }
+}
 
 /// One account at Iterable.
 #[derive(Debug)]
 pub struct Iterable {
     eu: bool,
     single: bool,
+    rudder_cart: bool,
     /// What a body of users ends with.
     users_end: &'static [u8],
     budgets: Vec<Budget>,
@@ -56,23 +71,32 @@ impl Iterable {
     pub fn new(account: &config::Account, settings: &config::Iterable) -> Self {
         let host = authority(account, host(settings.eu));
         let project = settings.project.as_ref().unwrap_or(&account.name);
-        let budget = |name, shape: Shape, bulk, single| Budget {
-            key: format!("{host} {project} {}", shapes(settings.single)[usize::from(shape.0)].name),
+        let budget = |name, group: &str, published, shapes: &[Shape]| Budget {
+            key: format!("{host} {project} {group}"),
             name,
-            limit: limit(account, name, if settings.single { single } else { bulk }),
+            limit: limit(account, name, published),
             per: Per::Second,
             charge: Charge::Request,
-            shapes: vec![shape],
+            shapes: shapes.to_vec(),
+        };
+        let of_shape = |name, shape: Shape, bulk, single| {
+            let published = if settings.single { single } else { bulk };
+            budget(name, shapes(settings.single)[usize::from(shape.0)].name, published, &[shape])
         };
         Self {
             eu: settings.eu,
             single: settings.single,
+            rudder_cart: settings.rudder_cart,
             users_end: match settings.create_new_fields {
                 None => b"]}",
                 Some(true) => b"],\"createNewFields\":true}",
                 Some(false) => b"],\"createNewFields\":false}",
             },
-            budgets: vec![budget("users", USERS, 5, 500), budget("events", EVENTS, 10, 2000)],
+            budgets: vec![
+                of_shape("users", USERS, 5, 500),
+                of_shape("events", EVENTS, 10, 2000),
+                budget("commerce", "commerce", COMMERCE, &[PURCHASES, CARTS]),
+            ],
             encoder: Encoder::new(account, settings),
             fields: Fields::new(&account.fields, true),
         }
@@ -105,32 +129,40 @@ impl Destination for Iterable {
     }
 
     fn frame(&self, shape: Shape) -> (&[u8], &[u8]) {
-        if self.single {
-            (b"", b"")
-        } else if shape == USERS {
-            (b"{\"users\":[", self.users_end)
-        } else {
-            (b"{\"events\":[", b"]}")
+        match shape {
+            USERS if !self.single => (b"{\"users\":[", self.users_end),
+            EVENTS if !self.single => (b"{\"events\":[", b"]}"),
+            _ => (b"", b""),
         }
     }
 
     fn plan(&self, event: &Event<'_>, _now: Now, calls: &mut Vec<Call>) -> Result<(), No> {
         let (shape, state) = match event.kind {
-            Kind::Identify => (USERS, true),
-            Kind::Track => (EVENTS, false),
-            Kind::Page | Kind::Screen | Kind::Alias | Kind::Group => return Err(Skip::Unsupported.into()),
+            Kind::Identify | Kind::Group => (USERS, true),
+            Kind::Page | Kind::Screen if !self.encoder.wants_page(event) => return Err(Skip::NotSelected.into()),
+            Kind::Page | Kind::Screen => (EVENTS, false),
+            Kind::Track => match commerce::of(event, self.rudder_cart) {
+                // Both change the user's cart, and the user.
+                Some(Commerce::Purchase) => (PURCHASES, true),
+                Some(Commerce::Cart) => (CARTS, true),
+                None => (EVENTS, false),
+            },
+            Kind::Alias => return Err(Skip::Unsupported.into()),
         };
         let user = self.encoder.user_hash(event)?;
         calls.push(Call { shape, user, state, units: [0, 0] });
         Ok(())
     }
 
-    fn encode(&self, event: &Event<'_>, _call: &Call, _now: Now, body: &mut Vec<u8>) -> Result<(), Refusal> {
+    fn encode(&self, event: &Event<'_>, call: &Call, _now: Now, body: &mut Vec<u8>) -> Result<(), Refusal> {
         let mut scratch = Vec::new();
         let seen = self.fields.as_ref().map(|fields| fields.apply(event, &mut scratch));
         let event = seen.as_ref().unwrap_or(event);
-        match event.kind {
-            Kind::Identify => self.encoder.user(event, body),
+        match (event.kind, call.shape) {
+            (Kind::Group, _) => self.encoder.group(event, body),
+            (_, USERS) => self.encoder.user(event, body),
+            (_, PURCHASES) => self.encoder.purchase(event, body),
+            (_, CARTS) => self.encoder.cart(event, body),
             _ => self.encoder.event(event, body),
         }
     }
@@ -147,7 +179,8 @@ impl Destination for Iterable {
     }
 
     fn judge(&self, shape: Shape, answer: &Answer<'_>, elements: &dyn Elements, now: Now) -> Judgement {
-        let batch = answer::Batch { events: shape == EVENTS, bulk: !self.single, elements };
+        let bulk = !self.single && matches!(shape, USERS | EVENTS);
+        let batch = answer::Batch { events: shape == EVENTS, bulk, elements };
         answer::judge(answer, &batch, now)
     }
 }

@@ -13,8 +13,12 @@
 //! Each name is looked for in `traits`, then in `context.traits`; empty text and null count as absent. A value that
 //! does not take the form stays what it is, under its own name. All other traits are custom attributes, taken from the
 //! first of the two that is not empty; ids are not among them. No attribute is written twice.
+//!
+//! A group's traits are attributes of its members: `group_id`, and each trait under its own name, unless that is what a
+//! person has too. A company's name must not become its member's, so `name` is `group_name`, and so with all of the
+//! table above and `address`, `avatar`, `description`, `website`.
 
-use crate::event::time;
+use crate::event::{Event, time};
 use crate::json::copy::{self, Style};
 use crate::json::{Raw, write};
 
@@ -111,6 +115,34 @@ pub(super) fn write(out: &mut Vec<u8>, traits: Option<Raw<'_>>, of_context: Opti
             Found { odd: Some(value), .. } => copy::field(out, name, value, style),
             Found { .. } => {}
         }
+    }
+}
+
+/// Writes what a group says of its member into the object that is open at the end of `out`.
+pub(super) fn write_group(out: &mut Vec<u8>, event: &Event<'_>, style: Style) {
+    let id = event.group();
+    if let Some(id) = &id {
+        write::key(out, "group_id");
+        write::string(out, id);
+    }
+    let Some(traits) = event.traits else { return };
+    for field in traits.fields() {
+        let name = field.name();
+        match &*name {
+            "" | "id" | "_id" | "userId" => {}
+            "group_id" if id.is_some() => {}
+            "address" | "avatar" | "description" | "website" => write_prefixed(out, traits, &name, field.value, style),
+            _ if slot(&name).is_some() => write_prefixed(out, traits, &name, field.value, style),
+            _ => copy::field(out, field.key, field.value, style),
+        }
+    }
+}
+
+/// Writes a trait with the prefix, unless there is one of that name already.
+fn write_prefixed(out: &mut Vec<u8>, traits: Raw<'_>, name: &str, value: Raw<'_>, style: Style) {
+    let prefixed = format!("group_{name}");
+    if traits.field(&prefixed).is_none() {
+        copy::field(out, &prefixed, value, style);
     }
 }
 

@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | identify | `customer`; with `context.device.type` and `.token` also `device`, behind it |
 //! | track | `event` with one action |
+//! | page, screen | `event` with the action `Viewed <name> Page`, `Viewed <name> Screen`; without a name `Viewed Page`, `Viewed Screen` |
+//! | group | `customer` with the group's traits and `group_id` |
 //!
 //! The vendor answers 200 first and looks at the elements later, so all that it would drop without a word is refused
 //! here: ids that it does not take, names that it keeps for itself, events of the future. Rules: pages
@@ -14,7 +16,7 @@ use std::borrow::Cow;
 use super::{attributes, zone};
 use crate::clock::Now;
 use crate::config::{self, Anonymous};
-use crate::event::{Context, Event, time};
+use crate::event::{Context, Event, Kind, time};
 use crate::json::copy::{self, Style};
 use crate::json::{Raw, write};
 use crate::outcome::{No, Reason, Refusal};
@@ -89,16 +91,30 @@ impl Encoder {
     pub(super) fn identify(&self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
         let id = self.planned_id(event)?;
         let context = event.context;
-        out.extend_from_slice(b"{\"type\":\"customer\",\"customer_id\":");
-        write::string(out, &id);
-        if self.update_existing_only {
-            out.extend_from_slice(b",\"update_existing_only\":true");
-        }
-        out.extend_from_slice(b",\"attributes\":{");
+        self.open_customer(&id, out);
         attributes::write(out, event.traits, context.traits, self.style);
         out.extend_from_slice(b"}}");
         self.device(event, &context, &id, out);
         Ok(())
+    }
+
+    /// The `customer` element of a user who belongs to a group.
+    pub(super) fn group(&self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let id = self.planned_id(event)?;
+        self.open_customer(&id, out);
+        attributes::write_group(out, event, self.style);
+        out.extend_from_slice(b"}}");
+        Ok(())
+    }
+
+    /// A `customer` element up to its attributes, which are left open.
+    fn open_customer(&self, id: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"type\":\"customer\",\"customer_id\":");
+        write::string(out, id);
+        if self.update_existing_only {
+            out.extend_from_slice(b",\"update_existing_only\":true");
+        }
+        out.extend_from_slice(b",\"attributes\":{");
     }
 
     fn device(&self, event: &Event<'_>, context: &Context<'_>, id: &str, out: &mut Vec<u8>) {
@@ -134,7 +150,7 @@ impl Encoder {
     }
 
     /// The `event` element.
-    pub(super) fn track(&self, event: &Event<'_>, now: Now, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    pub(super) fn event(&self, event: &Event<'_>, now: Now, out: &mut Vec<u8>) -> Result<(), Refusal> {
         let id = self.planned_id(event)?;
         let name = event_name(event)?;
         let time = event_time(event, now)?;
@@ -144,7 +160,7 @@ impl Encoder {
         write::string(out, &id);
         optional(out, "device_id", device.id);
         out.extend_from_slice(b",\"actions\":[{\"action\":");
-        write::string(out, name);
+        write::string(out, &name);
         if let Some(properties) = event.properties {
             out.extend_from_slice(b",\"attributes\":");
             copy::object(out, properties, self.style);
@@ -170,7 +186,16 @@ impl Encoder {
     }
 }
 
-fn event_name<'a>(event: &'a Event<'_>) -> Result<&'a str, Refusal> {
+fn event_name<'a>(event: &'a Event<'_>) -> Result<Cow<'a, str>, Refusal> {
+    let viewed = |what| match event.page_name() {
+        Some(name) => format!("Viewed {} {what}", name.trim()),
+        None => format!("Viewed {what}"),
+    };
+    match event.kind {
+        Kind::Page => return Ok(viewed("Page").into()),
+        Kind::Screen => return Ok(viewed("Screen").into()),
+        _ => {}
+    }
     let name = event.event.as_deref().unwrap_or_default();
     if name.trim().is_empty() {
         return Err(Refusal::new(Reason::NoEventName, "track without `event`"));
@@ -178,7 +203,7 @@ fn event_name<'a>(event: &'a Event<'_>) -> Result<&'a str, Refusal> {
     if name.starts_with("moe_") {
         return Err(Refusal::new(Reason::ReservedName, "MoEngage keeps event names that begin with moe_ for itself"));
     }
-    Ok(name)
+    Ok(name.into())
 }
 
 /// The event's time; one that is ahead by no more than clocks differ is now.

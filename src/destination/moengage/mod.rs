@@ -106,9 +106,9 @@ impl Destination for Moengage {
 
     fn plan(&self, event: &Event<'_>, _now: Now, calls: &mut Vec<Call>) -> Result<(), No> {
         let (state, units) = match event.kind {
-            Kind::Identify => (true, [1, 0]),
-            Kind::Track => (false, [0, 1]),
-            Kind::Page | Kind::Screen | Kind::Alias | Kind::Group => return Err(Skip::Unsupported.into()),
+            Kind::Identify | Kind::Group => (true, [1, 0]),
+            Kind::Track | Kind::Page | Kind::Screen => (false, [0, 1]),
+            Kind::Alias => return Err(Skip::Unsupported.into()),
         };
         let user = user_hash(&self.encoder.customer_id(event)?);
         calls.push(Call { shape: TRANSITION, user, state, units });
@@ -121,7 +121,8 @@ impl Destination for Moengage {
         let event = seen.as_ref().unwrap_or(event);
         match event.kind {
             Kind::Identify => self.encoder.identify(event, body),
-            _ => self.encoder.track(event, now, body),
+            Kind::Group => self.encoder.group(event, body),
+            _ => self.encoder.event(event, now, body),
         }
     }
 

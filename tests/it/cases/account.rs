@@ -104,10 +104,13 @@ fn iterable(settings: &Value) -> config::Iterable {
         prefer_user_id: settings["prefer_user_id"] != false,
         merge_nested_objects: settings["merge_nested_objects"] != false,
         create_new_fields: settings["create_new_fields"].as_bool(),
-        rudder_cart: false,
+        rudder_cart: settings["cart"] == "rudder",
         keep_dates: settings["dates"] == "keep",
-        pages: Vec::new(),
-        single_event: false,
+        pages: settings["pages"].as_array().map_or_else(
+            || vec!["all".to_owned()],
+            |pages| pages.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        ),
+        single_event: settings["single_event"] == true,
         registration_key: None,
     }
 }

@@ -22,6 +22,8 @@ struct Figures {
     seeds: u64,
     events: u64,
     faults: BTreeMap<&'static str, u64>,
+    /// Requests that the vendors' faults hit.
+    hit: BTreeMap<&'static str, u64>,
     found: Found,
     /// Seconds from the last fault to commits at the ends.
     drains: Vec<f64>,
@@ -32,6 +34,7 @@ impl Figures {
         self.seeds += other.seeds;
         self.events += other.events;
         add_all(&mut self.faults, &other.faults);
+        add_all(&mut self.hit, &other.hit);
         self.found.add(&other.found);
         self.drains.extend(other.drains);
     }
@@ -47,12 +50,13 @@ fn add_all(to: &mut BTreeMap<&'static str, u64>, from: &BTreeMap<&'static str, u
 impl Display for Figures {
     #[expect(clippy::cast_precision_loss, reason = "a share for people")]
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { seeds, events, faults, found, drains } = self;
+        let Self { seeds, events, faults, hit, found, drains } = self;
         let twice: u64 = found.duplicates.values().sum();
         let share = twice as f64 * 1_000.0 / found.calls.max(1) as f64;
         let longest = drains.iter().copied().fold(0.0, f64::max);
         writeln!(f, "{seeds} seeds, {events} events, {} calls accepted", found.calls)?;
         writeln!(f, "faults: {faults:?}")?;
+        writeln!(f, "requests that the vendors' faults hit: {hit:?}")?;
         writeln!(f, "duplicates: {twice}, {share:.1} per 1,000 calls; by cause: {:?}", found.duplicates)?;
         writeln!(f, "older state last, by a request that left before its process froze: {}", found.stale)?;
         writeln!(f, "dead letters: {} of {} poison calls", found.letters, found.poison)?;

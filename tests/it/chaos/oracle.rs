@@ -37,6 +37,7 @@ pub(super) enum Cause {
     HeldBack,
     Kill,
     Freeze,
+    /// A broker was away, or refused a commit.
     Broker,
     Rebalance,
 }
@@ -48,7 +49,7 @@ impl Cause {
             Self::HeldBack => "answer held back",
             Self::Kill => "in flight, or not committed yet, at a kill",
             Self::Freeze => "replica frozen",
-            Self::Broker => "commit not stored: broker away",
+            Self::Broker => "commit not stored",
             Self::Rebalance => "rebalance",
         }
     }
@@ -57,7 +58,7 @@ impl Cause {
     /// takes five; requests time out after five.
     fn reach(self) -> (i64, i64) {
         match self {
-            Self::LostAnswer | Self::HeldBack => (1_000, 1_000),
+            Self::LostAnswer | Self::HeldBack => (500, 500),
             Self::Kill | Self::Freeze => (3_000, 1_000),
             Self::Broker => (3_000, 12_000),
             Self::Rebalance => (8_000, 1_000),
@@ -65,28 +66,42 @@ impl Cause {
     }
 }
 
+/// A coordinator that moves leaves commits unanswered for so long, in ms, before it refuses them.
+const COMMIT_LATE: i64 = 8_000;
+
 /// Something that happened, from when to when in ms since the epoch.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Disturbance {
     pub(super) cause: Cause,
+    /// `None`: all of them.
+    pub(super) account: Option<String>,
     pub(super) from: i64,
     pub(super) to: i64,
 }
 
 impl Disturbance {
     /// Whether an acceptance at this time may come again by it.
-    fn explains(&self, accepted: i64) -> bool {
+    fn explains(&self, account: &str, accepted: i64) -> bool {
         let (before, after) = self.cause.reach();
-        accepted >= self.from - before && accepted <= self.to.saturating_add(after)
+        self.account.as_ref().is_none_or(|name| name == account)
+            && accepted >= self.from - before
+            && accepted <= self.to.saturating_add(after)
     }
 }
 
-/// Partitions that went, as the processes logged it.
-pub(super) fn rebalances(lines: &[serde_json::Value]) -> Vec<Disturbance> {
-    let revoked = lines.iter().filter(|line| line["message"] == "revoked");
-    let times = revoked.filter_map(|line| line["timestamp"].as_str()?.parse::<jiff::Timestamp>().ok());
-    let times = times.map(jiff::Timestamp::as_millisecond);
-    times.map(|at| Disturbance { cause: Cause::Rebalance, from: at, to: at }).collect()
+/// Partitions that went, and commits that were not stored, as a process logged them.
+pub(super) fn disturbances(lines: &[serde_json::Value]) -> Vec<Disturbance> {
+    let told = |line: &serde_json::Value| {
+        let at = line["timestamp"].as_str()?.parse::<jiff::Timestamp>().ok()?.as_millisecond();
+        match line["message"].as_str()? {
+            "revoked" => Some(Disturbance { cause: Cause::Rebalance, account: None, from: at, to: at }),
+            message if message.starts_with("failed to commit") => {
+                Some(Disturbance { cause: Cause::Broker, account: None, from: at - COMMIT_LATE, to: at })
+            }
+            _ => None,
+        }
+    };
+    lines.iter().filter_map(told).collect()
 }
 
 /// All that there is to look at.
@@ -250,7 +265,8 @@ impl<'a> Trial<'a> {
 
     /// Why what was accepted at this time may come again.
     fn cause(&self, accepted: i64) -> Option<Cause> {
-        let explaining = self.evidence.disturbances.iter().filter(|disturbance| disturbance.explains(accepted));
+        let explaining =
+            self.evidence.disturbances.iter().filter(|disturbance| disturbance.explains(&self.account.name, accepted));
         explaining.map(|disturbance| disturbance.cause).min()
     }
 

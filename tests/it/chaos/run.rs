@@ -20,10 +20,10 @@ const RATE: u32 = 240;
 const TENANTS: usize = 10;
 /// Few, so that each has many state calls.
 const USERS: u32 = 12;
-/// One event of so many is poison.
-const POISON_EVERY: usize = 500;
+/// One event of so many is poison: each time another tenant's.
+const POISON_EVERY: usize = 497;
 /// From the last fault to commits at the ends.
-const DRAIN: Duration = Duration::from_secs(60);
+const DRAIN: Duration = Duration::from_mins(1);
 /// A vendor that does not answer for so long has not answered.
 const TIMEOUT: &str = "5s";
 /// A process that was asked to end does so within its drain, and a little.
@@ -44,6 +44,8 @@ struct Run<'a> {
     /// Killed; their logs are looked at in the end.
     killed: Vec<Forebay>,
     faults: BTreeMap<&'static str, u64>,
+    /// Requests that the vendors' faults hit.
+    hit: BTreeMap<&'static str, u64>,
     disturbances: Vec<Disturbance>,
     keys: usize,
 }
@@ -75,6 +77,7 @@ pub(super) fn run(cluster: &Cluster, seed: u64) -> Figures {
         leaving: Vec::new(),
         killed: Vec::new(),
         faults: BTreeMap::new(),
+        hit: BTreeMap::new(),
         disturbances: Vec::new(),
         keys: 0,
     };
@@ -90,8 +93,16 @@ pub(super) fn run(cluster: &Cluster, seed: u64) -> Figures {
     let drained = run.heal(&topic);
     run.end();
     let found = run.judge(&produced);
-    let events = produced.len() as u64;
-    Figures { seeds: 1, events, faults: run.faults, found, drains: vec![drained.as_secs_f64()] }
+    let (events, faults, hit) = (produced.len() as u64, std::mem::take(&mut run.faults), std::mem::take(&mut run.hit));
+    Figures { seeds: 1, events, faults, hit, found, drains: vec![drained.as_secs_f64()] }
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.show();
+        }
+    }
 }
 
 fn produced(seed: u64, tenants: &[String]) -> Vec<Produced> {
@@ -214,11 +225,14 @@ impl Run<'_> {
 
     fn trouble(&mut self, trouble: Trouble, account: Option<usize>) {
         if trouble.loses_answers() {
-            self.begin(Cause::LostAnswer);
+            let account = account.map(|account| self.config.accounts()[account].name.clone());
+            let (from, to) = (now_ms(), i64::MAX);
+            self.disturbances.push(Disturbance { cause: Cause::LostAnswer, account, from, to });
         }
         let narrow = account.map(|account| format!("account = \"{}\"\n", self.config.accounts()[account].name));
         let narrow = narrow.unwrap_or_default();
-        self.vendors.set_faults(&format!("[[fault]]\n{}\n{narrow}\n{POISON}", trouble.fault()));
+        // Poison first: what a vendor takes and does not answer must not be poison.
+        self.vendors.set_faults(&format!("{POISON}\n[[fault]]\n{}\n{narrow}", trouble.fault()));
     }
 
     fn replace_key(&mut self, account: usize) {
@@ -236,7 +250,7 @@ impl Run<'_> {
     }
 
     fn begin(&mut self, cause: Cause) {
-        self.disturbances.push(Disturbance { cause, from: now_ms(), to: i64::MAX });
+        self.disturbances.push(Disturbance { cause, account: None, from: now_ms(), to: i64::MAX });
     }
 
     /// Ends the oldest of this cause that has not ended; those of one replica or broker do not overlap often enough to
@@ -250,7 +264,27 @@ impl Run<'_> {
 
     fn disturb(&mut self, cause: Cause) {
         let now = now_ms();
-        self.disturbances.push(Disturbance { cause, from: now, to: now });
+        self.disturbances.push(Disturbance { cause, account: None, from: now, to: now });
+    }
+
+    /// What the replicas that live say, for people: which partitions and lanes still owe something.
+    fn show(&mut self) {
+        for forebay in self.replicas.iter_mut().flatten() {
+            let Ok((_, text)) = forebay.try_get("/metrics") else {
+                println!("process {} does not answer", forebay.pid());
+                continue;
+            };
+            println!("process {}:", forebay.pid());
+            let telling =
+                ["forebay_consumer_", "forebay_events_in_flight", "forebay_calls_in_flight", "forebay_lane_inflight"];
+            let telling = |line: &&str| telling.iter().any(|name| line.starts_with(name)) && !line.ends_with(" 0");
+            text.lines().filter(telling).for_each(|line| println!("  {line}"));
+            let accounts = forebay.accounts();
+            let waits = |account: &&serde_json::Value| account["held_events"] != 0;
+            let accounts = accounts.as_array().into_iter().flatten().filter(waits);
+            accounts
+                .for_each(|account| println!("  {} {} {}", account["account"], account["health"], account["binds"]));
+        }
     }
 
     // === the end ===
@@ -290,10 +324,13 @@ impl Run<'_> {
             for sign in ["panicked", "do not balance"] {
                 assert!(!log.contains(sign), "{sign:?} in the log of process {}", forebay.pid());
             }
-            self.disturbances.extend(oracle::rebalances(&forebay.log_lines()));
+            self.disturbances.extend(oracle::disturbances(&forebay.log_lines()));
         }
         let letters = self.cluster.consume_all(&self.config.dead_letters());
         let accepted = self.vendors.accepted();
+        for account in self.vendors.report().accounts.into_values() {
+            crate::chaos::add_all(&mut self.hit, &account.faults);
+        }
         let (accounts, disturbances) = (self.config.accounts(), &self.disturbances);
         oracle::judge(&Evidence { produced, accounts, accepted: &accepted, letters: &letters, disturbances })
     }

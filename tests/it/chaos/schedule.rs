@@ -124,9 +124,9 @@ impl Trouble {
             Self::Unavailable => "kind = \"status\"\nstatus = 503",
             Self::Hang => "kind = \"hang\"",
             Self::ResetBefore => "kind = \"reset_before\"",
-            Self::ResetAfter => "kind = \"reset_after\"\nshare = 0.5",
-            Self::LateAnswer => "kind = \"delay_answer\"\ndelay = \"7s\"\nshare = 0.5",
-            Self::HalfAnswer => "kind = \"broken_json\"\nshare = 0.5",
+            Self::ResetAfter => "kind = \"reset_after\"\nshare = 0.3",
+            Self::LateAnswer => "kind = \"delay_answer\"\ndelay = \"7s\"\nshare = 0.3",
+            Self::HalfAnswer => "kind = \"broken_json\"\nshare = 0.3",
         }
     }
 }

@@ -83,9 +83,11 @@ impl Account {
             Vendor::Iterable { region } => (*region, format!("region = \"{region}\"")),
         };
         let (vendor, key) = (self.vendor.name(), self.key_file());
+        let base =
+            if sandbox.is_empty() { String::new() } else { format!("base_url = \"{sandbox}/{vendor}/{place}\"\n") };
         let next = self.next_key.as_ref().map_or_else(String::new, |_| format!(", {{ file = \"{key}.next\" }}"));
         format!(
-            "\n[accounts.{name}]\ntenant = \"{tenant}\"\nbase_url = \"{sandbox}/{vendor}/{place}\"\n{settings}\n\
+            "\n[accounts.{name}]\ntenant = \"{tenant}\"\n{base}{settings}\n\
              [accounts.{name}.{vendor}]\n{table}\n{details}\n\
              keys = [{{ file = \"{key}\" }}{next}]\n"
         )
@@ -166,7 +168,7 @@ impl ConfigText {
         self.property("group.protocol", "consumer")
     }
 
-    /// With these beginnings of `base_url`: something stands between.
+    /// With this beginning of each `base_url`: something stands between. Empty: the vendors' own hosts.
     pub(crate) fn toward(mut self, url: &str) -> Self {
         url.trim_end_matches('/').clone_into(&mut self.sandbox);
         self

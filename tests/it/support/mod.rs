@@ -2,7 +2,6 @@
 //!
 //! Everything here blocks and is called from plain `#[test]` functions. Nothing sleeps blindly: what has to become true
 //! is polled with a deadline ([`eventually`]), and a missed deadline says what was awaited. Failures panic.
-#![allow(dead_code, reason = "the tests of the promises that use the rest come one by one")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a harness that cannot go on has failed the test")]
 
 pub(crate) mod config;
@@ -15,27 +14,8 @@ pub(crate) mod stage;
 pub(crate) mod tls;
 pub(crate) mod vendors;
 
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-/// Where whatever is only for now may be kept: cargo's directory for it. It names that to tests, and not to examples.
-pub(crate) fn scratch() -> PathBuf {
-    let scratch = option_env!("CARGO_TARGET_TMPDIR").map_or_else(|| profile().with_file_name("tmp"), PathBuf::from);
-    std::fs::create_dir_all(&scratch).expect("a directory");
-    scratch
-}
-
-/// The program that is tested.
-pub(crate) fn forebay() -> PathBuf {
-    option_env!("CARGO_BIN_EXE_forebay").map_or_else(|| profile().join("forebay"), PathBuf::from)
-}
-
-/// `target/PROFILE`, seen from one of its examples.
-fn profile() -> PathBuf {
-    let own = std::env::current_exe().expect("the path of this program");
-    own.parent().and_then(Path::parent).expect("target/PROFILE/examples").to_owned()
-}
 
 /// How often a condition is looked at again.
 const POLL: Duration = Duration::from_millis(20);

@@ -38,7 +38,7 @@ pub(crate) struct Setup {
 impl Setup {
     /// `forebay run` with this `config.toml`. It should have `[admin] listen = "127.0.0.1:0"`.
     pub(crate) fn new(config: &str) -> Self {
-        let directory = tempfile::Builder::new().prefix("forebay-").tempdir_in(super::scratch());
+        let directory = tempfile::Builder::new().prefix("forebay-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
         let setup = Self {
             directory: Arc::new(directory.expect("a directory")),
             arguments: vec!["run".to_owned()],
@@ -79,12 +79,12 @@ impl Setup {
         let run = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
         let logs = ["stdout", "stderr"].map(|name| self.path(&format!("{name}.{run}")));
         let [stdout, stderr] = logs.each_ref().map(|path| File::create(path).expect("a file for what is written"));
-        let mut command = Command::new(super::forebay());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
         // The environment of whoever runs the tests must not decide where Forebay connects, or what it says.
         for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
             command.env_remove(name);
         }
-        for name in ["NO_PROXY", "no_proxy", "RUST_LOG", "FOREBAY_CONFIG"] {
+        for name in ["NO_PROXY", "no_proxy", "RUST_LOG", "FOREBAY_LOG", "FOREBAY_CONFIG"] {
             command.env_remove(name);
         }
         command.args(&self.arguments).arg("--config").arg(self.path("config.toml"));
@@ -151,6 +151,14 @@ impl Forebay {
             }
             std::thread::sleep(POLL);
         }
+    }
+
+    /// Waits until it has written something, or has ended.
+    pub(crate) fn eventually_or_ended(&mut self, what: &str) {
+        eventually(ADMIN, what, || match self.try_wait() {
+            None if self.log().is_empty() => Err("nothing".to_owned()),
+            _ => Ok(()),
+        });
     }
 
     /// Waits until a line of the log contains this.
@@ -252,7 +260,7 @@ impl Forebay {
     }
 
     /// HTTP/1.0, so that the answer ends where the connection does.
-    fn try_get(&self, path: &str) -> Result<(u16, String), String> {
+    pub(crate) fn try_get(&self, path: &str) -> Result<(u16, String), String> {
         let admin = self.try_admin().ok_or("the admin address is not known")?;
         http_get(admin, path).map_err(|error| error.to_string())
     }

@@ -13,7 +13,7 @@ use rcgen::{
 pub(crate) struct Certificates {
     /// The authority: what a client trusts.
     pub(crate) ca: PathBuf,
-    /// The server's certificate, for `localhost`, `127.0.0.1` and `::1`.
+    /// The server's certificate, for `localhost`, `127.0.0.1` and `::1`, and for two vendors' own names.
     pub(crate) certificate: PathBuf,
     /// The server's key.
     pub(crate) key: PathBuf,
@@ -23,7 +23,7 @@ impl Certificates {
     /// Makes an authority and a server's certificate and writes them to this directory, which is made if missing.
     pub(crate) fn write(directory: &Path) -> Self {
         let issuer = authority();
-        let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+        let names = ["localhost", "127.0.0.1", "::1", "api.iterable.com", "api-02.moengage.com"].map(str::to_owned);
         let mut server = CertificateParams::new(names).expect("names");
         server.distinguished_name.push(DnType::CommonName, "localhost");
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

@@ -26,9 +26,18 @@ impl Vendors {
 
     /// With faults (TOML) and TLS.
     pub(crate) fn start_with(accounts: &[Account], faults: &str, tls: Option<Tls>) -> Self {
+        Self::start_keeping(accounts, faults, tls, Keep::Elements)
+    }
+
+    /// The same, keeping ids only: for so many elements that they would not fit.
+    pub(crate) fn start_for_ids(accounts: &[Account], tls: Tls) -> Self {
+        Self::start_keeping(accounts, "", Some(tls), Keep::Ids)
+    }
+
+    fn start_keeping(accounts: &[Account], faults: &str, tls: Option<Tls>, keep: Keep) -> Self {
         let mut options = Options::new(sandbox::parse_accounts(&sandbox_accounts(accounts)).unwrap());
         options.faults = sandbox::parse_faults(faults).unwrap();
-        options.record = Recording { keep: Keep::Elements, file: None };
+        options.record = Recording { keep, file: None };
         let is_tls = tls.is_some();
         options.tls = tls;
         let (stop, stopped) = oneshot::channel::<()>();
@@ -72,6 +81,11 @@ impl Vendors {
     /// What was accepted, in order.
     pub(crate) fn accepted(&self) -> Vec<Accepted> {
         self.running.accepted()
+    }
+
+    /// Whether an account accepted a message of this id.
+    pub(crate) fn has_id(&self, account: &str, id: &str) -> bool {
+        self.running.has_id(account, id)
     }
 
     /// What happened so far.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaResult;
@@ -43,6 +43,14 @@ impl Kafka {
             let there = metadata.topics().iter().any(|topic| topic.name() == name);
             if there { Err("still listed".to_owned()) } else { Ok(()) }
         });
+    }
+
+    /// One setting of a topic; `None` if there is no such topic.
+    pub(crate) fn topic_setting(&self, topic: &str, setting: &str) -> Option<String> {
+        let asked = [ResourceSpecifier::Topic(topic)];
+        let answers = block_on(self.admin().describe_configs(&asked, &admin_options())).expect("an answer");
+        let resource = answers.into_iter().flatten().next()?;
+        resource.get(setting)?.value.clone()
     }
 
     /// Gives a topic more partitions: so many in all.

@@ -74,7 +74,7 @@ impl Broker {
     fn lay_out(install: Install, node: usize, ports: Vec<[u16; 2]>) -> Result<Self, String> {
         let directory = tempfile::Builder::new()
             .prefix("kafka-")
-            .tempdir_in(crate::support::scratch())
+            .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
             .map_err(|error| format!("failed to make a directory for a broker: {error}"))?
             .keep();
         let broker = Self { install, directory, node, ports, supervisor: None };

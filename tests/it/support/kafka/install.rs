@@ -33,8 +33,7 @@ impl Install {
     /// Finds it, or downloads it.
     pub(super) fn ready() -> Result<Self, String> {
         need("java")?;
-        let scratch = crate::support::scratch();
-        let target = scratch.parent().ok_or("no target directory")?;
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().ok_or("no target directory")?;
         let name = format!("kafka-{}", version()?);
         let install = Self { directory: target.join(&name) };
         fs::create_dir_all(&install.directory).map_err(text("make the directory of Kafka's jars"))?;

@@ -1,0 +1,237 @@
+//! Track events of the Segment spec's e-commerce part that the vendor has calls of their own for.
+//!
+//! | event, in any case | becomes |
+//! | --- | --- |
+//! | `Order Completed` | `commerce/trackPurchase`: items, total, and the other properties as data fields |
+//! | `Cart Updated` | `commerce/updateCart`: `products` replace the cart |
+//! | with `cart = "rudder"`: `Product Added` | the same; without `products` the properties are the cart's one item |
+//! | with `cart = "rudder"`: `Product Removed` | the same where it has `products`; else an ordinary event: what was removed is no cart |
+//!
+//! The user of either is a whole user, traits included, as in `users/update`. An item has an id, a name, a price and a
+//! quantity, of the vendor's types, or the call is refused here; fields that the vendor has no place for are the item's
+//! data fields.
+
+use std::borrow::Cow;
+
+use super::encode::{Encoder, Properties, email_of_traits, id_and_time};
+use crate::event::Event;
+use crate::json::{Raw, copy, write};
+use crate::outcome::{Reason, Refusal};
+
+/// What becomes of an event of commerce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Commerce {
+    Purchase,
+    Cart,
+}
+
+/// Where an item's id stands, the first that is there.
+const IDS: [&str; 4] = ["product_id", "productId", "id", "sku"];
+/// An item's texts that need not be there, and where they stand.
+const TEXTS: [(&str, &[&str]); 4] =
+    [("sku", &["sku"]), ("description", &["description"]), ("imageUrl", &["image_url", "imageUrl"]), ("url", &["url"])];
+
+/// Whether the track event goes to an endpoint of its own.
+pub(super) fn of(event: &Event<'_>, rudder_cart: bool) -> Option<Commerce> {
+    let name = event.event.as_deref()?.trim();
+    let is = |wanted: &str| name.eq_ignore_ascii_case(wanted);
+    if is("Order Completed") {
+        return Some(Commerce::Purchase);
+    }
+    let removed = || is("Product Removed") && products(event).is_some();
+    let is_cart = is("Cart Updated") || (rudder_cart && (is("Product Added") || removed()));
+    is_cart.then_some(Commerce::Cart)
+}
+
+impl Encoder {
+    /// A purchase.
+    pub(super) fn purchase(&self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let properties = Properties::of(event)?;
+        out.push(b'{');
+        self.buyer(event, &properties, out)?;
+        self.items(event, false, out)?;
+        let total = event.properties.and_then(|properties| number(properties.field("total")?));
+        let total = total.ok_or_else(|| invalid("`properties.total` is not a number"))?;
+        write::key(out, "total");
+        out.extend_from_slice(total.as_bytes());
+        id_and_time(event, out);
+        write::key(out, "dataFields");
+        out.push(b'{');
+        for field in event.properties.into_iter().flat_map(Raw::fields).filter(|field| !field.is("products")) {
+            copy::field(out, field.key, field.value, self.style);
+        }
+        out.push(b'}');
+        properties.write_ids(out);
+        out.push(b'}');
+        Ok(())
+    }
+
+    /// The cart.
+    pub(super) fn cart(&self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let properties = Properties::of(event)?;
+        let added = event.event.as_deref().is_some_and(|name| name.trim().eq_ignore_ascii_case("Product Added"));
+        out.push(b'{');
+        self.buyer(event, &properties, out)?;
+        self.items(event, added, out)?;
+        out.push(b'}');
+        Ok(())
+    }
+
+    /// Whose it is.
+    fn buyer<'a>(&self, event: &Event<'a>, properties: &Properties<'a>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let email = properties.email.clone().or_else(|| email_of_traits(event));
+        let ids = self.ids(event, email.clone())?;
+        write::key(out, "user");
+        self.user_object(event, &ids, email, self.create_new_fields, out);
+        Ok(())
+    }
+
+    /// The products; if there are none and `alone` says so, the properties are the one.
+    fn items(&self, event: &Event<'_>, alone: bool, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        write::key(out, "items");
+        out.push(b'[');
+        match (products(event), event.properties) {
+            (Some(products), _) => {
+                for product in products.items() {
+                    write::comma(out);
+                    self.item(product, out)?;
+                }
+            }
+            (None, Some(properties)) if alone => self.item(properties, out)?,
+            (None, _) => return Err(invalid("`properties.products` is not a list")),
+        }
+        out.push(b']');
+        Ok(())
+    }
+
+    fn item(&self, product: Raw<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let id = IDS.iter().find_map(|name| Some((*name, product.field(name)?.id()?)));
+        let (id_name, id) = id.ok_or_else(|| invalid("a product has no `product_id`"))?;
+        let name = text(product, &["name"]).ok_or_else(|| invalid("a product has no `name`"))?;
+        let price = product.field("price").and_then(number);
+        let price = price.ok_or_else(|| invalid("the `price` of a product is not a number"))?;
+        let quantity = product.field("quantity").and_then(whole);
+        let quantity = quantity.ok_or_else(|| invalid("the `quantity` of a product is not a whole number"))?;
+        out.push(b'{');
+        write::key(out, "id");
+        write::string(out, &id);
+        write::key(out, "name");
+        write::string(out, &name);
+        write::key(out, "price");
+        out.extend_from_slice(price.as_bytes());
+        write::key(out, "quantity");
+        write::integer(out, quantity);
+        for (field, names) in TEXTS {
+            if let Some(text) = text(product, names) {
+                write::key(out, field);
+                write::string(out, &text);
+            }
+        }
+        categories(product, out);
+        self.rest(product, id_name, out);
+        out.push(b'}');
+        Ok(())
+    }
+
+    /// What the vendor has no place for.
+    fn rest(&self, product: Raw<'_>, id_name: &str, out: &mut Vec<u8>) {
+        let mut open = false;
+        for field in product.fields() {
+            let name = field.name();
+            let is_text = TEXTS.iter().any(|(_, names)| names.contains(&&*name));
+            let placed = match &*name {
+                "name" | "price" | "quantity" | "categories" | "category" => true,
+                _ => name == id_name || (is_text && !field.value.is_object() && !field.value.is_array()),
+            };
+            if placed {
+                continue;
+            }
+            if !open {
+                write::key(out, "dataFields");
+                out.push(b'{');
+                open = true;
+            }
+            copy::field(out, field.key, field.value, self.style);
+        }
+        if open {
+            out.push(b'}');
+        }
+    }
+}
+
+fn products<'a>(event: &Event<'a>) -> Option<Raw<'a>> {
+    event.properties?.field("products").filter(|products| products.is_array())
+}
+
+fn invalid(detail: &'static str) -> Refusal {
+    Refusal::new(Reason::InvalidField, detail)
+}
+
+/// The first text that is there and not empty.
+fn text<'a>(product: Raw<'a>, names: &[&str]) -> Option<Cow<'a, str>> {
+    names.iter().find_map(|name| product.field(name)?.scalar().filter(|text| !text.trim().is_empty()))
+}
+
+/// The list of a product's categories; one alone is a list too.
+fn categories(product: Raw<'_>, out: &mut Vec<u8>) {
+    let Some(given) = product.field("categories").or_else(|| product.field("category")) else { return };
+    let one = given.scalar().filter(|text| !text.is_empty());
+    let texts: Vec<_> = one.into_iter().chain(given.items().filter_map(Raw::scalar)).collect();
+    if texts.is_empty() {
+        return;
+    }
+    write::key(out, "categories");
+    out.push(b'[');
+    for text in texts {
+        write::comma(out);
+        write::string(out, &text);
+    }
+    out.push(b']');
+}
+
+/// A number, or the one that a text holds, as JSON writes it.
+fn number(value: Raw<'_>) -> Option<Cow<'_, str>> {
+    if value.is_number() {
+        return Some(Cow::Borrowed(value.get()));
+    }
+    let text = value.string()?;
+    let number = Raw::parse(&text).ok().filter(|number| number.is_number())?.get().to_owned();
+    Some(Cow::Owned(number))
+}
+
+/// A whole number, also where it is written `2.0` or as text.
+fn whole(value: Raw<'_>) -> Option<i64> {
+    /// Above this not every whole number is an `f64`.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let text = number(value)?;
+    if let Ok(whole) = text.parse() {
+        return Some(whole);
+    }
+    let float = text.parse::<f64>().ok().filter(|float| float.fract() == 0.0 && float.abs() < EXACT)?;
+    #[expect(clippy::cast_possible_truncation, reason = "whole, and in the range where each is exact")]
+    Some(float as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{number, whole};
+    use crate::json::Raw;
+
+    #[test]
+    fn numbers() {
+        for (text, expected) in [("1.50", Some("1.50")), ("\" 1.5 \"", Some("1.5")), ("\"1,5\"", None), ("true", None)]
+        {
+            assert_eq!(number(Raw::trusted(text)).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers() {
+        for (text, expected) in [("2", 2), ("\"2\"", 2), ("2.0", 2), ("2e1", 20), ("-1", -1)] {
+            assert_eq!(whole(Raw::trusted(text)), Some(expected), "{text}");
+        }
+        for text in ["2.7", "1e300", "\"\"", "\"x\"", "null", "[2]"] {
+            assert_eq!(whole(Raw::trusted(text)), None, "{text}");
+        }
+    }
+}
