@@ -31,9 +31,6 @@ pub(super) struct Row {
     twice: u64,
 }
 
-/// One figure of a row.
-type Figure = fn(&Row) -> u64;
-
 /// The books of the whole.
 #[derive(Debug)]
 pub(super) struct Books {
