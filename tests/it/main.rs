@@ -8,6 +8,7 @@ mod chaos;
 mod cli;
 mod dead_letters;
 mod delivery;
+mod demo;
 mod end_to_end;
 mod kafka_harness;
 mod limits;

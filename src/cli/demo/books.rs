@@ -177,7 +177,7 @@ impl fmt::Display for Books {
             others => format!("{} of other events", grouped(others)),
         };
         let (letters, poison) = (grouped(self.letters), grouped(self.poison));
-        writeln!(f, "    {letters} dead letters, of {poison} poison events; {rest}")?;
+        writeln!(f, "    {letters} dead letters, of {poison} poison events, one for each account of theirs; {rest}")?;
         if self.watch.was_held() {
             let Watch { held_for, most, others, .. } = self.watch;
             let (name, most) = (&self.revoked, grouped(most));

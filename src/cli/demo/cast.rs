@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::{
     Account, Anonymous, BaseUrl, Config, DeadLetters, Delivery, FieldRules, Identity, Iterable, Kafka, Key, Memory,
-    Moengage, SecretRef, Start, TenantRules, TenantSource, Vendor,
+    Moengage, Property, SecretRef, Start, TenantRules, TenantSource, Vendor,
 };
 use crate::event::Kind;
 use crate::sandbox::{self, Running};
@@ -111,7 +111,8 @@ fn base(config: Option<&Config>) -> Config {
             group: "forebay-demo".to_owned(),
             topics: vec![plain.map_or("events", String::as_str).to_owned()],
             start: Start::Earliest,
-            properties: Vec::new(),
+            // The mock holds an empty fetch back for all of this time, whatever comes meanwhile.
+            properties: vec![("fetch.wait.max.ms".to_owned(), Property::Plain("20".to_owned()))],
         },
         tenant: TenantRules {
             from: vec![TenantSource::Header("tenant".to_owned())],
@@ -288,7 +289,7 @@ mod tests {
             assert_eq!(account.name, cast.vendors[lane].name);
             assert!(account.keys().iter().all(|key| matches!(key.secret, SecretRef::Value(_))), "{}", account.name);
         }
-        assert!(cast.config.kafka.properties.is_empty());
+        assert!(cast.config.kafka.properties.iter().all(|(name, _)| name == "fetch.wait.max.ms"));
         let debugged = format!("{cast:?}");
         assert!(!debugged.contains("demo-key-"), "a key can be printed");
     }

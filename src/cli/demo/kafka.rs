@@ -4,6 +4,7 @@
 //! watches how far each partition was read, and guarantees that what is unread stays far below that.
 
 use std::collections::BTreeSet;
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -31,9 +32,9 @@ const MOST_UNREAD: i64 = 1_000;
 /// The producer looks this often at what is due.
 const TURN: Duration = Duration::from_millis(5);
 
-/// The cluster.
+/// The cluster. It serves as long as the process lives: clients that are still ending would complain of one that is gone.
 pub(super) struct Kafka {
-    cluster: MockCluster<'static, DefaultProducerContext>,
+    cluster: ManuallyDrop<MockCluster<'static, DefaultProducerContext>>,
     topic: String,
     letters: String,
 }
@@ -46,7 +47,7 @@ impl Kafka {
         cluster.create_topic(topic, partitions, 1)?;
         cluster.create_topic(letters, LETTER_PARTITIONS, 1)?;
         cluster.create_topic(control, 1, 1)?;
-        Ok(Self { cluster, topic: topic.to_owned(), letters: letters.to_owned() })
+        Ok(Self { cluster: ManuallyDrop::new(cluster), topic: topic.to_owned(), letters: letters.to_owned() })
     }
 
     /// Where it listens.

@@ -35,8 +35,10 @@ const TICK: Duration = Duration::from_millis(100);
 const JOIN: Duration = Duration::from_secs(30);
 /// What waits at the end has this long.
 const DRAIN: Duration = Duration::from_mins(1);
-/// For the proxy's end, when nothing is left to do.
+/// For the proxy's drain, when nothing is left to do.
 const END: Duration = Duration::from_secs(5);
+/// For its threads' end. The one that looks after topics asks the mock what it never answers, and would take longer.
+const THREADS: Duration = Duration::from_millis(500);
 /// Of the throttled account's requests. The others are taken, so that it does not come to a halt.
 const THROTTLED_SHARE: f64 = 0.75;
 /// What a call of an event takes in a lane, about: its element and the record, 1.6 KB on average each.
@@ -306,7 +308,7 @@ impl Stage {
         self.vendors.set_faults(faults(None));
         let (_, lane) = self.cast.revoked;
         let _known = self.vendors.set_keys(self.cast.name(lane), vec![self.cast.vendors_key(lane)]);
-        let sentence = "No more events, and no more faults. What is on its way arrives; a second Ctrl-C skips that.";
+        let sentence = "No more events, and no more faults. What still waits arrives now; Ctrl-C skips that.";
         self.screen.tell(self.began.elapsed(), sentence);
     }
 
@@ -362,7 +364,7 @@ impl Stage {
         if !ended {
             self.proxy.abandon();
         }
-        self.proxy.finish(END);
+        self.proxy.finish(THREADS);
         code
     }
 }
