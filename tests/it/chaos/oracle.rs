@@ -6,6 +6,7 @@
 //! frozen or killed, or that the wire held back.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::RangeInclusive;
 
 use forebay::sandbox::Accepted;
 
@@ -80,12 +81,12 @@ pub(super) struct Disturbance {
 }
 
 impl Disturbance {
-    /// Whether an acceptance at this time may come again by it.
-    fn explains(&self, account: &str, accepted: i64) -> bool {
+    /// Whether a record that was owed from then to then may come again to this account by it.
+    fn explains(&self, account: &str, owed: &RangeInclusive<i64>) -> bool {
         let (before, after) = self.cause.reach();
         self.account.as_ref().is_none_or(|name| name == account)
-            && accepted >= self.from - before
-            && accepted <= self.to.saturating_add(after)
+            && *owed.end() >= self.from - before
+            && *owed.start() <= self.to.saturating_add(after)
     }
 }
 
@@ -142,13 +143,26 @@ pub(super) fn judge(evidence: &Evidence<'_>) -> Found {
         evidence.produced.iter().enumerate().map(|(at, produced)| (&*produced.event.message_id, at)).collect();
     let mut found = Found::default();
     let mut wrong = Vec::new();
+    let settled = settled(evidence, &index);
     for account in evidence.accounts {
-        Trial::new(evidence, account).judge(&index, &mut found, &mut wrong);
+        Trial::new(evidence, account, &settled).judge(&index, &mut found, &mut wrong);
     }
     judge_letters(evidence, &index, &mut found, &mut wrong);
     let shown: Vec<&str> = wrong.iter().take(20).map(String::as_str).collect();
     assert!(wrong.is_empty(), "{} violations, the first:\n{}\nso far: {found:?}", wrong.len(), shown.join("\n"));
     found
+}
+
+/// When the last of its accounts first accepted an event: until then its record is owed, to the others too.
+fn settled(evidence: &Evidence<'_>, index: &HashMap<&str, usize>) -> HashMap<usize, i64> {
+    let (mut met, mut settled) = (BTreeSet::new(), HashMap::new());
+    for accepted in evidence.accepted {
+        let at = message_id(&accepted.element).and_then(|id| index.get(&*id)).copied();
+        if let Some(at) = at.filter(|at| met.insert((*at, &*accepted.account))) {
+            settled.insert(at, accepted.at_ms);
+        }
+    }
+    settled
 }
 
 fn judge_letters(evidence: &Evidence<'_>, index: &HashMap<&str, usize>, found: &mut Found, wrong: &mut Vec<String>) {
@@ -183,6 +197,8 @@ fn judge_letters(evidence: &Evidence<'_>, index: &HashMap<&str, usize>, found: &
 struct Trial<'a> {
     evidence: &'a Evidence<'a>,
     account: &'a Account,
+    /// When each event's record was no longer owed, by its index.
+    settled: &'a HashMap<usize, i64>,
     /// When each event was accepted last, by its index.
     last: HashMap<usize, i64>,
     users: HashMap<&'a str, User>,
@@ -200,14 +216,14 @@ struct User {
 }
 
 impl<'a> Trial<'a> {
-    fn new(evidence: &'a Evidence<'a>, account: &'a Account) -> Self {
+    fn new(evidence: &'a Evidence<'a>, account: &'a Account, settled: &'a HashMap<usize, i64>) -> Self {
         let mut users: HashMap<&str, User> = HashMap::new();
         for (at, Produced { event, poison }) in evidence.produced.iter().enumerate() {
             if event.tenant == account.tenant && event.kind == Kind::Identify && !poison {
                 users.entry(&event.user_id).or_default().all.push(at);
             }
         }
-        Self { evidence, account, last: HashMap::new(), users }
+        Self { evidence, account, settled, last: HashMap::new(), users }
     }
 
     fn judge(mut self, index: &HashMap<&str, usize>, found: &mut Found, wrong: &mut Vec<String>) {
@@ -243,8 +259,10 @@ impl<'a> Trial<'a> {
         }
         let before = self.last.insert(at, time);
         if let Some(before) = before {
-            let cause = self.cause(before);
-            *found.duplicates.entry(cause.map_or("unexplained", Cause::name)).or_default() += 1;
+            let settled = self.settled[&at].min(time);
+            let other = || self.cause(before..=settled).map(|_| "the record's other account still owed it");
+            let cause = self.cause(before..=before).map(Cause::name).or_else(other);
+            *found.duplicates.entry(cause.unwrap_or("unexplained")).or_default() += 1;
             if cause.is_none() {
                 wrong.push(format!("{name} accepted {id} twice without a cause, at {before} and {time}"));
             }
@@ -263,11 +281,10 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Why what was accepted at this time may come again.
-    fn cause(&self, accepted: i64) -> Option<Cause> {
-        let explaining =
-            self.evidence.disturbances.iter().filter(|disturbance| disturbance.explains(&self.account.name, accepted));
-        explaining.map(|disturbance| disturbance.cause).min()
+    /// Why what was accepted, and owed from then to then, may come again.
+    fn cause(&self, owed: RangeInclusive<i64>) -> Option<Cause> {
+        let all = self.evidence.disturbances.iter();
+        all.filter(|it| it.explains(&self.account.name, &owed)).map(|it| it.cause).min()
     }
 
     /// Whether a request that left before may have arrived at this time.

@@ -60,7 +60,7 @@ fn wait_for(vendors: &Vendors, elements: usize) {
 
 #[test]
 #[ignore = "a measurement, of a minute or two: `just side-run`"]
-fn the_side_run_has_one_dead_letter_and_few_duplicates() {
+fn the_side_run_has_exactly_one_dead_letter_and_loses_nothing() {
     let kafka = Kafka::shared();
     let topic = unique("side-run");
     kafka.create_topic(&topic, 6, &[]);
@@ -81,6 +81,7 @@ fn the_side_run_has_one_dead_letter_and_few_duplicates() {
     forebay.sigkill();
     let open = |metric: &str| crate::support::metrics::sum(&samples, metric, &[]).unwrap_or_default();
     let (requests, calls) = (open("forebay_lane_inflight_requests"), open("forebay_calls_in_flight"));
+    let cut = open("forebay_commit_metadata_cut_total");
 
     let _again = setup.start();
     kafka.wait_committed_to_end(&config.group(), &topic, LONG);
@@ -93,7 +94,8 @@ fn the_side_run_has_one_dead_letter_and_few_duplicates() {
     let letters = kafka.consume_all(&config.dead_letters());
     println!(
         "=== side run: {EVENTS} events in {seconds:.1} s; lost: {lost}; dead letters: {}; duplicates: {twice}; \
-         just before the kill: {requests} requests on the wire, {calls} calls not settled",
+         just before the kill: {requests} requests on the wire, {calls} calls not settled, {cut} commits without room for all \
+         that was settled above them",
         letters.len()
     );
     assert_eq!((lost, of(&events[POISON_AT])), (0, 0));
