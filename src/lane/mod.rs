@@ -244,8 +244,6 @@ pub struct Lane {
     probe_at: Duration,
     refusals: Refusals,
     last_success: Option<Duration>,
-    /// Where the search for the next batch begins, so that queues take turns.
-    cursor: usize,
     held_bytes: usize,
     held_calls: usize,
     freed: Vec<Freed>,
@@ -280,7 +278,6 @@ impl Lane {
             probe_at: Duration::ZERO,
             refusals: Refusals::default(),
             last_success: None,
-            cursor: 0,
             held_bytes: 0,
             held_calls: 0,
             freed: Vec::new(),

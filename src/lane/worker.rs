@@ -28,6 +28,7 @@ struct Found {
     ready: bool,
     shape: Shape,
     attempts: u32,
+    opened: Duration,
 }
 
 /// What the search for a batch that may go came to.
@@ -62,10 +63,10 @@ impl Lane {
                 return Some(self.probe_at);
             }
             let mut search = self.search(around);
-            if failing {
-                // The probe is whatever failed least, so that one bad batch cannot keep the lane down.
-                search.found.sort_by_key(|found| found.attempts);
-            }
+            // The oldest first: were the queues only to take turns, the one behind a shape without limits would get every
+            // permit of a shape with few. The probe is whatever failed least, so that one bad batch cannot keep the
+            // lane down.
+            search.found.sort_by_key(|found| (if failing { found.attempts } else { 0 }, found.opened));
             let sent = self.send_first_paid(around, &mut search);
             if !sent {
                 return search.wake;
@@ -73,11 +74,10 @@ impl Lane {
         }
     }
 
-    /// All batches that could go now but for pacing, the queues taking turns.
+    /// All batches that could go now but for pacing.
     fn search(&self, around: &Surroundings<'_>) -> Search {
         let mut search = Search::default();
-        for step in 0..self.queues.len() {
-            let queue = (self.cursor + step) % self.queues.len();
+        for queue in 0..self.queues.len() {
             self.search_queue(around, queue, &mut search);
         }
         search
@@ -104,6 +104,7 @@ impl Lane {
                     ready: true,
                     shape: batch.shape(),
                     attempts: batch.attempts,
+                    opened: batch.opened,
                 }),
                 Some(at) => search.not_before(at),
                 None => {}
@@ -121,6 +122,7 @@ impl Lane {
                     ready: false,
                     shape: batch.shape(),
                     attempts: 0,
+                    opened: batch.opened,
                 }),
                 Some(at) => search.not_before(at),
                 None => {}
@@ -218,7 +220,6 @@ impl Lane {
         if let Some(oldest) = Kept::timestamp(batch.record(0)) {
             self.on_wire.insert(number, oldest);
         }
-        self.cursor = (found.queue + 1) % self.queues.len();
         around.wire -= 1;
         around.effects.push(Effect::Send(Box::new(Flight {
             lane: self.settings.index,
@@ -371,3 +372,6 @@ impl Lane {
 fn shape_at(index: usize) -> Shape {
     Shape(u8::try_from(index).unwrap_or(u8::MAX))
 }
+
+#[cfg(test)]
+mod tests;
