@@ -1,0 +1,142 @@
+//! How long a failing vendor is waited for, and whose fault an error is, through the pipeline on a clock of its own.
+
+use http::{HeaderMap, HeaderValue, header};
+
+use crate::destination::Answer;
+use crate::lane::Flight;
+use crate::lane::worker::tests::{ANSWER, at, feed, pipeline};
+use crate::outcome::Reason;
+use crate::pipeline::{Action, Pipeline};
+
+const STEP: u64 = 10;
+
+/// How the vendor answers a request, from the time in milliseconds and its body.
+type Reply = dyn FnMut(u64, &[u8]) -> (u16, HeaderMap);
+
+/// The core, and what came of its requests.
+struct World {
+    pipeline: Pipeline,
+    wire: Vec<Box<Flight>>,
+    /// When requests were sent, in milliseconds.
+    sent: Vec<u64>,
+    letters: Vec<Reason>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { pipeline: pipeline(), wire: Vec::new(), sent: Vec::new(), letters: Vec::new() }
+    }
+
+    /// Lets time pass; a request is answered a step after it was sent.
+    fn pass(&mut self, from: u64, to: u64, reply: &mut Reply) {
+        for millis in (from..to).step_by(usize::try_from(STEP).expect("small")) {
+            let now = at(millis);
+            for flight in std::mem::take(&mut self.wire) {
+                let (status, headers) = reply(millis, &flight.body);
+                let body = if status == 200 { ANSWER } else { b"" };
+                self.pipeline.answered(now, flight, Ok(Answer { status, headers: &headers, body }));
+            }
+            self.pipeline.tick(now);
+            let mut actions = Vec::new();
+            self.pipeline.take_actions(&mut actions);
+            for action in actions {
+                match action {
+                    Action::Send(flight) => {
+                        self.sent.push(millis);
+                        self.wire.push(flight);
+                    }
+                    Action::Write(letter) => {
+                        self.letters.push(letter.refusal.reason);
+                        self.pipeline.letter_written(letter.id);
+                    }
+                    Action::Pause { .. } => {}
+                }
+            }
+        }
+    }
+
+    fn sent_since(&self, millis: u64) -> usize {
+        self.sent.iter().filter(|at| **at >= millis).count()
+    }
+
+    /// What still waits is given back: a batch that is dropped with calls in it is a bug.
+    fn end(mut self, millis: u64) {
+        self.pipeline.abandon(at(millis));
+        self.pipeline.unassign(&[0], at(millis));
+        self.pass(millis, millis + 2 * STEP, &mut |_, _| (200, HeaderMap::new()));
+    }
+}
+
+fn hinted(status: u16, seconds: &'static str) -> (u16, HeaderMap) {
+    (status, HeaderMap::from_iter([(header::RETRY_AFTER, HeaderValue::from_static(seconds))]))
+}
+
+#[test]
+fn a_drain_notices_soon_that_the_vendor_is_back_and_does_not_storm_it_until_then() {
+    const OUTAGE: u64 = 600_000;
+    let down = &mut |_: u64, _: &[u8]| (503, HeaderMap::new());
+    for seed in 0..20 {
+        let mut world = World::new();
+        (0..40).for_each(|number| feed(&mut world.pipeline, at(0), number));
+        // The back-off is at its longest; where in it the drain begins is chance.
+        let drain = OUTAGE + seed * 3_000;
+        world.pass(0, drain, down);
+        world.pipeline.drain(at(drain));
+        world.pass(drain, drain + 20_000, down);
+        let probes = world.sent_since(drain);
+        assert!((10..=80).contains(&probes), "{probes} requests in 20 s");
+        world.pass(drain + 20_000, drain + 24_500, &mut |_, _| (200, HeaderMap::new()));
+        assert!(!world.pipeline.can_finish(), "it finishes");
+        assert_eq!(world.letters, []);
+    }
+}
+
+#[test]
+fn a_drain_keeps_to_the_vendors_own_hint() {
+    let mut world = World::new();
+    feed(&mut world.pipeline, at(0), 1);
+    world.pass(0, 1_000, &mut |_, _| hinted(503, "20"));
+    let before = world.sent.len();
+    world.pipeline.drain(at(1_000));
+    world.pass(1_000, 20_000, &mut |_, _| (200, HeaderMap::new()));
+    assert_eq!(world.sent.len(), before, "it waits");
+    world.pass(20_000, 23_000, &mut |_, _| (200, HeaderMap::new()));
+    assert!(!world.pipeline.can_finish());
+}
+
+#[test]
+fn an_outage_that_begins_gradually_is_no_fault_of_a_batch() {
+    let mut world = World::new();
+    feed(&mut world.pipeline, at(0), 0);
+    // The first batch meets it, a later one is still taken, and then it lasts; new batches come all the time.
+    world.pass(0, 150, &mut |_, _| (503, HeaderMap::new()));
+    feed(&mut world.pipeline, at(150), 1);
+    world.pass(150, 400, &mut |_, body| {
+        (if body.windows(5).any(|part| part == b"m-1\",") { 200 } else { 503 }, HeaderMap::new())
+    });
+    for minute in 0..60 {
+        feed(&mut world.pipeline, at(400 + minute * 60_000), 200 + i64::try_from(minute).expect("small"));
+        world.pass(400 + minute * 60_000, 400 + (minute + 1) * 60_000, &mut |_, _| (503, HeaderMap::new()));
+    }
+    assert_eq!(world.letters, []);
+    world.pass(3_600_400, 3_720_400, &mut |_, _| (200, HeaderMap::new()));
+    assert_eq!((world.letters.len(), world.pipeline.can_finish()), (0, false));
+}
+
+#[test]
+fn a_call_that_gets_errors_while_others_are_taken_is_refused_alone() {
+    let mut world = World::new();
+    // Number 7 is poison, among others of its batch; meanwhile others come and are taken.
+    let poison = &mut |_: u64, body: &[u8]| {
+        (if body.windows(4).any(|part| part == b"m-7\"") { 500 } else { 200 }, HeaderMap::new())
+    };
+    (0..20).for_each(|number| feed(&mut world.pipeline, at(0), number));
+    let mut number = 1_000;
+    for second in 0..300 {
+        feed(&mut world.pipeline, at(second * 1_000), number);
+        number += 1;
+        world.pass(second * 1_000, (second + 1) * 1_000, poison);
+    }
+    assert_eq!(world.letters, [Reason::VendorError]);
+    world.end(300_000);
+}
