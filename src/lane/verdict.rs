@@ -92,7 +92,10 @@ impl Lane {
         let stranger = (kind == Again::NotTheVendor).then(|| {
             let (status, bytes) = (answer.status, answer.body.len());
             let begin = words(&answer.body[..bytes.min(SHOWN)]);
-            ("the answer is not the vendor's own; the request goes again", format!("{status}, {bytes} bytes: {begin}"))
+            (
+                "the answer is not the vendor's own; the request goes again",
+                format!("{status}, {bytes} bytes: {}", begin.trim()),
+            )
         });
         let hint = hint::nonsense(answer.headers, around.now)
             .map(|said| ("the vendor's Retry-After makes no sense; it is ignored", said));
@@ -254,8 +257,7 @@ impl Lane {
 
     /// Whether the batch itself, and not the vendor, is what fails: others of its account succeed meanwhile.
     fn is_suspect(&self, batch: &Batch) -> bool {
-        self.failures < FAILING_AFTER
-            && batch.server_errors >= SERVER_ERRORS
+        batch.server_errors >= SERVER_ERRORS
             && self.last_success.zip(batch.first_failure).is_some_and(|(success, failure)| success > failure)
     }
 
