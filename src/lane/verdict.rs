@@ -218,12 +218,14 @@ impl Lane {
         let after = after.map(|hint| hint.min(LONGEST_HINT));
         batch.attempts += 1;
         batch.first_failure.get_or_insert(now);
+        let longest = if around.flush { LONGEST_WHILE_DRAINING } else { LONGEST_BACKOFF };
         if kind == Again::Throttled {
-            let shape = usize::from(batch.shape().0);
-            self.shapes[shape].throttles += 1;
-            let wait = after.unwrap_or_else(|| backoff(self.shapes[shape].throttles, LONGEST_BACKOFF, around.rng));
+            let shape = &mut self.shapes[usize::from(batch.shape().0)];
+            shape.throttles += 1;
+            let wait = after.unwrap_or_else(|| backoff(shape.throttles, longest, around.rng));
             let jitter = wait.mul_f64(0.1).min(Duration::from_secs(1)).mul_f64(around.rng.random());
-            self.shapes[shape].gate = now + wait + jitter;
+            shape.gate = now + wait + jitter;
+            shape.gate_hinted = after.is_some();
             for &index in &self.settings.pacers {
                 if around.pacers[index].serves(batch.shape()) {
                     around.pacers[index].slower(now);
@@ -231,7 +233,6 @@ impl Lane {
             }
             return;
         }
-        let longest = if around.flush { LONGEST_WHILE_DRAINING } else { LONGEST_BACKOFF };
         let mut wait = |attempts| after.unwrap_or_else(|| backoff(attempts, longest, around.rng));
         self.hinted = after.map_or(self.hinted, |hint| self.hinted.max(now + hint));
         batch.not_before = now + wait(batch.attempts);
@@ -248,6 +249,9 @@ impl Lane {
     pub fn hurry(&mut self, now: Duration, rng: &mut impl Rng) {
         let soon = self.hinted.max(now + backoff(u32::MAX, LONGEST_WHILE_DRAINING, rng));
         self.probe_at = self.probe_at.min(soon);
+        for shape in self.shapes.iter_mut().filter(|shape| !shape.gate_hinted) {
+            shape.gate = shape.gate.min(soon);
+        }
         for batch in self.queues.iter_mut().flat_map(|queue| &mut queue.ready) {
             if !batch.tickets().any(|ticket| ticket.was_late) {
                 batch.not_before = batch.not_before.min(soon);

@@ -31,24 +31,3 @@ fn no_vendor_ever_has_to_say_429() {
     assert!(limits.as_array().is_some_and(|limits| limits.iter().any(|limit| limit["limit"] == 5)), "{limits}");
     assert_books(&mut forebay);
 }
-
-#[test]
-fn what_is_sent_again_counts_against_the_limit_too() {
-    let mut iterable = Account::iterable("t00");
-    iterable.settings = "limits.requests_per_second = { events = 5 }".to_owned();
-    iterable.details = "delivery = \"single\"".to_owned();
-    iterable.sandbox = "requests_per_second = { \"events/track\" = 5 }\nunknown_users = \"create\"".to_owned();
-    let stage = Stage::of("limits-again", &[iterable]);
-    // Refused after they were counted, as a vendor with trouble counts them.
-    stage.vendors.set_faults("[[fault]]\nkind = \"status\"\nstatus = 503\nshare = 0.4");
-    let events: Vec<Event> = Events::new(2, &tenants(1)).identify(0.0).sizes(350..=600).take(60).collect();
-    stage.produce(&events);
-    let mut forebay = stage.config.setup().start();
-    stage.wait_for_all(&events);
-    stage.wait_settled();
-    let report = stage.vendors.report();
-    let counted = report.account("t00-iterable").unwrap();
-    assert_eq!(counted.throttled, 0, "{counted:?}");
-    assert!(counted.requests > 75, "some went again: {counted:?}");
-    assert_books(&mut forebay);
-}
