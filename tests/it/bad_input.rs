@@ -1,6 +1,8 @@
 //! Input that nobody should send, from vendors and beside us in Kafka: each time a clear line in the log, nothing lost,
 //! and the lane goes on.
 
+use std::fmt::Write as _;
+
 use crate::support::config::{Account, tenants};
 use crate::support::events::{Event, Events};
 use crate::support::kafka::{Message, Record};
@@ -57,7 +59,8 @@ fn an_impossible_retry_after_is_told_and_ignored() {
     let mut faults = String::new();
     for value in IMPOSSIBLE {
         for (account, status) in [("t00-iterable", 429), ("t00-moengage", 503)] {
-            faults += &format!(
+            let _ = write!(
+                faults,
                 "[[fault]]\nkind = \"status\"\nstatus = {status}\nbody = \"slow down\"\naccount = \"{account}\"\ncount = 1\n\
                  headers = {{ retry-after = \"{value}\" }}\n"
             );

@@ -47,12 +47,17 @@ fn a_quiet_group_goes_on_sending_beyond_its_session_time_out() {
 fn without_proof_of_membership_no_new_request_begins() {
     let kafka = Kafka::own();
     let stage = Stage::with(&kafka, "unproven", 1, &[Account::iterable("t00"), Account::moengage("t00")]);
-    // They are to go again when membership is no longer proven.
+    // They are to go again after 12 s: membership is not proven from 10 s on, and the partitions are lost after 15 s.
     stage
         .vendors
-        .set_faults("[[fault]]\nkind = \"status\"\nstatus = 503\nbody = \"later\"\nheaders = { retry-after = \"8\" }");
+        .set_faults("[[fault]]\nkind = \"status\"\nstatus = 503\nbody = \"later\"\nheaders = { retry-after = \"12\" }");
     let events: Vec<_> = Events::new(2, &tenants(1)).take(60).collect();
-    let mut forebay = stage.config.setup().start();
+    let setup = stage.config.setup();
+    setup.write(
+        "config.toml",
+        stage.config.text().replace("session.timeout.ms\" = \"6000", "session.timeout.ms\" = \"15000"),
+    );
+    let mut forebay = setup.start();
     forebay.wait_ready(JOIN);
     stage.produce(&events);
     let requests =
@@ -68,7 +73,7 @@ fn without_proof_of_membership_no_new_request_begins() {
     forebay.wait_for_log("membership in the group is not proven", JOIN);
     stage.vendors.set_faults("");
     let before: Vec<_> = requests().collect();
-    thread::sleep(Duration::from_secs(8) + SOON);
+    thread::sleep(Duration::from_secs(5));
     assert_eq!(requests().collect::<Vec<_>>(), before, "nothing is sent that another member may be sending");
     assert!(stage.vendors.accepted().is_empty());
     kafka.start();

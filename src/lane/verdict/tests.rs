@@ -16,6 +16,7 @@ type Reply<'a> = dyn FnMut(u64, &[u8]) -> (u16, HeaderMap) + 'a;
 /// The core, and what came of its requests.
 struct World {
     pipeline: Pipeline,
+    #[expect(clippy::vec_box, reason = "flights come and go in boxes")]
     wire: Vec<Box<Flight>>,
     /// When requests were sent, in milliseconds.
     sent: Vec<u64>,
@@ -134,10 +135,8 @@ fn a_call_that_gets_errors_while_others_are_taken_is_refused_alone() {
         (if body.windows(4).any(|part| part == b"m-7\"") { 500 } else { 200 }, HeaderMap::new())
     };
     (0..20).for_each(|number| feed(&mut world.pipeline, at(0), number));
-    let mut number = 1_000;
-    for second in 0..300 {
+    for (number, second) in (1_000..).zip(0..300) {
         feed(&mut world.pipeline, at(second * 1_000), number);
-        number += 1;
         world.pass(second * 1_000, (second + 1) * 1_000, poison);
     }
     assert_eq!(world.letters, [Reason::VendorError]);
