@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use forebay::source::commit::{self, Place};
+use forebay::source::commit::{self, Contents, Place};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -203,7 +203,10 @@ fn a_second_signal_ends_at_once_with_the_signals_code() {
 
 /// What may stand beside a commit at offset 10 that is not to be believed; each says that all above is settled.
 fn unbelievable(here: Place<'_>) -> Vec<(&'static str, Vec<u8>)> {
-    let settled = |place: Place<'_>, base: i64| commit::encode(place, base, base, std::iter::once(base + 1..30), &[]).0;
+    let settled = |place: Place<'_>, base: i64| {
+        let above = Contents { window: base, settled: std::iter::once(base + 1..30).collect(), ..Contents::default() };
+        commit::encode(place, above).text
+    };
     let good = settled(here, 10).into_bytes();
     let damaged = |at: usize, byte: u8| [&good[..at], &[byte], &good[at + 1..]].concat();
     vec![

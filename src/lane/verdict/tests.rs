@@ -50,7 +50,7 @@ impl World {
                         self.letters.push(letter.refusal.reason);
                         self.pipeline.letter_written(letter.id);
                     }
-                    Action::Pause { .. } => {}
+                    Action::Pause { .. } | Action::Sweep { .. } => {}
                 }
             }
         }
