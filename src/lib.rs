@@ -60,6 +60,7 @@ pub mod dead_letter;
 pub mod outcome;
 // -- beside the path
 pub mod admin;
+pub mod explain;
 pub mod keys;
 pub mod logs;
 pub mod metrics;

@@ -28,7 +28,7 @@ use crate::lane::batch::Buffers;
 use crate::lane::pacing::Pacer;
 use crate::lane::{Effect, Flight, Health, Lane, Letter, Settings, Surroundings};
 use crate::outcome::{No, Reason, Refusal, Skip};
-use crate::router::{Router, Selection};
+use crate::router::{Route, Router, Selection};
 use crate::source::Receipt;
 use crate::source::commit::{self, Contents, Place};
 use crate::source::ledger::{Ledger, Reading};
@@ -446,40 +446,14 @@ impl Pipeline {
 
     /// Gives the record's event to its tenant's accounts. The result is how many calls it owes.
     fn route(&mut self, now: Now, record: &Record<'_>, origin: Origin<'_>, receipt: Receipt) -> u16 {
-        let Some(value) = record.value else {
-            self.not_owed[Skip::Tombstone as usize] += 1;
-            return 0;
-        };
-        let early = self.router.reads_message().then(|| Event::decode(value, origin));
-        let named = match &early {
-            Some(Err(refusal)) => Err(refusal.clone()),
-            Some(Ok(event)) => self.router.tenant(origin.topic, record, Some(event)),
-            None => self.router.tenant(origin.topic, record, None),
-        };
-        let found = named.map(|tenant| (self.router.lanes(&tenant), tenant));
-        match found {
-            Err(refusal) => self.refuse_record(record, receipt, None, refusal),
-            Ok((None, _)) if self.router.skips_unknown() => {
-                self.not_owed[Skip::UnknownTenant as usize] += 1;
+        match self.router.route(record, origin) {
+            Route::Skipped(skip) => {
+                self.not_owed[skip as usize] += 1;
                 0
             }
-            Ok((None, tenant)) => {
-                let tenant = tenant.into_owned();
-                let refusal = Refusal::new(Reason::UnknownTenant, "no account is configured for this tenant");
-                self.refuse_record(record, receipt, Some(tenant), refusal)
-            }
-            Ok((Some(lanes), tenant)) => {
-                let event = match &early {
-                    Some(event) => event.clone(),
-                    None => Event::decode(value, origin),
-                };
-                match event {
-                    Ok(event) => lanes.iter().map(|&lane| self.offer(now, lane, record, &event, receipt)).sum(),
-                    Err(refusal) => {
-                        let tenant = tenant.into_owned();
-                        self.refuse_record(record, receipt, Some(tenant), refusal)
-                    }
-                }
+            Route::Refused(tenant, refusal) => self.refuse_record(record, receipt, tenant, refusal),
+            Route::Lanes(lanes, event) => {
+                lanes.iter().map(|&lane| self.offer(now, lane, record, &event, receipt)).sum()
             }
         }
     }
@@ -488,8 +462,8 @@ impl Pipeline {
     fn offer(&mut self, now: Now, lane: u32, record: &Record<'_>, event: &Event<'_>, receipt: Receipt) -> u16 {
         let index = lane as usize;
         let account = &mut self.accounts[index];
-        if let Err(skip) = account.selection.check(event, now) {
-            account.lane.skip(skip);
+        if let Err(rule) = account.selection.check(event, now) {
+            account.lane.skip(rule.skip());
             return 0;
         }
         let mut calls = std::mem::take(&mut self.calls);

@@ -374,12 +374,8 @@ fn build(account: &Account, metrics: &Metrics) -> Result<Built, StartError> {
         Vendor::Moengage(settings) => settings.data_center.clone(),
         Vendor::Iterable(settings) => if settings.eu { "eu" } else { "us" }.to_owned(),
     };
-    let origin = if let Some(url) = &account.base_url {
-        Origin::from(url)
-    } else {
-        let text = destination.origin();
-        text.parse().map_err(|_| StartError::Origin(account.name.clone(), format!("{text} is not an origin")))?
-    };
+    let origin = delivery::origin(account, &*destination);
+    let origin = origin.map_err(|error| StartError::Origin(account.name.clone(), error.to_string()))?;
     let names =
         Names { tenant: account.tenant.clone(), account: account.name.clone(), destination: destination.name() };
     let duration = metrics.request_duration(destination.name());

@@ -11,8 +11,9 @@ use std::time::Instant;
 use metrics::Histogram;
 use tokio::sync::{mpsc, watch};
 
-use self::http::{Client, Origin, Response};
-use crate::destination::Answer;
+use self::http::{Client, NotAnOrigin, Origin, Response};
+use crate::config::Account;
+use crate::destination::{Answer, Destination};
 use crate::lane::Flight;
 use crate::pipeline::MAX_WIRE;
 
@@ -32,6 +33,11 @@ pub struct Route {
     pub origin: Arc<Origin>,
     /// How long its requests take.
     pub duration: Histogram,
+}
+
+/// Where an account's requests go: its `base_url`, else the vendor's own host.
+pub fn origin(account: &Account, destination: &dyn Destination) -> Result<Origin, NotAnOrigin> {
+    account.base_url.as_ref().map_or_else(|| destination.origin().parse(), |url| Ok(Origin::from(url)))
 }
 
 /// The handle of the delivery thread.

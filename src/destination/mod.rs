@@ -257,6 +257,18 @@ pub fn of(account: &Account) -> Arc<dyn Destination> {
     }
 }
 
+/// Whether an element of so many bytes fits into a request of its own; one that does not can never be sent.
+pub fn fits(destination: &dyn Destination, shape: Shape, element: usize) -> Result<(), Refusal> {
+    let (head, tail) = destination.frame(shape);
+    let limit = destination.shapes()[usize::from(shape.0)].max_bytes;
+    let size = head.len() + element + tail.len();
+    if size <= limit {
+        return Ok(());
+    }
+    let detail = format!("a request with this call alone has {size} bytes; the vendor takes {limit}");
+    Err(Refusal::new(Reason::TooLarge, detail))
+}
+
 /// Hash of a user's identity within an account; equal in one process only.
 #[must_use]
 pub fn user_hash(identity: &str) -> u64 {

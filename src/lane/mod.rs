@@ -31,7 +31,7 @@ use self::order::{Freed, Order, Place};
 use self::pacing::Pacer;
 use self::redact::Redactor;
 use crate::clock::Now;
-use crate::destination::{Call, Destination, Shape, Target};
+use crate::destination::{self, Call, Destination, Shape, Target};
 use crate::event::Event;
 use crate::outcome::{No, Reason, Refusal, Release, Skip};
 use crate::source::Receipt;
@@ -390,13 +390,7 @@ impl Lane {
 
     /// A call that would not fit into a request of its own can never be sent.
     fn check_alone(&self, shape: Shape, element: usize) -> Result<(), Refusal> {
-        let (head, tail) = self.settings.destination.frame(shape);
-        let (size, limit) = (head.len() + element + tail.len(), self.info(shape).max_bytes);
-        if size <= limit {
-            return Ok(());
-        }
-        let detail = format!("a request with this call alone has {size} bytes; the vendor takes {limit}");
-        Err(Refusal::new(Reason::TooLarge, detail))
+        destination::fits(&*self.settings.destination, shape, element)
     }
 
     fn info(&self, shape: Shape) -> &'static crate::destination::ShapeInfo {

@@ -10,6 +10,7 @@ mod dead_letters;
 mod delivery;
 mod demo;
 mod end_to_end;
+mod explain;
 mod kafka_harness;
 mod limits;
 mod log_shapes;
