@@ -25,3 +25,4 @@ mod secrets;
 mod simulation;
 mod support;
 mod tenants_apart;
+mod webhook;

@@ -124,6 +124,10 @@ impl Destination for Iterable {
         format!("https://{}", host(self.eu))
     }
 
+    fn region(&self) -> &str {
+        if self.eu { "eu" } else { "us" }
+    }
+
     fn budgets(&self) -> Vec<Budget> {
         self.budgets.clone()
     }
