@@ -375,7 +375,7 @@ fn build(account: &Account, metrics: &Metrics) -> Result<Built, StartError> {
     let names =
         Names { tenant: account.tenant.clone(), account: account.name.clone(), destination: destination.name() };
     let duration = metrics.request_duration(destination.name());
-    let place = Place { region: destination.region().to_owned(), host: origin.host.clone() };
+    let place = Place { region: destination.region(), host: origin.host.clone() };
     Ok(Built { names, place, origin: Arc::new(origin), duration })
 }
 

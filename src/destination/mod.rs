@@ -242,8 +242,8 @@ pub trait Destination: Send + Sync + std::fmt::Debug {
     fn origin(&self) -> String;
 
     /// Which of the vendor's regions it is, in the vendor's word; empty if it has none.
-    fn region(&self) -> &str {
-        ""
+    fn region(&self) -> String {
+        String::new()
     }
 
     /// How far the host may be trusted.

@@ -10,7 +10,12 @@
 //! of them, unless they say `now`. A case with `page` stands in `docs/mapping.md`, under that heading.
 
 mod account;
+mod adversaries;
+mod arbitrary;
+mod coverage;
 mod mutants;
+mod page;
+mod properties;
 mod reference;
 
 use std::collections::HashMap;

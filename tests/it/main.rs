@@ -16,6 +16,7 @@ mod limits;
 mod log_shapes;
 mod membership;
 mod memory;
+mod mixed;
 mod nothing_lost;
 mod order;
 mod outages;

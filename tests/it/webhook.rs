@@ -99,15 +99,15 @@ fn events() -> Vec<String> {
 #[test]
 fn every_event_arrives_as_it_came_and_each_key_proves_it() {
     // The first request fails, and what it held comes again under its id; a huge answer is nobody's trouble.
-    let receiver = Receiver::start(|number, _| match number {
+    let hook = Receiver::start(|number, _| match number {
         0 => (503, "retry-after: 1\r\n", b"not yet".to_vec()),
         1 => (200, "", vec![b'x'; 1 << 20]),
         _ => (204, "", Vec::new()),
     });
-    let scene = Scene::new(&receiver.url("/in/?from=forebay"), "linger = \"20ms\"");
+    let scene = Scene::new(&hook.url("/in/?from=forebay"), "linger = \"20ms\"");
     let events = events();
     let mut forebay = scene.run(&events);
-    let received = receiver.received();
+    let received = hook.received();
     for request in &received {
         assert_eq!(request.path, "/in/?from=forebay");
         assert_eq!(request.headers["content-type"], "application/json");

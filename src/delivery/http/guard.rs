@@ -17,7 +17,7 @@ pub(super) struct Guard {
 impl Guard {
     /// Takes out the addresses that the origin may not lead to. The error is one of them, if none is left.
     pub(super) fn check(&self, origin: &Origin, addresses: &mut Vec<SocketAddr>) -> Result<(), IpAddr> {
-        if !origin.reach.public_only || self.allow_hosts.iter().any(|host| *host == origin.host) {
+        if !origin.reach.public_only || self.allow_hosts.contains(&origin.host) {
             return Ok(());
         }
         let first = addresses.first().map(SocketAddr::ip);

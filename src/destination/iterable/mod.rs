@@ -124,8 +124,8 @@ impl Destination for Iterable {
         format!("https://{}", host(self.eu))
     }
 
-    fn region(&self) -> &str {
-        if self.eu { "eu" } else { "us" }
+    fn region(&self) -> String {
+        if self.eu { "eu" } else { "us" }.to_owned()
     }
 
     fn budgets(&self) -> Vec<Budget> {

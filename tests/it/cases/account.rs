@@ -1,14 +1,22 @@
 //! An account from the settings of a case, read as `config.toml` is: the names and defaults are the product's own.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use forebay::config::{self, Config};
 use forebay::destination::{self, Destination};
 use serde_json::{Map, Value, json};
 
-/// The vendor's API for an account with these settings.
+/// The vendor's API for an account with these settings; made once, however often it is asked for.
 pub(super) fn destination(vendor: &str, settings: &Value) -> Arc<dyn Destination> {
-    destination::of(&config(vendor, settings, &Value::Null).accounts[0])
+    static MADE: LazyLock<Mutex<HashMap<String, Arc<dyn Destination>>>> = LazyLock::new(Mutex::default);
+    let key = format!("{vendor} {settings}");
+    let known = MADE.lock().unwrap_or_else(PoisonError::into_inner).get(&key).map(Arc::clone);
+    known.unwrap_or_else(|| {
+        let made = destination::of(&config(vendor, settings, &Value::Null).accounts[0]);
+        MADE.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::clone(&made));
+        made
+    })
 }
 
 /// A configuration with one account, `acme`, of the tenant `acme`. `settings` is the account's table, the vendor's own
