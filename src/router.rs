@@ -77,13 +77,20 @@ impl Router {
         }
     }
 
+    /// Whether [`Router::tenant`] needs the decoded event.
+    #[must_use]
+    pub fn reads_message(&self) -> bool {
+        self.reads_message
+    }
+
     /// The lanes of a tenant; `None` if it is unknown.
-    fn lanes(&self, tenant: &str) -> Option<Arc<[u32]>> {
+    #[must_use]
+    pub fn lanes(&self, tenant: &str) -> Option<Arc<[u32]>> {
         self.tenants.get(tenant).map(Arc::clone)
     }
 
     /// The tenant that the record names.
-    fn tenant<'a>(
+    pub fn tenant<'a>(
         &'a self,
         topic: &'a str,
         record: &Record<'a>,

@@ -110,6 +110,8 @@ pub struct Batch {
     pub first_failure: Option<Duration>,
     /// What a receiver knows it by when it comes again; zero before it was sent, or if nobody asks.
     pub number: u128,
+    /// Whether its calls were sent before, in this batch or in the one that it was a part of.
+    pub tried: bool,
 }
 
 impl Batch {
@@ -132,6 +134,7 @@ impl Batch {
             attempts: 0,
             first_failure: None,
             number: 0,
+            tried: false,
         }
     }
 
@@ -278,6 +281,7 @@ impl Batch {
     #[must_use]
     pub fn copy(&self, head: &[u8], indices: impl Iterator<Item = usize>) -> Self {
         let mut part = Self::new(self.shape, head, Buffers::default(), self.opened);
+        part.tried = self.tried;
         for index in indices {
             let Some(slot) = self.slots.get(index) else { continue };
             if !part.slots.is_empty() {

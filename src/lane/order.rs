@@ -107,6 +107,11 @@ impl Order {
         self.waiting
     }
 
+    /// Shows every call that waits.
+    pub fn each_waiting(&self, mut see: impl FnMut(&Parcel)) {
+        self.users.values().flat_map(|user| &user.waiting).for_each(|call| see(&call.parcel));
+    }
+
     /// A state call of this user is settled, or given back: `freed` gets what may go now, in order.
     pub fn settled(&mut self, user: u64, freed: &mut Vec<Freed>) {
         let Some(known) = self.users.get_mut(&user) else { return };

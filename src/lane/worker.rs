@@ -11,10 +11,11 @@ use secrecy::SecretString;
 
 use super::batch::Batch;
 use super::health::Health;
-use super::{Binds, Effect, Flight, Lane, Sent, Surroundings};
+use super::{Binds, Effect, Flight, Lane, OnWire, Sent, Surroundings};
 use crate::clock::Now;
 use crate::destination::{Hold, Shape};
 use crate::outcome::Release;
+use crate::source::Receipt;
 use crate::source::record::Kept;
 
 /// After this many failed requests in a row the lane sends one probe at a time.
@@ -216,14 +217,18 @@ impl Lane {
         if self.signer.is_some() && batch.number == 0 {
             batch.number = around.rng.random();
         }
+        batch.tried = true;
         queue.in_flight += 1;
         self.in_flight += 1;
         self.wire_calls += batch.len();
         let number = self.next_request;
         self.next_request += 1;
-        if let Some(oldest) = Kept::timestamp(batch.record(0)) {
-            self.on_wire.insert(number, oldest);
-        }
+        let remembered = OnWire {
+            oldest_ms: Kept::timestamp(batch.record(0)),
+            opened: batch.opened,
+            receipts: batch.tickets().map(|ticket| ticket.receipt).collect(),
+        };
+        self.on_wire.insert(number, remembered);
         around.wire -= 1;
         around.effects.push(Effect::Send(Box::new(Flight {
             lane: self.settings.index,
@@ -267,7 +272,7 @@ impl Lane {
         let mut parcels = Vec::new();
         self.order.release(|parcel| !around.is_current(parcel.ticket.receipt), &mut parcels);
         for parcel in parcels {
-            self.release(parcel.weight(), &parcel.ticket);
+            self.release(parcel.weight(), &parcel.ticket, Release::Revoked);
         }
         for index in 0..self.queues.len() {
             let open = std::mem::take(&mut self.queues[index].open);
@@ -290,7 +295,7 @@ impl Lane {
             tickets.iter().enumerate().filter(|(_, t)| around.is_current(t.receipt)).map(|(index, _)| index).collect();
         for (index, ticket) in tickets.iter().enumerate() {
             if !around.is_current(ticket.receipt) {
-                self.release(batch.weight(index), ticket);
+                self.release(batch.weight(index), ticket, Release::Revoked);
             }
         }
         let (head, _) = self.settings.destination.frame(batch.shape());
@@ -303,8 +308,42 @@ impl Lane {
         (!rest.is_empty()).then_some(rest)
     }
 
-    fn release(&mut self, weight: usize, ticket: &super::Ticket) {
-        self.books.released[Release::Revoked as usize] += 1;
+    /// Gives back, for lack of memory or under a hold, every call that was never sent; the result is their records.
+    ///
+    /// What was sent before stays: a call that is given back forgets its attempts, and one that is poison, or not found,
+    /// would never come to its end. In each queue that is what lies in front, so that what is read again goes behind
+    /// it. If nothing was sent before, the oldest batch stays, to ask the vendor with.
+    pub fn release_unsent(&mut self, around: &mut Surroundings<'_>) -> Vec<Receipt> {
+        let mut parcels = Vec::new();
+        self.order.release(|_| true, &mut parcels);
+        let mut released: Vec<Receipt> = parcels.iter().map(|parcel| parcel.ticket.receipt).collect();
+        for parcel in parcels {
+            self.release(parcel.weight(), &parcel.ticket, Release::Deferred);
+        }
+        let all = || self.queues.iter().flat_map(|queue| queue.open.iter().chain(&queue.ready));
+        let asks = self.in_flight > 0 || all().any(|batch| batch.tried);
+        let mut probe = if asks { None } else { all().map(|batch| batch.opened).min() };
+        for index in 0..self.queues.len() {
+            let ready = std::mem::take(&mut self.queues[index].ready);
+            let open = std::mem::take(&mut self.queues[index].open);
+            for batch in ready.into_iter().chain(open) {
+                if batch.tried || probe.take_if(|opened| *opened == batch.opened).is_some() {
+                    self.queues[index].ready.push_back(batch);
+                    continue;
+                }
+                for (call, ticket) in batch.tickets().enumerate() {
+                    released.push(ticket.receipt);
+                    self.release(batch.weight(call), ticket, Release::Deferred);
+                }
+                around.reuse(batch);
+            }
+        }
+        self.let_freed_go(around);
+        released
+    }
+
+    fn release(&mut self, weight: usize, ticket: &super::Ticket, why: Release) {
+        self.books.released[why as usize] += 1;
         self.let_go(weight, ticket);
     }
 

@@ -93,8 +93,7 @@ fn message(rng: &mut StdRng, index: usize) -> Message {
     let note = ["plain", "\u{0}", "\"}]}", "\\", "\u{1F680}", "a\nb"][rng.random_range(0..6)];
     let traits =
         json!({ "message_id": id, "plan": "pro", "nested": { "a": [1, { "b": note }] }, "phone": "+361234567" });
-    let properties =
-        json!({ "message_id": id, "note": note, "at": "2026-03-24T17:46:45Z", "price": 12.5, "tags": ["a", "b"], "deep": { "x": { "y": index } } });
+    let properties = json!({ "message_id": id, "note": note, "at": "2026-03-24T17:46:45Z", "price": 12.5, "tags": ["a", "b"], "deep": { "x": { "y": index } } });
     let with_products = json!({ "message_id": id, "total": 159.8, "products": [product] });
     let extra = match rng.random_range(0..12) {
         0 | 1 => json!({ "type": "identify", "traits": traits }),

@@ -232,7 +232,7 @@ pub(super) fn sent(config: &Config, events: &[impl AsRef<[u8]>]) -> Sent {
                     sent.letters.push((letter.offset, letter.refusal.reason.name()));
                     pipeline.letter_written(letter.id);
                 }
-                Action::Pause { .. } => {}
+                Action::Pause { .. } | Action::Sweep { .. } => {}
             }
         }
         assert!(second < 3_600, "something is owed for ever");

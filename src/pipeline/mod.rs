@@ -8,8 +8,17 @@
 //!                 └── letter_written ◄─ Action::Write (dead letter)
 //! ```
 //!
+//! An account that cannot keep up leaves this path: its records stay in Kafka and come again by `swept` (`deferral`).
+//!
 //! Owns the ledgers, the lanes and the limiters, and is owned by one thread. Takes the time as an argument, holds no
 //! socket and never waits: what has to happen outside it returns as [`Action`]s.
+
+mod commits;
+mod deferral;
+mod ends;
+mod memory;
+mod partition;
+mod records;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -20,26 +29,24 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use secrecy::SecretString;
 
+use foldhash::fast::RandomState;
+
+pub use self::commits::Commit;
+pub use self::partition::Partition;
 use crate::clock::Now;
 use crate::config::Config;
-use crate::destination::{self, Answer, Call};
-use crate::event::{Event, Origin};
+use crate::destination::{self, Call};
 use crate::lane::batch::Buffers;
 use crate::lane::pacing::Pacer;
-use crate::lane::{Effect, Flight, Health, Lane, Letter, Settings, Surroundings};
-use crate::outcome::{No, Reason, Refusal, Skip};
-use crate::router::{Route, Router, Selection};
+use crate::lane::{Effect, Flight, Health, Lane, Settings, Surroundings};
+use crate::outcome::{Reason, Refusal, Skip};
+use crate::router::{Router, Selection};
 use crate::source::Receipt;
-use crate::source::commit::{self, Contents, Place};
-use crate::source::ledger::{Ledger, Reading};
-use crate::source::record::Record;
+use crate::source::commit::Contents;
+use crate::source::ledger::Ledger;
 
 /// Requests on the wire at a time, of all lanes: what the queue to the delivery holds.
 pub const MAX_WIRE: usize = 1_024;
-/// Intake pauses when this many dead letters wait for their acknowledgement.
-const MAX_LETTERS: usize = 10_000;
-/// A partition whose committed offset lags the front by more records than this pauses: the ledger has a bound too.
-const MAX_SPAN: usize = 8_000_000;
 
 /// What has to happen outside.
 #[derive(Debug)]
@@ -54,6 +61,13 @@ pub enum Action {
         slot: u32,
         /// Stop, or go on.
         paused: bool,
+    },
+    /// Read a partition a second time, and call [`Pipeline::swept`] with its records, or stop that.
+    Sweep {
+        /// Its index.
+        slot: u32,
+        /// Where to begin; `None` to stop.
+        from: Option<i64>,
     },
 }
 
@@ -80,51 +94,6 @@ pub struct DeadLetter {
     pub refusal: Refusal,
 }
 
-/// A commit that is due.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Commit {
-    /// Topic.
-    pub topic: Arc<str>,
-    /// Partition.
-    pub partition: i32,
-    /// The offset.
-    pub offset: i64,
-    /// What is settled above it.
-    pub metadata: String,
-    /// Whether not all of that fitted.
-    pub cut: bool,
-}
-
-/// One partition that the process has met.
-#[derive(Debug)]
-pub struct Partition {
-    /// Its topic.
-    pub topic: Arc<str>,
-    /// Its number.
-    pub number: i32,
-    /// Its state, while it is assigned.
-    pub ledger: Option<Ledger>,
-    /// Records read that were not settled before.
-    pub received: u64,
-    /// Records that owe nothing any more.
-    pub settled: u64,
-    /// Records given back unsettled.
-    pub released: u64,
-    /// Records that an earlier owner had settled.
-    pub already_settled: u64,
-    epoch: u32,
-    revoking: bool,
-    paused: bool,
-}
-
-impl Partition {
-    /// Whether its fetching is paused.
-    #[must_use]
-    pub fn is_paused(&self) -> bool {
-        self.paused
-    }
-}
-
 /// A lane and what the pipeline keeps beside it.
 #[derive(Debug)]
 pub struct Account {
@@ -134,6 +103,10 @@ pub struct Account {
     pub lane: Lane,
     /// Dead letters that wait for their acknowledgement.
     pub letters: u64,
+    /// What commits call the account.
+    hash: u32,
+    /// Whether the poll thread leaves its records to sweeps.
+    closed: bool,
     selection: Selection,
     /// When it is pumped next.
     wake: Option<Duration>,
@@ -183,6 +156,8 @@ pub struct Parts {
     pub pacers: Vec<Pacer>,
     /// Memory.
     pub bounds: Bounds,
+    /// What commits call each account: a hash of its name.
+    pub hashes: Vec<u32>,
     /// Seed of all randomness.
     pub seed: u64,
 }
@@ -217,7 +192,8 @@ impl Parts {
         }
         let bytes = |figure: u64| usize::try_from(figure).unwrap_or(usize::MAX);
         let bounds = Bounds { total: bytes(config.memory.total), lane: bytes(config.memory.lane) };
-        Self { router: Router::new(config.tenant.clone(), &config.accounts), lanes, pacers, bounds, seed }
+        let hashes = config.accounts.iter().map(|account| crc32fast::hash(account.name.as_bytes())).collect();
+        Self { router: Router::new(config.tenant.clone(), &config.accounts), lanes, pacers, bounds, hashes, seed }
     }
 }
 
@@ -242,8 +218,21 @@ pub struct Pipeline {
     rng: SmallRng,
     timers: BinaryHeap<Reverse<(Duration, u32)>>,
     starved: Vec<u32>,
-    /// Lanes over their budget, and partitions that wait for them.
-    full: Vec<(u32, Vec<u32>)>,
+    /// Accounts by what commits call them, and the others of those that share that.
+    lanes_by_hash: HashMap<u32, Vec<u32>, RandomState>,
+    twins: HashMap<u32, Vec<u32>, RandomState>,
+    /// Lanes that take nothing from the poll thread.
+    closed: Vec<u32>,
+    /// Lanes that must give memory back once the record at hand is done.
+    to_release: Vec<u32>,
+    /// How much sweeps may give a lane.
+    share: usize,
+    /// Holes of deferred accounts, as of the last look.
+    holes: usize,
+    look_at: Duration,
+    next_shed: Duration,
+    /// Since when no vendor answers.
+    down_since: Option<Duration>,
     over_total: bool,
     pausing: bool,
     may_send: bool,
@@ -262,16 +251,26 @@ impl Pipeline {
     /// A pipeline without partitions, whose lanes have no keys yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let accounts = parts.lanes.into_iter().map(|(settings, selection)| Account {
+        let accounts = parts.lanes.into_iter().zip(parts.hashes).map(|((settings, selection), hash)| Account {
             name: selection.account().to_owned(),
             lane: Lane::new(settings),
             letters: 0,
+            hash,
+            closed: false,
             selection,
             wake: None,
         });
+        let accounts: Vec<Account> = accounts.collect();
+        let mut lanes_by_hash: HashMap<u32, Vec<u32>, RandomState> = HashMap::default();
+        for (lane, account) in (0..).zip(&accounts) {
+            lanes_by_hash.entry(account.hash).or_default().push(lane);
+        }
+        let shared = lanes_by_hash.values().filter(|lanes| lanes.len() > 1);
+        let others = |lane: u32, lanes: &[u32]| lanes.iter().copied().filter(|other| *other != lane).collect();
+        let twins = shared.flat_map(|lanes| lanes.iter().map(move |&lane| (lane, others(lane, lanes)))).collect();
         Self {
             router: parts.router,
-            accounts: accounts.collect(),
+            accounts,
             pacers: parts.pacers,
             partitions: Vec::new(),
             epochs: Vec::new(),
@@ -286,7 +285,15 @@ impl Pipeline {
             rng: SmallRng::seed_from_u64(parts.seed),
             timers: BinaryHeap::new(),
             starved: Vec::new(),
-            full: Vec::new(),
+            lanes_by_hash,
+            twins,
+            closed: Vec::new(),
+            to_release: Vec::new(),
+            share: parts.bounds.lane,
+            holes: 0,
+            look_at: Duration::ZERO,
+            next_shed: Duration::ZERO,
+            down_since: None,
             over_total: false,
             pausing: false,
             may_send: true,
@@ -316,18 +323,7 @@ impl Pipeline {
                 .iter()
                 .find(|p| &*p.topic == topic)
                 .map_or_else(|| topic.into(), |p| Arc::clone(&p.topic));
-            self.partitions.push(Partition {
-                topic,
-                number,
-                ledger: None,
-                received: 0,
-                settled: 0,
-                released: 0,
-                already_settled: 0,
-                epoch: 0,
-                revoking: false,
-                paused: false,
-            });
+            self.partitions.push(Partition::new(topic, number));
             self.epochs.push(None);
             self.partitions.len() - 1
         });
@@ -344,9 +340,13 @@ impl Pipeline {
     /// A partition was assigned; reading begins at `contents.window`.
     pub fn assign(&mut self, slot: u32, contents: Contents) {
         let Some(partition) = self.partitions.get_mut(slot as usize) else { return };
+        partition.give_up();
         partition.epoch += 1;
-        partition.revoking = false;
-        partition.paused = false;
+        partition.load(&contents, |hash| self.lanes_by_hash.get(&hash).cloned().unwrap_or_default());
+        if !partition.unknown.is_empty() {
+            let (topic, partition, accounts) = (&partition.topic, partition.number, partition.unknown.len());
+            tracing::warn!(%topic, partition, accounts, "the commit has deferred accounts that no configured account matches; what they owe stays in the topic and is carried on");
+        }
         partition.ledger = Some(Ledger::new(contents.window, contents.settled));
         self.epochs[slot as usize] = Some(partition.epoch);
     }
@@ -356,6 +356,7 @@ impl Pipeline {
         if let Some(partition) = self.partitions.get_mut(slot as usize) {
             partition.revoking = true;
             self.flush = true;
+            self.end_sweep(slot as usize);
         }
         self.pump_all(now);
     }
@@ -363,19 +364,14 @@ impl Pipeline {
     /// Whether everything read from a partition is settled.
     #[must_use]
     pub fn is_settled(&self, slot: u32) -> bool {
-        let partition = self.partitions.get(slot as usize);
-        partition.and_then(|p| p.ledger.as_ref()).is_none_or(|ledger| ledger.in_flight() == 0)
+        self.partitions.get(slot as usize).is_none_or(|partition| partition.in_flight() == 0)
     }
 
     /// A partition is gone: what it still owes is given back.
     pub fn unassign(&mut self, slots: &[u32], now: Now) {
         for &slot in slots {
-            let Some(partition) = self.partitions.get_mut(slot as usize) else { continue };
-            if let Some(ledger) = partition.ledger.take() {
-                partition.released += ledger.in_flight();
-            }
-            partition.revoking = false;
-            partition.paused = false;
+            self.end_sweep(slot as usize);
+            self.partitions[slot as usize].give_up();
             self.epochs[slot as usize] = None;
         }
         self.flush = self.draining || self.partitions.iter().any(|partition| partition.revoking);
@@ -384,225 +380,6 @@ impl Pipeline {
                 lane.release_stale(around);
                 true
             });
-        }
-        for (_, waiting) in &mut self.full {
-            waiting.retain(|slot| !slots.contains(slot));
-        }
-    }
-
-    /// The commits that are due, unchanged ones too.
-    #[must_use]
-    pub fn commits(&self, cluster: &str, only: Option<&[u32]>) -> Vec<Commit> {
-        let wanted = |index: usize| only.is_none_or(|slots| slots.iter().any(|&slot| slot as usize == index));
-        let assigned = self.partitions.iter().enumerate().filter(|(index, _)| wanted(*index));
-        assigned
-            .filter_map(|(_, partition)| {
-                let ledger = partition.ledger.as_ref()?;
-                let place = Place { cluster, topic: &partition.topic, partition: partition.number };
-                let base = ledger.base();
-                let (metadata, cut) = commit::encode(place, base, base, ledger.settled_runs(), &[]);
-                let topic = Arc::clone(&partition.topic);
-                Some(Commit { topic, partition: partition.number, offset: base, metadata, cut })
-            })
-            .collect()
-    }
-
-    // === Records ===
-
-    /// Takes a record. It is owed from here on.
-    pub fn record(&mut self, now: Now, record: &Record<'_>) {
-        let Some(partition) = self.partitions.get_mut(record.slot as usize) else { return };
-        let Some(ledger) = partition.ledger.as_mut().filter(|_| !partition.revoking) else { return };
-        match ledger.read(record.offset) {
-            Reading::New => partition.received += 1,
-            Reading::AlreadySettled => {
-                partition.already_settled += 1;
-                return;
-            }
-            Reading::Repeated => return,
-        }
-        let receipt = Receipt { slot: record.slot, epoch: partition.epoch, offset: record.offset };
-        let topic = Arc::clone(&partition.topic);
-        let origin = Origin {
-            topic: &topic,
-            partition: partition.number,
-            offset: record.offset,
-            timestamp_ms: record.timestamp_ms,
-        };
-        let calls = self.route(now, record, origin, receipt);
-        let partition = &mut self.partitions[record.slot as usize];
-        let Some(ledger) = partition.ledger.as_mut() else { return };
-        ledger.push(record.offset, calls);
-        if calls == 0 {
-            partition.settled += 1;
-        }
-        if ledger.span() > MAX_SPAN {
-            self.pause(record.slot);
-        }
-        if !self.over_total && self.is_over_total() {
-            self.balance_memory();
-        }
-    }
-
-    /// Gives the record's event to its tenant's accounts. The result is how many calls it owes.
-    fn route(&mut self, now: Now, record: &Record<'_>, origin: Origin<'_>, receipt: Receipt) -> u16 {
-        match self.router.route(record, origin) {
-            Route::Skipped(skip) => {
-                self.not_owed[skip as usize] += 1;
-                0
-            }
-            Route::Refused(tenant, refusal) => self.refuse_record(record, receipt, tenant, refusal),
-            Route::Lanes(lanes, event) => {
-                lanes.iter().map(|&lane| self.offer(now, lane, record, &event, receipt)).sum()
-            }
-        }
-    }
-
-    /// Offers the event to one account. The result is how many calls it owes there.
-    fn offer(&mut self, now: Now, lane: u32, record: &Record<'_>, event: &Event<'_>, receipt: Receipt) -> u16 {
-        let index = lane as usize;
-        let account = &mut self.accounts[index];
-        if let Err(rule) = account.selection.check(event, now) {
-            account.lane.skip(rule.skip());
-            return 0;
-        }
-        let mut calls = std::mem::take(&mut self.calls);
-        calls.clear();
-        let owed = match account.lane.plan(event, now, &mut calls) {
-            Ok(()) => calls.iter().map(|call| self.admit(now, lane, record, event, receipt, call)).sum(),
-            Err(No::Skipped(skip)) => {
-                account.lane.skip(skip);
-                0
-            }
-            Err(No::Refused(refusal)) => {
-                account.lane.refuse_at_the_door();
-                let mut kept = Vec::new();
-                record.keep(&mut kept);
-                self.write(Letter { receipt, record: kept, refusal }, Some(lane), None);
-                1
-            }
-        };
-        self.calls = calls;
-        if self.accounts[index].lane.held_bytes() > self.bounds.lane {
-            self.wait_for_lane(lane, record.slot);
-        }
-        owed
-    }
-
-    fn admit(
-        &mut self,
-        now: Now,
-        lane: u32,
-        record: &Record<'_>,
-        event: &Event<'_>,
-        receipt: Receipt,
-        call: &Call,
-    ) -> u16 {
-        let mut refused = None;
-        self.with_lane(now, lane as usize, |lane, around| {
-            match lane.admit(around, call, event, receipt, &|out: &mut Vec<u8>| record.keep(out)) {
-                Ok(full) => full,
-                Err(refusal) => {
-                    lane.refuse_at_the_door();
-                    refused = Some(refusal);
-                    true
-                }
-            }
-        });
-        if let Some(refusal) = refused {
-            let mut kept = Vec::new();
-            record.keep(&mut kept);
-            self.write(Letter { receipt, record: kept, refusal }, Some(lane), None);
-        }
-        let account = &self.accounts[lane as usize];
-        let due = now.mono + account.lane.linger();
-        if account.wake.is_none_or(|wake| wake > due) {
-            self.schedule(lane, due);
-        }
-        1
-    }
-
-    /// A record that no account could take: one dead letter.
-    fn refuse_record(
-        &mut self,
-        record: &Record<'_>,
-        receipt: Receipt,
-        tenant: Option<String>,
-        refusal: Refusal,
-    ) -> u16 {
-        let mut kept = Vec::new();
-        record.keep(&mut kept);
-        self.write(Letter { receipt, record: kept, refusal }, None, tenant);
-        1
-    }
-
-    // === Ends of calls ===
-
-    fn write(&mut self, letter: Letter, lane: Option<u32>, tenant: Option<String>) {
-        let Letter { receipt, record, refusal } = letter;
-        let id = self.next_letter;
-        self.next_letter += 1;
-        let weight = record.len();
-        self.letter_bytes += weight;
-        self.letters.insert(id, Pending { receipt, lane, reason: refusal.reason, weight });
-        if let Some(lane) = lane {
-            self.accounts[lane as usize].letters += 1;
-        }
-        let partition = &self.partitions[receipt.slot as usize];
-        let topic = Arc::clone(&partition.topic);
-        let (slot, number, offset) = (receipt.slot, partition.number, receipt.offset);
-        self.actions.push(Action::Write(DeadLetter {
-            id,
-            lane,
-            tenant,
-            slot,
-            topic,
-            partition: number,
-            offset,
-            record,
-            refusal,
-        }));
-    }
-
-    /// The broker acknowledged a dead letter: its call is settled.
-    pub fn letter_written(&mut self, id: u64) {
-        let Some(Pending { receipt, lane, reason, weight }) = self.letters.remove(&id) else { return };
-        self.letter_bytes -= weight;
-        match lane {
-            Some(lane) => {
-                let account = &mut self.accounts[lane as usize];
-                account.letters -= 1;
-                account.lane.dead_lettered(reason);
-            }
-            None => self.orphans[reason as usize] += 1,
-        }
-        self.settle(receipt);
-    }
-
-    fn settle(&mut self, receipt: Receipt) {
-        let Some(partition) = self.partitions.get_mut(receipt.slot as usize) else { return };
-        if partition.epoch != receipt.epoch {
-            return;
-        }
-        if let Some(ledger) = partition.ledger.as_mut()
-            && ledger.settle(receipt.offset)
-        {
-            partition.settled += 1;
-        }
-    }
-
-    /// The vendor answered a request, or did not: `Err` is why, in words.
-    pub fn answered(&mut self, now: Now, flight: Box<Flight>, result: Result<Answer<'_>, String>) {
-        self.wire += 1;
-        let index = flight.lane as usize;
-        let before = self.accounts[index].lane.health(now.mono);
-        self.with_lane(now, index, |lane, around| {
-            lane.answered(around, *flight, result);
-            true
-        });
-        self.accounts[index].tell_change(now, before);
-        for lane in std::mem::take(&mut self.starved) {
-            self.pump(now, lane as usize);
         }
     }
 
@@ -621,13 +398,14 @@ impl Pipeline {
                 self.pump(now, lane as usize);
             }
         }
-        self.balance_memory();
+        self.look_after_deferred(now);
+        self.balance_memory(now);
     }
 
     /// When [`Pipeline::tick`] is needed next.
     #[must_use]
     pub fn next_tick(&self) -> Option<Duration> {
-        self.timers.peek().map(|Reverse((at, _))| *at)
+        self.timers.peek().map(|Reverse((at, _))| *at).into_iter().chain(self.next_look()).min()
     }
 
     /// Whether a partition must be paused before the next record is read: budgets hold to the record.
@@ -666,6 +444,7 @@ impl Pipeline {
     pub fn drain(&mut self, now: Now) {
         self.draining = true;
         self.flush = true;
+        (0..self.partitions.len()).for_each(|slot| self.end_sweep(slot));
         self.pump_all(now);
     }
 
@@ -703,12 +482,6 @@ impl Pipeline {
     #[must_use]
     pub fn pacers(&self) -> &[Pacer] {
         &self.pacers
-    }
-
-    /// Bytes of calls and dead letters that are held.
-    #[must_use]
-    pub fn held_bytes(&self) -> usize {
-        self.lane_bytes + self.letter_bytes
     }
 
     /// Dead letters of records without an account that wait for their acknowledgement.
@@ -772,62 +545,10 @@ impl Pipeline {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Send(flight) => self.actions.push(Action::Send(flight)),
-                Effect::Settled(receipt) => self.settle(receipt),
+                Effect::Settled(receipt) => self.settle(receipt, Some(lane)),
                 Effect::DeadLetter(letter) => self.write(letter, Some(lane), None),
             }
         }
         self.effects = effects;
-    }
-
-    // === Memory ===
-
-    /// The partition waits until the lane has room.
-    fn wait_for_lane(&mut self, lane: u32, slot: u32) {
-        match self.full.iter_mut().find(|(full, _)| *full == lane) {
-            Some((_, slots)) if slots.contains(&slot) => {}
-            Some((_, slots)) => slots.push(slot),
-            None => self.full.push((lane, vec![slot])),
-        }
-        self.pause(slot);
-    }
-
-    fn pause(&mut self, slot: u32) {
-        let partition = &mut self.partitions[slot as usize];
-        if !partition.paused && partition.ledger.is_some() {
-            partition.paused = true;
-            self.pausing = true;
-            self.actions.push(Action::Pause { slot, paused: true });
-        }
-    }
-
-    fn is_over_total(&self) -> bool {
-        self.held_bytes() > self.bounds.total || self.letters.len() > MAX_LETTERS
-    }
-
-    /// Pauses everything when the total is used up; resumes, with hysteresis, what nothing holds any more.
-    fn balance_memory(&mut self) {
-        let half = self.bounds.lane / 2;
-        let accounts = &self.accounts;
-        self.full.retain(|(lane, slots)| !slots.is_empty() && accounts[*lane as usize].lane.held_bytes() > half);
-        let held = self.held_bytes();
-        if self.is_over_total() {
-            self.over_total = true;
-        } else if held < self.bounds.total / 4 * 3 && self.letters.len() < MAX_LETTERS / 2 {
-            self.over_total = false;
-        }
-        for slot in 0..self.partitions.len() {
-            let index = u32::try_from(slot).unwrap_or(u32::MAX);
-            let partition = &self.partitions[slot];
-            let Some(ledger) = &partition.ledger else { continue };
-            let span = if partition.paused { MAX_SPAN / 2 } else { MAX_SPAN };
-            let held =
-                self.over_total || ledger.span() > span || self.full.iter().any(|(_, slots)| slots.contains(&index));
-            if held && !partition.paused {
-                self.pause(index);
-            } else if !held && partition.paused {
-                self.partitions[slot].paused = false;
-                self.actions.push(Action::Pause { slot: index, paused: false });
-            }
-        }
     }
 }
