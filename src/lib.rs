@@ -1,4 +1,5 @@
-//! Forebay: events from Apache Kafka to MoEngage and Iterable, per tenant account, inside each account's rate limit.
+//! Forebay: events from Apache Kafka to MoEngage, Iterable and webhooks, per tenant account, inside each account's rate
+//! limit.
 //!
 //! # The path of an event
 //!

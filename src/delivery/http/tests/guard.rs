@@ -1,5 +1,6 @@
 //! A host of little trust: where it may lead to, and how much it may say.
 
+use super::tunnels::FakeProxy;
 use super::*;
 
 const LITTLE: Reach = Reach { answer_cap: 64 * 1024, public_only: true };
@@ -40,4 +41,24 @@ async fn an_answer_is_read_up_to_its_cap() {
     let vendor = FakeVendor::start(None, || async { Answer::new(Full::from(vec![b'x'; 100_000])) }).await;
     let answer = post(&allowing("127.0.0.1"), &named("127.0.0.1", &vendor.origin), "").await.unwrap();
     assert_eq!((answer.body.len(), answer.truncated), (64 * 1024, true));
+}
+
+#[tokio::test]
+async fn a_proxy_is_asked_for_the_address_that_was_found_good() {
+    let vendor = FakeVendor::ok_tls(TRUSTED.acceptor("localhost")).await;
+    let proxy = FakeProxy::start(&vendor.origin).await;
+    let through = |allowed: &str| {
+        let url = format!("http://127.0.0.1:{}", proxy.origin.port);
+        let allow_hosts = vec![allowed.to_owned()];
+        client_with(|options| {
+            options.proxies = Proxies::new(Some(&url), |_| None).unwrap();
+            options.allow_hosts = allow_hosts;
+        })
+    };
+    let origin = named("localhost", &vendor.origin);
+    assert_eq!(fail(&through("other.example"), &origin).await.kind(), "forbidden");
+    assert_eq!(proxy.requests(), 0);
+    succeed(&through("127.0.0.1"), &origin).await;
+    let asked = proxy.requests.lock().unwrap()[0].clone();
+    assert!(asked.starts_with(&format!("CONNECT 127.0.0.1:{} HTTP/1.1\r\n", origin.port)), "{asked}");
 }

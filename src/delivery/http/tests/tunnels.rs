@@ -7,13 +7,13 @@ use super::*;
 const CREDENTIALS: &str = "Basic dXNlcjpzRWNSZVQta0V5";
 
 /// A proxy that leads every request to one port, whatever it asks for.
-struct FakeProxy {
-    origin: Origin,
-    requests: Arc<Mutex<Vec<String>>>,
+pub(super) struct FakeProxy {
+    pub(super) origin: Origin,
+    pub(super) requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl FakeProxy {
-    async fn start(target: &Origin) -> Self {
+    pub(super) async fn start(target: &Origin) -> Self {
         let requests = Arc::<Mutex<Vec<_>>>::default();
         let (seen, port) = (Arc::clone(&requests), target.port);
         let origin = raw(move |mut stream, _| {
@@ -30,7 +30,7 @@ impl FakeProxy {
         Self { origin, requests }
     }
 
-    fn requests(&self) -> usize {
+    pub(super) fn requests(&self) -> usize {
         self.requests.lock().unwrap().len()
     }
 }
