@@ -144,6 +144,9 @@ pub struct CallPart {
     pub url: String,
     /// The request's headers, credentials hidden.
     pub headers: BTreeMap<String, String>,
+    /// Whether headers are added that sign the body when it goes.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub signed: bool,
     /// Whether it changes the user, and so keeps its place among that user's calls.
     pub changes_user: bool,
     /// What it costs, by the name of the limit.
@@ -291,6 +294,7 @@ impl Account {
             shape: destination.shapes().get(usize::from(call.shape.0)).map_or("", |info| info.name),
             url: format!("{}{}", self.base, target.path),
             headers: target.headers.iter().map(header).collect(),
+            signed: destination.signer(&[]).is_some(),
             changes_user: call.state,
             costs: budgets.map(|budget| (budget.name, cost(budget.charge))).filter(|(_, cost)| *cost > 0).collect(),
             body: refused.is_none().then(|| raw(body)).flatten(),

@@ -15,6 +15,7 @@ mod arbitrary;
 mod coverage;
 mod mutants;
 mod page;
+mod plain;
 mod properties;
 mod reference;
 

@@ -45,6 +45,9 @@ fn write_call(out: &mut dyn Write, call: &CallPart) -> io::Result<()> {
     for (name, value) in &call.headers {
         writeln!(out, "  {name}: {value}")?;
     }
+    if call.signed {
+        writeln!(out, "  signed with the account's keys")?;
+    }
     let mut text = String::new();
     if let Some(body) = call.body.as_ref().and_then(|body| Raw::parse(body.get()).ok()) {
         indent(&mut text, body, 1);

@@ -122,9 +122,13 @@ pub(super) fn number() -> impl Strategy<Value = String> {
 pub(super) fn name(known: &'static [&'static str]) -> impl Strategy<Value = String> {
     let known = select(known).prop_map(|name| format!("\"{name}\""));
     let escaped = select(known_escapes()).prop_map(str::to_owned);
-    let any = string().prop_filter("dots and brackets", |name| {
-        let name: String = serde_json::from_str(name).unwrap_or_default();
-        !name.contains(['.', '[']) && !FORBIDDEN.contains(&name.as_str())
+    let any = string().prop_map(|name| {
+        let plain: String = serde_json::from_str(&name).unwrap_or_default();
+        let taken = FORBIDDEN.contains(&plain.as_str());
+        if plain.contains(['.', '[']) || taken {
+            return serde_json::to_string(&plain.replace(['.', '[', 'm'], "_")).unwrap_or_default();
+        }
+        name
     });
     prop_oneof![5 => known, 1 => escaped, 3 => any]
 }

@@ -163,7 +163,7 @@ fn source(event: &Value) -> Option<&Map<String, Value>> {
         .find_map(|traits| traits.as_object().filter(|fields| !fields.is_empty()))
 }
 
-fn put(out: &mut Map<String, Value>, name: &str, value: &Value, flatten: bool) {
+pub(super) fn put(out: &mut Map<String, Value>, name: &str, value: &Value, flatten: bool) {
     match value {
         Value::Object(fields) if flatten && !fields.is_empty() => {
             fields.iter().for_each(|(inner, value)| put(out, &format!("{name}.{inner}"), value, true));
@@ -175,7 +175,7 @@ fn put(out: &mut Map<String, Value>, name: &str, value: &Value, flatten: bool) {
     }
 }
 
-fn put_all(fields: &Map<String, Value>, flatten: bool) -> Map<String, Value> {
+pub(super) fn put_all(fields: &Map<String, Value>, flatten: bool) -> Map<String, Value> {
     let mut out = Map::new();
     fields.iter().for_each(|(name, value)| put(&mut out, name, value, flatten));
     out
@@ -195,9 +195,9 @@ fn time_of(value: &Value) -> Option<i64> {
 }
 
 /// A standard attribute's names, in their order, and what it makes of a value.
-type Standard = (&'static str, &'static [&'static str], fn(&Value) -> Option<Value>);
+pub(super) type Standard = (&'static str, &'static [&'static str], fn(&Value) -> Option<Value>);
 
-fn text(value: &Value) -> Option<Value> {
+pub(super) fn text(value: &Value) -> Option<Value> {
     match value {
         Value::String(_) => Some(value.clone()),
         Value::Bool(_) | Value::Number(_) => Some(json!(value.to_string())),
@@ -205,7 +205,7 @@ fn text(value: &Value) -> Option<Value> {
     }
 }
 
-fn number(value: &Value) -> Option<Value> {
+pub(super) fn number(value: &Value) -> Option<Value> {
     match value {
         Value::Number(_) => Some(value.clone()),
         Value::String(text) => serde_json::from_str(text).ok().filter(Value::is_number),
@@ -217,7 +217,7 @@ fn date(value: &Value) -> Option<Value> {
     time_of(value).map(iso)
 }
 
-const STANDARD: &[Standard] = &[
+pub(super) const STANDARD: &[Standard] = &[
     ("name", &["name"], text),
     ("first_name", &["firstname", "first_name", "firstName"], text),
     ("last_name", &["lastname", "last_name", "lastName"], text),
@@ -272,7 +272,7 @@ pub(super) fn moengage(event: &Value, flatten: bool) -> Value {
     json!({ "type": "event", "customer_id": "u-1", "actions": [action] })
 }
 
-fn dated(value: Value) -> Value {
+pub(super) fn dated(value: Value) -> Value {
     match value {
         Value::String(text) => match text.as_str() {
             "2026-03-24T17:46:45.250Z" | "2026-03-24T23:16:45+05:30" => json!("2026-03-24 17:46:45 +00:00"),
