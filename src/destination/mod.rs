@@ -4,7 +4,7 @@
 //! order and pacing; the delivery owns the network. To add one: a folder, two lines here, its table in `config`, and
 //! cases in `tests/cases`; [`webhook`] is the shortest.
 
-mod hint;
+pub(crate) mod hint;
 pub mod iterable;
 pub mod moengage;
 pub mod webhook;

@@ -365,10 +365,9 @@ impl Pipeline {
     pub fn revoking(&mut self, slot: u32, now: Now) {
         if let Some(partition) = self.partitions.get_mut(slot as usize) {
             partition.revoking = true;
-            self.flush = true;
             self.end_sweep(slot as usize);
         }
-        self.pump_all(now);
+        self.hurry(now);
     }
 
     /// Whether everything read from a partition is settled.
@@ -453,9 +452,8 @@ impl Pipeline {
     /// The process ends: open batches go at once.
     pub fn drain(&mut self, now: Now) {
         self.draining = true;
-        self.flush = true;
         (0..self.partitions.len()).for_each(|slot| self.end_sweep(slot));
-        self.pump_all(now);
+        self.hurry(now);
     }
 
     /// Whether waiting longer could still settle something.
@@ -498,6 +496,15 @@ impl Pipeline {
     #[must_use]
     pub fn letters_waiting(&self) -> usize {
         self.letters.len()
+    }
+
+    /// Somebody waits until what is open has settled.
+    fn hurry(&mut self, now: Now) {
+        self.flush = true;
+        for account in &mut self.accounts {
+            account.lane.hurry(now.mono, &mut self.rng);
+        }
+        self.pump_all(now);
     }
 
     fn pump_all(&mut self, now: Now) {
@@ -557,6 +564,9 @@ impl Pipeline {
                 Effect::Send(flight) => self.actions.push(Action::Send(flight)),
                 Effect::Settled(receipt) => self.settle(receipt, Some(lane)),
                 Effect::DeadLetter(letter) => self.write(letter, Some(lane), None),
+                Effect::Odd(what, said) => {
+                    tracing::warn!(account = self.accounts[lane as usize].name, said, "{what}");
+                }
             }
         }
         self.effects = effects;
