@@ -4,6 +4,7 @@
 //! fix. Secrets are references here; [`secret`] reads them, and none can be printed.
 
 mod account;
+mod address;
 mod fields;
 mod include;
 mod kafka;
@@ -18,6 +19,7 @@ mod sections;
 mod units;
 mod url;
 mod vendor;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,11 +31,13 @@ use regex::Regex;
 
 use crate::event::Kind;
 
+pub use address::is_public;
 pub use kafka_client::client_config;
 pub use load::{Loaded, load};
 pub use problem::{Place, Problem, Problems, SecretUse};
 pub use reader::dotted;
 pub use reference::SecretRef;
+pub(crate) use url::authority;
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -291,6 +295,8 @@ pub enum Vendor {
     Moengage(Moengage),
     /// `[accounts.NAME.iterable]`
     Iterable(Iterable),
+    /// `[accounts.NAME.webhook]`
+    Webhook(Webhook),
 }
 
 /// `[accounts.NAME.moengage]`
@@ -352,6 +358,17 @@ pub struct Iterable {
     pub registration_key: Option<SecretRef>,
 }
 
+/// `[accounts.NAME.webhook]`
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    /// Scheme, host and port.
+    pub origin: String,
+    /// Path and query.
+    pub path: String,
+    /// Signing secrets: current, next. Both sign.
+    pub keys: Vec<Key>,
+}
+
 /// How an Iterable project identifies users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
@@ -373,12 +390,13 @@ pub struct Key {
 }
 
 impl Account {
-    /// `moengage` or `iterable`.
+    /// `moengage`, `iterable` or `webhook`.
     #[must_use]
     pub const fn destination(&self) -> &'static str {
         match self.vendor {
             Vendor::Moengage(_) => "moengage",
             Vendor::Iterable(_) => "iterable",
+            Vendor::Webhook(_) => "webhook",
         }
     }
 
@@ -388,6 +406,7 @@ impl Account {
         match &self.vendor {
             Vendor::Moengage(settings) => &settings.keys,
             Vendor::Iterable(settings) => &settings.keys,
+            Vendor::Webhook(settings) => &settings.keys,
         }
     }
 }

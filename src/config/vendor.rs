@@ -31,7 +31,7 @@ pub(super) const ITERABLE_RAW: &[(&str, &str)] = &[
 
 const DATA_CENTERS: &[&str] = &["01", "02", "03", "04", "05", "06", "101"];
 
-const KEYS: &str = "write keys = [{ file = \"path\" }] or keys = [{ env = \"NAME\" }]";
+pub(super) const KEYS: &str = "write keys = [{ file = \"path\" }] or keys = [{ env = \"NAME\" }]";
 
 /// `[accounts.NAME.moengage]`
 pub(super) fn moengage(value: &Value<'_>, scope: Scope<'_>) -> Option<Moengage> {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::Rng;
 use secrecy::SecretString;
 
 use super::batch::Batch;
@@ -213,6 +214,9 @@ impl Lane {
         let (_, tail) = self.settings.destination.frame(found.shape);
         batch.seal(tail);
         batch.granted = [0; super::MAX_BUDGETS];
+        if self.signer.is_some() && batch.number == 0 {
+            batch.number = around.rng.random();
+        }
         batch.tried = true;
         queue.in_flight += 1;
         self.in_flight += 1;
@@ -234,6 +238,7 @@ impl Lane {
             queue: found.queue,
             batch,
             sent: Sent { key, keys_version: self.keys_version, canary },
+            signer: self.signer.clone(),
         })));
     }
 
@@ -255,6 +260,7 @@ impl Lane {
                 shapes.clone().map(target).collect()
             })
             .collect();
+        self.signer = destination.signer(keys);
         self.keys_version += 1;
         for shape in &mut self.shapes {
             shape.renew(now);

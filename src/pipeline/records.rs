@@ -8,7 +8,8 @@ use crate::clock::Now;
 use crate::destination::Call;
 use crate::event::{Event, Origin};
 use crate::lane::Letter;
-use crate::outcome::{No, Reason, Refusal, Skip};
+use crate::outcome::{No, Refusal};
+use crate::router::Route;
 use crate::source::Receipt;
 use crate::source::ledger::Reading;
 use crate::source::record::Record;
@@ -68,41 +69,13 @@ impl Pipeline {
 
     /// Gives the record's event to those of its tenant's accounts that are not deferred.
     fn route(&mut self, now: Now, record: &Record<'_>, origin: Origin<'_>, receipt: Receipt) -> Owes {
-        let Some(value) = record.value else {
-            self.not_owed[Skip::Tombstone as usize] += 1;
-            return Owes::default();
-        };
-        let early = self.router.reads_message().then(|| Event::decode(value, origin));
-        let named = match &early {
-            Some(Err(refusal)) => Err(refusal.clone()),
-            Some(Ok(event)) => self.router.tenant(origin.topic, record, Some(event)),
-            None => self.router.tenant(origin.topic, record, None),
-        };
-        let found = named.map(|tenant| (self.router.lanes(&tenant), tenant));
-        match found {
-            Err(refusal) => Owes::calls(self.refuse_record(record, receipt, None, refusal)),
-            Ok((None, _)) if self.router.skips_unknown() => {
-                self.not_owed[Skip::UnknownTenant as usize] += 1;
+        match self.router.route(record, origin) {
+            Route::Skipped(skip) => {
+                self.not_owed[skip as usize] += 1;
                 Owes::default()
             }
-            Ok((None, tenant)) => {
-                let tenant = tenant.into_owned();
-                let refusal = Refusal::new(Reason::UnknownTenant, "no account is configured for this tenant");
-                Owes::calls(self.refuse_record(record, receipt, Some(tenant), refusal))
-            }
-            Ok((Some(lanes), tenant)) => {
-                let event = match &early {
-                    Some(event) => event.clone(),
-                    None => Event::decode(value, origin),
-                };
-                match event {
-                    Ok(event) => self.offer_all(now, &lanes, record, &event, receipt),
-                    Err(refusal) => {
-                        let tenant = tenant.into_owned();
-                        Owes::calls(self.refuse_record(record, receipt, Some(tenant), refusal))
-                    }
-                }
-            }
+            Route::Refused(tenant, refusal) => Owes::calls(self.refuse_record(record, receipt, tenant, refusal)),
+            Route::Lanes(lanes, event) => self.offer_all(now, &lanes, record, &event, receipt),
         }
     }
 
@@ -130,8 +103,8 @@ impl Pipeline {
     ) -> u16 {
         let index = lane as usize;
         let account = &mut self.accounts[index];
-        if let Err(skip) = account.selection.check(event, now) {
-            account.lane.skip(skip);
+        if let Err(rule) = account.selection.check(event, now) {
+            account.lane.skip(rule.skip());
             return 0;
         }
         let mut calls = std::mem::take(&mut self.calls);

@@ -53,7 +53,8 @@ fn changed_events_are_refused_or_encoded_to_strict_json() {
 fn encode(destination: &dyn Destination, value: &[u8]) {
     let origin = Origin { topic: "t", partition: 0, offset: 0, timestamp_ms: Some(0) };
     let Ok(event) = Event::decode(value, origin) else { return };
-    serde_json::from_slice::<Value>(value).expect("serde_json accepts what decoding does");
+    let json = if value.first() == Some(&0) { &value[5..] } else { value };
+    serde_json::from_slice::<Value>(json).expect("serde_json accepts what decoding does");
     let mut calls = Vec::new();
     if destination.plan(&event, NOW, &mut calls).is_err() {
         return;
