@@ -135,7 +135,9 @@ impl Plan {
             accounts[self.flood].settings =
                 format!("limits.users_per_minute = {limit}\nlimits.events_per_minute = {limit}");
         }
+        // Little memory for each: whoever is in trouble is deferred soon.
         Stage::with(Kafka::shared(), "isolation", PARTITIONS, &accounts)
+            .configured(|config| config.section("[memory]\nlane = \"64KiB\"\ntotal = \"64MiB\""))
     }
 
     fn faults(&self) -> String {

@@ -13,25 +13,37 @@ const HIDDEN: &str = "[hidden]";
 /// A shorter beginning of a secret says nothing of it.
 const TELLING: usize = 6;
 
-/// The forms of one account's secrets. Printing it shows none.
+/// One account's secrets. Printing it shows none.
+///
+/// Their forms are made when there are words to look through: most lanes never need them, and there may be thousands.
 #[derive(Debug, Default)]
 pub(super) struct Redactor {
-    /// Longest first, so that no part of a longer form stays.
-    forms: Vec<SecretString>,
+    secrets: Vec<SecretString>,
 }
 
 impl Redactor {
     /// Learns a key, and the headers that were made of it.
     pub(super) fn learn(&mut self, key: &SecretString, headers: &HeaderMap) {
-        let key = key.expose_secret();
-        let mut forms = vec![key.to_owned(), STANDARD.encode(key)];
-        forms.extend([STANDARD_NO_PAD.encode(key), URL_SAFE_NO_PAD.encode(key)]);
+        self.remember(key.expose_secret());
         for value in headers.values().filter(|value| value.is_sensitive()) {
             if let Ok(text) = value.to_str() {
-                let credentials = text.split_once(' ').map_or(text, |(_scheme, rest)| rest);
-                forms.push(credentials.to_owned());
-                forms.push(credentials.trim_end_matches('=').to_owned());
+                self.remember(text.split_once(' ').map_or(text, |(_scheme, rest)| rest));
             }
+        }
+    }
+
+    fn remember(&mut self, secret: &str) {
+        if !self.secrets.iter().any(|known| known.expose_secret() == secret) {
+            self.secrets.push(secret.to_owned().into());
+        }
+    }
+
+    /// Every form of every secret, longest first, so that no part of a longer form stays.
+    fn forms(&self) -> Vec<SecretString> {
+        let mut forms: Vec<String> = Vec::new();
+        for secret in self.secrets.iter().map(|secret| secret.expose_secret()) {
+            forms.extend([secret.to_owned(), secret.trim_end_matches('=').to_owned()]);
+            forms.extend([STANDARD.encode(secret), STANDARD_NO_PAD.encode(secret), URL_SAFE_NO_PAD.encode(secret)]);
         }
         let encoded: Vec<String> =
             forms.iter().flat_map(|form| [true, false].map(|upper| percent(form, upper))).collect();
@@ -39,20 +51,23 @@ impl Redactor {
         let escaped: Vec<String> = forms.iter().map(|form| form.replace('\\', "\\\\").replace('"', "\\\"")).collect();
         let slashes: Vec<String> = escaped.iter().map(|form| form.replace('/', "\\/")).collect();
         forms.extend(escaped.into_iter().chain(slashes));
-        forms.extend(self.forms.drain(..).map(|form| form.expose_secret().to_owned()));
         forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         forms.dedup();
-        self.forms = forms.into_iter().filter(|form| !form.is_empty()).map(SecretString::from).collect();
+        forms.into_iter().filter(|form| !form.is_empty()).map(SecretString::from).collect()
     }
 
     /// The text without secrets.
     pub(super) fn scrub(&self, mut text: String) -> String {
-        for form in &self.forms {
+        if text.is_empty() {
+            return text;
+        }
+        let forms = self.forms();
+        for form in &forms {
             if text.contains(form.expose_secret()) {
                 text = text.replace(form.expose_secret(), HIDDEN);
             }
         }
-        for form in &self.forms {
+        for form in &forms {
             let form = form.expose_secret();
             let telling = TELLING..form.len().min(text.len() + 1);
             // Secrets are ASCII: every length is a character's end.
