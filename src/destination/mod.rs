@@ -75,16 +75,51 @@ pub struct Budget {
 }
 
 /// One call that an event becomes, before it is encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     /// The request form that it goes into.
     pub shape: Shape,
     /// Hash of the user that it is about ([`user_hash`]), for order.
     pub user: u64,
+    /// Other users that it is about as well: two ids that become one, an address and the one that it was. Such a call
+    /// changes state, waits until all of them are idle, and then goes alone of theirs.
+    pub others: [Option<u64>; 2],
     /// Whether it changes the user's state, and so must keep its place among that user's calls.
     pub state: bool,
     /// What it costs of budgets that count [`Charge::Units`].
     pub units: [u32; 2],
+}
+
+impl Call {
+    /// A call about one user.
+    #[must_use]
+    pub const fn new(shape: Shape, user: u64, state: bool) -> Self {
+        Self { shape, user, others: [None; 2], state, units: [0; 2] }
+    }
+
+    /// The same call, about these users, too; one that is named twice counts once.
+    #[must_use]
+    pub fn with(mut self, others: impl IntoIterator<Item = u64>) -> Self {
+        for other in others {
+            if self.users().all(|known| known != other)
+                && let Some(place) = self.others.iter_mut().find(|place| place.is_none())
+            {
+                *place = Some(other);
+            }
+        }
+        self
+    }
+
+    /// Everybody whom it is about, the first in whose shard it goes.
+    pub fn users(&self) -> impl Iterator<Item = u64> + use<> {
+        std::iter::once(self.user).chain(self.others.into_iter().flatten())
+    }
+
+    /// Whether it is about several users.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        self.others[0].is_some()
+    }
 }
 
 /// The vendor's answer to a request.

@@ -355,7 +355,7 @@ impl Lane {
         record: &dyn Fn(&mut Vec<u8>),
     ) -> Result<bool, Refusal> {
         let ticket = Ticket { receipt, user: call.user, state: call.state, was_late: false, units: call.units };
-        let place = self.order.place(call.user, call.shape, call.state);
+        let place = self.order.place(call);
         let destination = Arc::clone(&self.settings.destination);
         let now = around.now;
         if place == Place::Wait {
@@ -364,7 +364,7 @@ impl Lane {
             self.check_alone(call.shape, parcel.element.len())?;
             record(&mut parcel.record);
             self.hold(parcel.weight());
-            self.order.wait(call.shape, parcel);
+            self.order.wait(call, parcel);
             return Ok(false);
         }
         let queue = self.queue_for(place, call.user);
@@ -383,7 +383,7 @@ impl Lane {
         let full = self.close_if_full(around, queue, call.shape)?;
         self.hold(weight);
         if call.state {
-            self.order.issue(call.user, call.shape);
+            self.order.issue(call);
         }
         Ok(full)
     }
@@ -460,11 +460,11 @@ impl Lane {
     }
 
     /// Puts a call that was encoded before into a queue: it waited behind its user.
-    fn enqueue(&mut self, around: &mut Surroundings<'_>, shape: Shape, parcel: &Parcel, place: Place) {
-        let queue = self.queue_for(place, parcel.ticket.user);
-        self.open_batch(around, queue, shape).append_parcel(parcel);
+    fn enqueue(&mut self, around: &mut Surroundings<'_>, call: &Call, parcel: &Parcel, place: Place) {
+        let queue = self.queue_for(place, call.user);
+        self.open_batch(around, queue, call.shape).append_parcel(parcel);
         // What waits was found small enough when it was encoded.
-        let _full = self.close_if_full(around, queue, shape);
+        let _full = self.close_if_full(around, queue, call.shape);
     }
 
     fn hold(&mut self, weight: usize) {

@@ -259,9 +259,10 @@ impl Lane {
     /// Gives back every call whose record belongs to no current assignment and is not on the wire.
     pub fn release_stale(&mut self, around: &mut Surroundings<'_>) {
         let mut parcels = Vec::new();
-        self.order.release(|parcel| !around.is_current(parcel.ticket.receipt), &mut parcels);
+        self.order.release(|parcel| !around.is_current(parcel.ticket.receipt), &mut parcels, &mut self.freed);
         for parcel in parcels {
-            self.release(parcel.weight(), &parcel.ticket);
+            // It was never issued, so the order has nothing to settle.
+            self.release(parcel.weight(), &super::Ticket { state: false, ..parcel.ticket });
         }
         for index in 0..self.queues.len() {
             let open = std::mem::take(&mut self.queues[index].open);
@@ -315,7 +316,7 @@ impl Lane {
     pub(super) fn let_freed_go(&mut self, around: &mut Surroundings<'_>) {
         while !self.freed.is_empty() {
             for freed in std::mem::take(&mut self.freed) {
-                self.enqueue(around, freed.shape, &freed.parcel, freed.place);
+                self.enqueue(around, &freed.call, &freed.parcel, freed.place);
             }
         }
     }

@@ -150,7 +150,7 @@ impl Destination for Iterable {
             Kind::Alias => return Err(Skip::Unsupported.into()),
         };
         let user = self.encoder.user_hash(event)?;
-        calls.push(Call { shape, user, state, units: [0, 0] });
+        calls.push(Call::new(shape, user, state));
         Ok(())
     }
 

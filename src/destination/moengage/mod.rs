@@ -111,7 +111,7 @@ impl Destination for Moengage {
             Kind::Alias => return Err(Skip::Unsupported.into()),
         };
         let user = user_hash(&self.encoder.customer_id(event)?);
-        calls.push(Call { shape: TRANSITION, user, state, units });
+        calls.push(Call { units, ..Call::new(TRANSITION, user, state) });
         Ok(())
     }
 
