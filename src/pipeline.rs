@@ -18,12 +18,12 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use secrecy::SecretString;
 
 use crate::clock::Now;
 use crate::config::Config;
 use crate::destination::{self, Answer, Call};
-use crate::event::{Event, Origin};
+use crate::event::{Event, Origin, RawForm};
+use crate::keys::Keys;
 use crate::lane::batch::Buffers;
 use crate::lane::pacing::Pacer;
 use crate::lane::{Effect, Flight, Health, Lane, Letter, Settings, Surroundings};
@@ -450,7 +450,7 @@ impl Pipeline {
             self.not_owed[Skip::Tombstone as usize] += 1;
             return 0;
         };
-        let early = self.router.reads_message().then(|| Event::decode(value, origin));
+        let early = self.router.reads_message().then(|| decode(record, value, origin));
         let named = match &early {
             Some(Err(refusal)) => Err(refusal.clone()),
             Some(Ok(event)) => self.router.tenant(origin.topic, record, Some(event)),
@@ -471,7 +471,7 @@ impl Pipeline {
             Ok((Some(lanes), tenant)) => {
                 let event = match &early {
                     Some(event) => event.clone(),
-                    None => Event::decode(value, origin),
+                    None => decode(record, value, origin),
                 };
                 match event {
                     Ok(event) => lanes.iter().map(|&lane| self.offer(now, lane, record, &event, receipt)).sum(),
@@ -488,13 +488,10 @@ impl Pipeline {
     fn offer(&mut self, now: Now, lane: u32, record: &Record<'_>, event: &Event<'_>, receipt: Receipt) -> u16 {
         let index = lane as usize;
         let account = &mut self.accounts[index];
-        if let Err(skip) = account.selection.check(event, now) {
-            account.lane.skip(skip);
-            return 0;
-        }
         let mut calls = std::mem::take(&mut self.calls);
         calls.clear();
-        let owed = match account.lane.plan(event, now, &mut calls) {
+        let planned = account.selection.check(event, now).and_then(|()| account.lane.plan(event, now, &mut calls));
+        let owed = match planned {
             Ok(()) => calls.iter().map(|call| self.admit(now, lane, record, event, receipt, call)).sum(),
             Err(No::Skipped(skip)) => {
                 account.lane.skip(skip);
@@ -669,7 +666,7 @@ impl Pipeline {
     }
 
     /// The keys of a lane's account were read.
-    pub fn set_keys(&mut self, now: Now, lane: u32, keys: &[SecretString]) {
+    pub fn set_keys(&mut self, now: Now, lane: u32, keys: &Keys) {
         if keys.is_empty() {
             tracing::warn!(account = self.accounts[lane as usize].name, "no key can be read: the account is held");
         }
@@ -856,4 +853,14 @@ impl Pipeline {
             }
         }
     }
+}
+
+/// The event of a record: a message, or, where its header says so, a vendor's element.
+fn decode<'a>(record: &Record<'a>, value: &'a [u8], origin: Origin<'a>) -> Result<Event<'a>, Refusal> {
+    let Some(shape) = record.header("forebay-shape") else { return Event::decode(value, origin) };
+    let text = |header: &'a [u8]| std::str::from_utf8(header).ok();
+    let no_shape = || Refusal::new(Reason::RawNotAllowed, "the header forebay-shape is not UTF-8");
+    let shape = text(shape).ok_or_else(no_shape)?;
+    let catalog = record.header("forebay-catalog").and_then(text);
+    Event::decode_raw(value, origin, RawForm { shape, catalog })
 }

@@ -12,9 +12,9 @@ use foldhash::fast::RandomState;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::clock::Now;
-use crate::config::{Account, Filter, TenantRules, TenantSource};
-use crate::event::{Event, Kind};
-use crate::outcome::{Reason, Refusal, Skip};
+use crate::config::{self, Account, Filter, TenantRules, TenantSource};
+use crate::event::{Event, Kind, RawForm};
+use crate::outcome::{No, Reason, Refusal, Skip};
 use crate::source::record::Record;
 
 /// Finds tenants and their lanes.
@@ -126,6 +126,11 @@ pub struct Selection {
     skip: Option<GlobSet>,
     consent: Vec<String>,
     max_age: Option<Duration>,
+    /// Raw shapes that the vendor has, and those of them that are allowed.
+    raw_shapes: &'static [&'static str],
+    raw: Vec<String>,
+    /// Whether raw elements would pass by rules that they should keep.
+    raw_breaks_rules: bool,
 }
 
 impl Selection {
@@ -142,6 +147,9 @@ impl Selection {
             skip: names(&account.skip_events),
             consent: account.consent.clone(),
             max_age: account.max_age,
+            raw_shapes: account.raw_shapes(),
+            raw: account.raw.clone(),
+            raw_breaks_rules: !(account.raw_unfiltered || account.fields.is_empty() && account.consent.is_empty()),
         }
     }
 
@@ -152,22 +160,49 @@ impl Selection {
     }
 
     /// Whether the account gets the event; else why not.
-    pub fn check(&self, event: &Event<'_>, now: Now) -> Result<(), Skip> {
+    pub fn check(&self, event: &Event<'_>, now: Now) -> Result<(), No> {
         if !self.enabled {
-            return Err(Skip::Disabled);
+            return Err(Skip::Disabled.into());
         }
+        match &event.raw {
+            Some(form) => self.check_raw(event, form),
+            None => Ok(self.check_message(event, now)?),
+        }
+    }
+
+    /// Raw elements are selected by their shape and by `where`: what else is selected by, they do not have.
+    fn check_raw(&self, event: &Event<'_>, form: &RawForm<'_>) -> Result<(), No> {
+        let of_another = config::RAW_SHAPES.iter().any(|shapes| shapes.contains(&form.shape));
+        if !self.raw_shapes.contains(&form.shape) && of_another {
+            return Err(Skip::NotAccepted.into());
+        }
+        if !self.raw.iter().any(|allowed| allowed == form.shape) {
+            let detail = format!("`raw` of the account does not list {}", cut(form.shape));
+            return Err(Refusal::new(Reason::RawNotAllowed, detail).into());
+        }
+        self.check_filters(event)?;
+        if self.raw_breaks_rules {
+            let detail = "the account has `fields` or `consent`, which raw elements pass by";
+            return Err(Refusal::new(Reason::RawWithRules, detail).into());
+        }
+        Ok(())
+    }
+
+    fn check_filters(&self, event: &Event<'_>) -> Result<(), Skip> {
+        let holds = |filter: &Filter| {
+            event.text_at(&filter.field).is_some_and(|text| filter.any_of.iter().any(|allowed| *allowed == text))
+        };
+        if self.filters.iter().all(holds) { Ok(()) } else { Err(Skip::NotSelected) }
+    }
+
+    fn check_message(&self, event: &Event<'_>, now: Now) -> Result<(), Skip> {
         if !self.accept.contains(&event.kind) {
             return Err(Skip::NotAccepted);
         }
         if event.integrations.is_some() && !event.integrations_allow(self.destination, &self.account) {
             return Err(Skip::Integrations);
         }
-        let holds = |filter: &Filter| {
-            event.text_at(&filter.field).is_some_and(|text| filter.any_of.iter().any(|allowed| *allowed == text))
-        };
-        if !self.filters.iter().all(holds) {
-            return Err(Skip::NotSelected);
-        }
+        self.check_filters(event)?;
         if event.kind == Kind::Track && (self.only.is_some() || self.skip.is_some()) {
             let name = event.event.as_deref().unwrap_or_default();
             let wanted = self.only.as_ref().is_none_or(|only| only.is_match(name));

@@ -68,11 +68,13 @@ impl Rest<'_> {
     fn read(self, table: &mut Table<'_>, around: &Surroundings<'_>, vendor: Option<Vendor>) -> Option<Account> {
         let limits = if self.iterable { limits::iterable } else { limits::moengage };
         let raw = if self.iterable { vendor::ITERABLE_RAW } else { vendor::MOENGAGE_RAW };
+        let raw: Vec<_> = raw.iter().map(|shape| (*shape, *shape)).collect();
         // Without a vendor nobody knows which limits and raw shapes there are.
         let known = vendor.is_some();
         let limits = table.take("limits").filter(|_| known).map(|value| limits(&value)).unwrap_or_default();
-        let raw = table.take("raw").filter(|_| known).and_then(|value| value.picks(raw)).unwrap_or_default();
-        let rules = table.take("fields").map(|value| fields::rules(&value, self.iterable));
+        let raw = table.take("raw").filter(|_| known).and_then(|value| value.picks(&raw)).unwrap_or_default();
+        let needed = vendor.as_ref().map(fields::needed_and_read).unwrap_or_default();
+        let rules = table.take("fields").map(|value| fields::rules(&value, &needed));
         let linger = table.duration("linger", &(Duration::ZERO..=MAX_LINGER)).unwrap_or(around.linger);
         let in_flight = table.take("max_in_flight").and_then(|value| value.integer(&(1..=64)));
         let max_age = table.duration("max_age", &(Duration::from_secs(1)..=Duration::from_hours(24 * 3_650)));
@@ -90,6 +92,7 @@ impl Rest<'_> {
             consent: table.texts("consent"),
             fields: rules.unwrap_or_default(),
             raw: raw.into_iter().map(str::to_owned).collect(),
+            raw_unfiltered: table.flag("raw_unfiltered", false),
             limits,
             max_in_flight: in_flight.and_then(|number| u32::try_from(number).ok()).unwrap_or(4),
             linger,

@@ -6,13 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
-
 use super::batch::Batch;
 use super::health::Health;
 use super::{Binds, Effect, Flight, Lane, Sent, Surroundings};
 use crate::clock::Now;
 use crate::destination::{Hold, Shape};
+use crate::keys::Keys;
 use crate::outcome::Release;
 use crate::source::record::Kept;
 
@@ -48,7 +47,7 @@ impl Search {
 impl Lane {
     /// Sends what is due and allowed. The result is when to call again, if nothing else happens before.
     pub fn pump(&mut self, around: &mut Surroundings<'_>) -> Option<Duration> {
-        if self.targets.is_empty() || self.settings.held_by_operator || self.queues.is_empty() || !around.may_send {
+        if self.settings.held_by_operator || self.queues.is_empty() || !around.may_send {
             return None;
         }
         loop {
@@ -132,6 +131,9 @@ impl Lane {
 
     /// When the batch may go, pacing apart; `None` while something else has to happen first.
     fn ready_at(&self, batch: &Batch) -> Option<Duration> {
+        if self.is_keyless(usize::from(batch.shape().0)) {
+            return None;
+        }
         let shape = &self.shapes[usize::from(batch.shape().0)];
         let free = batch.not_before.max(shape.gate);
         match &shape.held {
@@ -208,7 +210,12 @@ impl Lane {
         if let Some(held) = &mut shape.held {
             held.probing = true;
         }
-        let key = shape.key.min(self.targets.len() - 1);
+        let targets = &self.targets[usize::from(found.shape.0)];
+        let key = shape.key.min(targets.len() - 1);
+        let target = match batch.part() {
+            Some(part) => Arc::new(targets[key].of_part(part)),
+            None => Arc::clone(&targets[key]),
+        };
         let (_, tail) = self.settings.destination.frame(found.shape);
         batch.seal(tail);
         batch.granted = [0; super::MAX_BUDGETS];
@@ -223,7 +230,7 @@ impl Lane {
         around.wire -= 1;
         around.effects.push(Effect::Send(Box::new(Flight {
             lane: self.settings.index,
-            target: Arc::clone(&self.targets[key][usize::from(found.shape.0)]),
+            target,
             body: batch.body(),
             number,
             queue: found.queue,
@@ -232,22 +239,23 @@ impl Lane {
         })));
     }
 
-    /// The account's keys were read: current first. None at all holds the account.
-    pub fn set_keys(&mut self, now: Duration, keys: &[SecretString]) {
+    /// The account's keys were read. A shape that no key opens is held.
+    pub fn set_keys(&mut self, now: Duration, keys: &Keys) {
         let destination = &self.settings.destination;
-        let shapes = 0..destination.shapes().len();
         // What an old key was is still not to be shown: it may be in an answer that is on its way.
         let redactor = &mut self.redactor;
-        self.targets = keys
+        self.targets = destination
+            .shapes()
             .iter()
-            .map(|key| {
-                let target = |index| {
+            .enumerate()
+            .map(|(index, info)| {
+                let target = |key| {
                     let mut target = destination.target(shape_at(index), key);
                     redactor.learn(key, &target.headers);
                     target.path.insert_str(0, &self.settings.path_prefix);
                     Arc::new(target)
                 };
-                shapes.clone().map(target).collect()
+                keys.of(info.keys).iter().map(target).collect()
             })
             .collect();
         self.keys_version += 1;
@@ -321,10 +329,25 @@ impl Lane {
         }
     }
 
+    /// Why something cannot go for want of a key: nothing can at all, or calls wait whose shape has keys of its own.
+    fn keyless(&self) -> Option<String> {
+        if !(0..self.shapes.len()).any(|shape| self.is_keyless(shape)) {
+            return None;
+        }
+        if self.is_keyless(0) {
+            return Some("credentials_missing".into());
+        }
+        let queued = self.queues.iter().flat_map(|queue| queue.open.iter().chain(&queue.ready));
+        let shape = queued.map(|batch| usize::from(batch.shape().0)).find(|shape| self.is_keyless(*shape))?;
+        let info = &self.settings.destination.shapes()[shape];
+        Some(format!("credentials_missing ({} of {})", info.keys.first().unwrap_or(&"keys"), info.name))
+    }
+
     /// How it does.
     #[must_use]
     pub fn health(&self, now: Duration) -> Health {
-        if self.targets.is_empty() || self.settings.held_by_operator || self.shapes.iter().any(|s| s.held.is_some()) {
+        let keyless = self.keyless().is_some();
+        if keyless || self.settings.held_by_operator || self.shapes.iter().any(|s| s.held.is_some()) {
             Health::Held
         } else if self.failures >= FAILING_AFTER {
             Health::Failing
@@ -342,12 +365,15 @@ impl Lane {
         if self.settings.held_by_operator {
             return Binds { what: "held", reason: "operator".into(), until: None };
         }
-        if self.targets.is_empty() {
-            return Binds { what: "held", reason: "credentials_missing".into(), until: None };
+        if let Some(reason) = self.keyless() {
+            return Binds { what: "held", reason, until: None };
         }
         let names = self.settings.destination.shapes();
         if let Some((held, info)) = self.shapes.iter().zip(names).find_map(|(s, info)| Some((s.held.as_ref()?, info))) {
-            let reason = format!("{} ({}): {}", held.why.name(), info.name, held.words);
+            // Shapes with keys of their own say which ones.
+            let family = info.keys.first().filter(|family| **family != "keys");
+            let family = family.map_or_else(String::new, |family| format!(", {family}"));
+            let reason = format!("{} ({}{family}): {}", held.why.name(), info.name, held.words);
             return Binds { what: "held", reason, until: until(held.canary_at) };
         }
         if self.failures >= FAILING_AFTER {

@@ -2,7 +2,8 @@
 //!
 //! | file has | and expects |
 //! | --- | --- |
-//! | `event` (or `value`, text that is no object), `settings` | `calls` (`shape`, `element` or `elements`), `refused` or `skipped` |
+//! | `event` (or `value`, text that is no object), `settings` | `calls` (`shape`, `element` or `elements`; `part`; how many `users`, if several), `refused` or `skipped` |
+//! | the same with `shape` (and `catalog`), the headers of a raw record | the same |
 //! | `request` (a shape), `settings` | `origin`, `path`, `headers`, `frame`, `budgets` |
 //! | `answer`, `shape`, `elements` | `verdict`, `calls` by index, `words` |
 //!
@@ -18,8 +19,9 @@ use std::time::Duration;
 
 use forebay::clock::Now;
 use forebay::destination::{Again, Answer, CallVerdict, Charge, Destination, Elements, Judgement, Per, Shape, Verdict};
-use forebay::event::{Event, Origin, time};
+use forebay::event::{Event, Origin, RawForm, time};
 use forebay::outcome::No;
+use forebay::router::Selection;
 use http::{HeaderMap, HeaderName};
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
@@ -106,12 +108,23 @@ fn mapped(destination: &dyn Destination, case: &Value, now: Now) -> Value {
     let value = case["value"].as_str().map_or_else(|| case["event"].to_string(), str::to_owned);
     let origin = Origin { topic: "events", partition: 3, offset: 17, timestamp_ms: case["record_ms"].as_i64() };
     let refused = |reason: forebay::outcome::Reason| json!({ "refused": reason.name() });
-    let event = match Event::decode(value.as_bytes(), origin) {
+    let decoded = match case["shape"].as_str() {
+        Some(shape) => {
+            Event::decode_raw(value.as_bytes(), origin, RawForm { shape, catalog: case["catalog"].as_str() })
+        }
+        None => Event::decode(value.as_bytes(), origin),
+    };
+    let event = match decoded {
         Ok(event) => event,
         Err(refusal) => return refused(refusal.reason),
     };
     let mut calls = Vec::new();
-    match destination.plan(&event, now, &mut calls) {
+    let selected = match &event.raw {
+        // What is selected of messages has tests of its own.
+        Some(_) => Selection::new(&account::account(destination.name(), &case["settings"])).check(&event, now),
+        None => Ok(()),
+    };
+    match selected.and_then(|()| destination.plan(&event, now, &mut calls)) {
         Ok(()) => {}
         Err(No::Refused(refusal)) => return refused(refusal.reason),
         Err(No::Skipped(skip)) => return json!({ "skipped": skip.name() }),
@@ -125,12 +138,23 @@ fn mapped(destination: &dyn Destination, case: &Value, now: Now) -> Value {
             return refused(refusal.reason);
         }
         let text = String::from_utf8(body.split_off(before)).expect("UTF-8");
-        let mut elements: Vec<Value> = serde_json::from_str(&format!("[{text}]")).expect(&text);
         let shape = destination.shapes()[usize::from(call.shape.0)].name;
-        found.push(match elements.len() {
-            1 => json!({ "shape": shape, "element": elements.remove(0) }),
-            _ => json!({ "shape": shape, "elements": elements }),
-        });
+        let mut written = json!({ "shape": shape });
+        // Items of a catalogue are fields, not values.
+        let (_, tail) = destination.frame(call.shape);
+        let text = if tail.starts_with(b"}") { format!("{{{text}}}") } else { text };
+        let mut elements: Vec<Value> = serde_json::from_str(&format!("[{text}]")).expect(&text);
+        match elements.len() {
+            1 => written["element"] = elements.remove(0),
+            _ => written["elements"] = elements.into(),
+        }
+        if let Some(part) = &call.part {
+            written["part"] = json!(&**part);
+        }
+        if call.is_shared() {
+            written["users"] = call.users().count().into();
+        }
+        found.push(written);
     }
     json!({ "calls": found })
 }

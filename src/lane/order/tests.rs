@@ -158,14 +158,13 @@ fn any_mix_keeps_each_users_order_and_ends() {
         for offset in 0..120 {
             let call = any_call(&mut rng);
             unsettled.insert(offset, call.clone());
-            match order.place(&call) {
-                Place::Wait => order.wait(&call, parcel(&call, offset)),
-                _ => {
-                    if call.state {
-                        order.issue(&call);
-                    }
-                    begin(&mut open, &unsettled, offset, call);
+            if order.place(&call) == Place::Wait {
+                order.wait(&call, parcel(&call, offset));
+            } else {
+                if call.state {
+                    order.issue(&call);
                 }
+                begin(&mut open, &unsettled, offset, call);
             }
             if rng.random_bool(0.5) {
                 end_one(&mut rng, &mut order, &mut open, &mut unsettled);

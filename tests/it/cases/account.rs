@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use forebay::config::{self, Account, Anonymous, BaseUrl, FieldRules, Identity, Vendor};
+use forebay::config::{self, Account, Alert, Anonymous, BaseUrl, FieldRules, Identity, SecretRef, Vendor};
 use forebay::destination::Destination;
 use forebay::destination::iterable::Iterable;
 use forebay::destination::moengage::Moengage;
@@ -19,10 +19,11 @@ pub(super) fn destination(vendor: &str, settings: &Value) -> Box<dyn Destination
     }
 }
 
-fn account(vendor: &str, settings: &Value) -> Account {
-    let strings = |value: &Value| {
-        value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
-    };
+fn strings(value: &Value) -> Vec<String> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+pub(super) fn account(vendor: &str, settings: &Value) -> Account {
     let fields = &settings["fields"];
     let rename = fields["rename"].as_object().into_iter().flatten();
     Account {
@@ -39,14 +40,15 @@ fn account(vendor: &str, settings: &Value) -> Account {
         filters: Vec::new(),
         only_events: Vec::new(),
         skip_events: Vec::new(),
-        consent: Vec::new(),
+        consent: strings(&settings["consent"]),
         fields: FieldRules {
             keep: strings(&fields["keep"]),
             drop: strings(&fields["drop"]),
             sha256: strings(&fields["sha256"]),
             rename: rename.map(|(from, to)| (from.clone(), to.as_str().unwrap_or_default().to_owned())).collect(),
         },
-        raw: Vec::new(),
+        raw: strings(&settings["raw"]),
+        raw_unfiltered: settings["raw_unfiltered"] == true,
         limits: limits(&settings["limits"]),
         max_in_flight: 4,
         linger: Duration::from_millis(100),
@@ -81,12 +83,23 @@ fn moengage(settings: &Value) -> config::Moengage {
         keys: Vec::new(),
         campaign_keys: Vec::new(),
         inform_keys: Vec::new(),
-        merge_aliases: false,
+        merge_aliases: settings["alias"] == "merge",
         project_code: text("project_code"),
         update_existing_only: settings["update_existing_only"] == true,
         forwarded_for: addresses.filter_map(|address| address.as_str()?.parse().ok()).collect(),
-        business_events: Vec::new(),
-        alerts: Vec::new(),
+        business_events: strings(&settings["business_events"]),
+        alerts: settings["alerts"].as_object().into_iter().flatten().map(alert).collect(),
+    }
+}
+
+fn alert((event, settings): (&String, &Value)) -> Alert {
+    let pointer = |text: &Value| text.as_str().unwrap_or_default().split('/').skip(1).map(str::to_owned).collect();
+    let channel = |(setting, name)| Some((name, pointer(settings["channels"].get(setting)?)));
+    Alert {
+        event: event.clone(),
+        id: settings["alert_id"].as_str().unwrap_or_default().to_owned(),
+        channels: [("sms", "SMS"), ("email", "EMAIL"), ("push", "PUSH")].into_iter().filter_map(channel).collect(),
+        of_traits: settings["attributes"] == "context.traits",
     }
 }
 
@@ -111,6 +124,6 @@ fn iterable(settings: &Value) -> config::Iterable {
             |pages| pages.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         ),
         single_event: settings["single_event"] == true,
-        registration_key: None,
+        registration_key: settings["registration_key"].is_object().then(|| SecretRef::Env("NOBODY".to_owned())),
     }
 }
