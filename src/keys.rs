@@ -28,6 +28,16 @@ impl Keys {
         found.map_or(&[], |(_, keys)| keys)
     }
 
+    /// Takes note of a family, and of its next key if that could be read.
+    pub fn add(&mut self, family: &'static str, key: Option<SecretString>) {
+        let known = self.0.iter().position(|(name, _)| *name == family);
+        let index = known.unwrap_or_else(|| {
+            self.0.push((family, Vec::new()));
+            self.0.len() - 1
+        });
+        self.0[index].1.extend(key);
+    }
+
     /// Whether there is no key at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -120,12 +130,7 @@ impl Keeper {
                 fingerprint: value.as_ref().ok().map(secret::fingerprint),
                 problem: value.as_ref().err().map(ToString::to_string),
             });
-            if position == 1 {
-                read.0.push((family, Vec::new()));
-            }
-            if let Some((_, values)) = read.0.last_mut() {
-                values.extend(value);
-            }
+            read.add(family, value.ok());
         }
         let Ok(mut board) = self.board.write() else { return };
         if !first && board[lane] == shown {

@@ -520,3 +520,6 @@ impl Lane {
         self.targets.get(shape).is_none_or(Vec::is_empty)
     }
 }
+
+#[cfg(test)]
+mod tests;
