@@ -83,20 +83,22 @@ impl Encoder {
     }
 
     /// Who is merged, and into whom.
-    pub(super) fn merged<'a>(&self, event: &Event<'a>) -> Result<(Cow<'a, str>, Cow<'a, str>), No> {
-        let retained = self.customer_id(event)?;
+    pub(super) fn merged<'a>(event: &Event<'a>) -> Result<(Cow<'a, str>, Cow<'a, str>), Refusal> {
+        // Never an anonymous id: what is merged is merged for ever.
+        let retained = event.user().ok_or_else(|| Refusal::new(Reason::NoUser, "an alias has a `userId`"))?;
+        check_id(&retained)?;
         let merged = event.previous_id.clone();
         let merged = merged.ok_or_else(|| Refusal::new(Reason::NoUser, "an alias has a `previousId`"))?;
         check_id(&merged)?;
         if merged == retained {
-            return Err(Refusal::new(Reason::InvalidUserId, "`previousId` is the user's id already").into());
+            return Err(Refusal::new(Reason::InvalidUserId, "`previousId` is the user's id already"));
         }
         Ok((merged, retained))
     }
 
     /// A pair of `merge_data`.
-    pub(super) fn merge(&self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let (merged, retained) = self.merged(event).map_err(refused)?;
+    pub(super) fn merge(event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let (merged, retained) = Self::merged(event)?;
         out.extend_from_slice(b"{\"merged_user\":");
         write::string(out, &merged);
         write::key(out, "retained_user");

@@ -197,7 +197,7 @@ impl Destination for Moengage {
             Kind::Track => self.plan_track(event)?,
             Kind::Alias if !self.merges => return Err(Skip::NotSelected.into()),
             Kind::Alias => {
-                let (merged, retained) = self.encoder.merged(event)?;
+                let (merged, retained) = Encoder::merged(event)?;
                 let call = Call::new(MERGES, user_hash(&merged), true).with([user_hash(&retained)]);
                 Call { units: [1, 0], ..call }
             }
@@ -216,7 +216,7 @@ impl Destination for Moengage {
         let whole = event;
         let event = seen.as_ref().unwrap_or(event);
         match (call.shape, event.kind) {
-            (MERGES, _) => self.encoder.merge(event, body),
+            (MERGES, _) => Encoder::merge(event, body),
             (BUSINESS, _) => self.encoder.business(event, body),
             // A recipient is found in the message as it came.
             (ALERTS, _) => self.encoder.alert(&self.campaign, event, whole, body),
