@@ -30,6 +30,7 @@ use crate::pipeline::{MAX_WIRE, Parts, Pipeline};
 use crate::source::consumer::{End, Message, Poller, State};
 use crate::source::group::Group;
 use crate::source::scout::{Finding, Question, Scout};
+use crate::source::sweeper::Sweeper;
 use crate::source::topics;
 use crate::status::Status;
 
@@ -269,6 +270,7 @@ impl Crew {
         consumer.subscribe(&names)?;
         let consumer = Arc::new(consumer);
         let (questions, asked) = channel::<Question>();
+        let sweeper = Sweeper::new(&client, inbox.clone());
         let tell = Box::new(move |finding: Finding| {
             let _ending = inbox.send(Message::Found(finding));
         });
@@ -277,6 +279,7 @@ impl Crew {
         self.spawn_quiet("scout", move || scout.run())?;
         let mut poller = Poller {
             consumer,
+            sweeper,
             pipeline,
             inbox: messages,
             questions,

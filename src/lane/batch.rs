@@ -112,6 +112,8 @@ pub struct Batch {
     pub attempts: u32,
     /// When its first attempt failed.
     pub first_failure: Option<Duration>,
+    /// Whether its calls were sent before, in this batch or in the one that it was a part of.
+    pub tried: bool,
 }
 
 impl Batch {
@@ -134,6 +136,7 @@ impl Batch {
             server_errors: 0,
             attempts: 0,
             first_failure: None,
+            tried: false,
         }
     }
 
@@ -299,6 +302,7 @@ impl Batch {
     #[must_use]
     pub fn copy(&self, head: &[u8], indices: impl Iterator<Item = usize>) -> Self {
         let mut part = Self::new(self.shape, head, Buffers::default(), self.opened).for_part(self.part.clone());
+        part.tried = self.tried;
         for index in indices {
             let Some(slot) = self.slots.get(index) else { continue };
             if !part.slots.is_empty() {

@@ -212,6 +212,15 @@ pub struct Requests {
     pub transport: u64,
 }
 
+/// What the lane remembers of a request while the batch is away.
+#[derive(Debug)]
+struct OnWire {
+    /// The time of its oldest record.
+    oldest_ms: Option<i64>,
+    opened: Duration,
+    receipts: Vec<Receipt>,
+}
+
 #[derive(Debug, Default)]
 struct Queue {
     /// At most one a shape.
@@ -236,8 +245,8 @@ pub struct Lane {
     in_flight: usize,
     /// Calls on the wire.
     wire_calls: usize,
-    /// The oldest record of each request on the wire, by the request's number.
-    on_wire: HashMap<u64, i64>,
+    /// Each request on the wire, by its number.
+    on_wire: HashMap<u64, OnWire>,
     next_request: u64,
     /// Requests in a row that ended without an answer, or with one that says the vendor has trouble.
     failures: u32,
@@ -329,7 +338,42 @@ impl Lane {
     pub fn oldest_ms(&self) -> Option<i64> {
         let queued = self.queues.iter().flat_map(|queue| queue.open.iter().chain(&queue.ready));
         let waiting = queued.filter_map(|batch| Kept::timestamp(batch.record(0)));
-        waiting.chain(self.on_wire.values().copied()).min()
+        waiting.chain(self.on_wire.values().filter_map(|request| request.oldest_ms)).min()
+    }
+
+    /// When the oldest of its batches was opened.
+    #[must_use]
+    pub fn oldest_opened(&self) -> Option<Duration> {
+        let queued = self.queues.iter().flat_map(|queue| queue.open.iter().chain(&queue.ready));
+        queued.map(|batch| batch.opened).chain(self.on_wire.values().map(|request| request.opened)).min()
+    }
+
+    /// The record of every call that it holds, on the wire or not.
+    pub fn owed(&self, into: &mut Vec<Receipt>) {
+        let queued = self.queues.iter().flat_map(|queue| queue.open.iter().chain(&queue.ready));
+        into.extend(queued.flat_map(|batch| batch.tickets().map(|ticket| ticket.receipt)));
+        into.extend(self.on_wire.values().flat_map(|request| request.receipts.iter().copied()));
+        self.order.each_waiting(|parcel| into.push(parcel.ticket.receipt));
+    }
+
+    /// Whether what it holds has to wait: for its vendor, for a limit, or for an answer.
+    #[must_use]
+    pub fn waits(&self, now: Duration) -> bool {
+        let paced = self.shapes.iter().any(|shape| shape.paced.is_some_and(|(_, at)| at > now));
+        let busy = self.in_flight >= self.settings.max_in_flight;
+        self.held_calls > 0 && (paced || busy || self.health(now) != Health::Ok)
+    }
+
+    /// Whether a shape is held and the lane has nothing of it to ask the vendor with.
+    #[must_use]
+    pub fn lacks_canary(&self) -> bool {
+        let asks = |shape: usize| {
+            let mut queued = self.queues.iter().flat_map(|queue| queue.open.iter().chain(&queue.ready));
+            queued.any(|batch| usize::from(batch.shape().0) == shape)
+                || self.shapes[shape].held.as_ref().is_some_and(|held| held.probing)
+        };
+        let held = (0..self.shapes.len()).filter(|&shape| self.shapes[shape].held.is_some() && !self.is_keyless(shape));
+        !self.settings.held_by_operator && held.into_iter().any(|shape| !asks(shape))
     }
 
     /// Each limit: its name, the configured figure, the share of it that is in force.

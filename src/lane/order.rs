@@ -186,6 +186,15 @@ impl Order {
         self.waiting
     }
 
+    /// Shows every call that waits.
+    pub fn each_waiting(&self, mut see: impl FnMut(&Parcel)) {
+        for next in self.users.values().flat_map(|user| &user.waiting) {
+            if let Waiting::Own { parcel, .. } = next {
+                see(parcel);
+            }
+        }
+    }
+
     /// A state call that was issued for this user is settled, or given back: `freed` gets what may go now, in order.
     pub fn settled(&mut self, user: u64, freed: &mut Vec<Freed>) {
         let Some(known) = self.users.get_mut(&user) else { return };

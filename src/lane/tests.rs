@@ -97,7 +97,7 @@ impl Rig {
             match action {
                 Action::Send(flight) => self.wire.push(flight),
                 Action::Write(letter) => panic!("a dead letter: {}", letter.refusal.detail),
-                Action::Pause { .. } => {}
+                Action::Pause { .. } | Action::Sweep { .. } => {}
             }
         }
     }

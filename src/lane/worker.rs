@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use super::batch::Batch;
 use super::health::Health;
-use super::{Binds, Effect, Flight, Lane, Sent, Surroundings};
+use super::{Binds, Effect, Flight, Lane, OnWire, Sent, Surroundings};
 use crate::clock::Now;
 use crate::destination::{Hold, Shape};
 use crate::keys::Keys;
 use crate::outcome::Release;
+use crate::source::Receipt;
 use crate::source::record::Kept;
 
 /// After this many failed requests in a row the lane sends one probe at a time.
@@ -219,14 +220,18 @@ impl Lane {
         let (_, tail) = self.settings.destination.frame(found.shape);
         batch.seal(tail);
         batch.granted = [0; super::MAX_BUDGETS];
+        batch.tried = true;
         queue.in_flight += 1;
         self.in_flight += 1;
         self.wire_calls += batch.len();
         let number = self.next_request;
         self.next_request += 1;
-        if let Some(oldest) = Kept::timestamp(batch.record(0)) {
-            self.on_wire.insert(number, oldest);
-        }
+        let remembered = OnWire {
+            oldest_ms: Kept::timestamp(batch.record(0)),
+            opened: batch.opened,
+            receipts: batch.tickets().map(|ticket| ticket.receipt).collect(),
+        };
+        self.on_wire.insert(number, remembered);
         around.wire -= 1;
         around.effects.push(Effect::Send(Box::new(Flight {
             lane: self.settings.index,
@@ -269,8 +274,7 @@ impl Lane {
         let mut parcels = Vec::new();
         self.order.release(|parcel| !around.is_current(parcel.ticket.receipt), &mut parcels, &mut self.freed);
         for parcel in parcels {
-            // It was never issued, so the order has nothing to settle.
-            self.release(parcel.weight(), &super::Ticket { state: false, ..parcel.ticket });
+            self.release_waiting(&parcel, Release::Revoked);
         }
         for index in 0..self.queues.len() {
             let open = std::mem::take(&mut self.queues[index].open);
@@ -293,7 +297,7 @@ impl Lane {
             tickets.iter().enumerate().filter(|(_, t)| around.is_current(t.receipt)).map(|(index, _)| index).collect();
         for (index, ticket) in tickets.iter().enumerate() {
             if !around.is_current(ticket.receipt) {
-                self.release(batch.weight(index), ticket);
+                self.release(batch.weight(index), ticket, Release::Revoked);
             }
         }
         let (head, _) = self.settings.destination.frame(batch.shape());
@@ -306,8 +310,47 @@ impl Lane {
         (!rest.is_empty()).then_some(rest)
     }
 
-    fn release(&mut self, weight: usize, ticket: &super::Ticket) {
-        self.books.released[Release::Revoked as usize] += 1;
+    /// Gives back, for lack of memory or under a hold, every call that was never sent; the result is their records.
+    ///
+    /// What was sent before stays: a call that is given back forgets its attempts, and one that is poison, or not found,
+    /// would never come to its end. In each queue that is what lies in front, so that what is read again goes behind
+    /// it. If nothing was sent before, the oldest batch stays, to ask the vendor with.
+    pub fn release_unsent(&mut self, around: &mut Surroundings<'_>) -> Vec<Receipt> {
+        let mut parcels = Vec::new();
+        self.order.release(|_| true, &mut parcels, &mut self.freed);
+        let mut released: Vec<Receipt> = parcels.iter().map(|parcel| parcel.ticket.receipt).collect();
+        for parcel in parcels {
+            self.release_waiting(&parcel, Release::Deferred);
+        }
+        let all = || self.queues.iter().flat_map(|queue| queue.open.iter().chain(&queue.ready));
+        let asks = self.in_flight > 0 || all().any(|batch| batch.tried);
+        let mut probe = if asks { None } else { all().map(|batch| batch.opened).min() };
+        for index in 0..self.queues.len() {
+            let ready = std::mem::take(&mut self.queues[index].ready);
+            let open = std::mem::take(&mut self.queues[index].open);
+            for batch in ready.into_iter().chain(open) {
+                if batch.tried || probe.take_if(|opened| *opened == batch.opened).is_some() {
+                    self.queues[index].ready.push_back(batch);
+                    continue;
+                }
+                for (call, ticket) in batch.tickets().enumerate() {
+                    released.push(ticket.receipt);
+                    self.release(batch.weight(call), ticket, Release::Deferred);
+                }
+                around.reuse(batch);
+            }
+        }
+        self.let_freed_go(around);
+        released
+    }
+
+    /// A call that waited was never issued, so the order has nothing to settle.
+    fn release_waiting(&mut self, parcel: &super::Parcel, why: Release) {
+        self.release(parcel.weight(), &super::Ticket { state: false, ..parcel.ticket }, why);
+    }
+
+    fn release(&mut self, weight: usize, ticket: &super::Ticket, why: Release) {
+        self.books.released[why as usize] += 1;
         self.let_go(weight, ticket);
     }
 

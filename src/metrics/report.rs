@@ -107,10 +107,10 @@ impl Report {
             received: partition.received,
             settled: partition.settled,
             released: partition.released,
-            in_flight: partition.ledger.as_ref().map_or(0, super::super::source::ledger::Ledger::in_flight),
+            in_flight: partition.in_flight(),
             already_settled: partition.already_settled,
-            base: partition.ledger.as_ref().map_or(-1, super::super::source::ledger::Ledger::base),
-            front: partition.ledger.as_ref().map_or(-1, super::super::source::ledger::Ledger::front),
+            base: partition.base(),
+            front: partition.front(),
         });
         let accounts = pipeline.accounts().iter().map(|account| {
             let lane = &account.lane;

@@ -14,7 +14,11 @@ const VERSION: u8 = 1;
 /// The most characters that are written; brokers take 4,096 bytes by default.
 const MAX_TEXT: usize = 3_072;
 /// The same in bytes before base64.
-const MAX_BYTES: usize = MAX_TEXT / 4 * 3;
+pub(super) const MAX_BYTES: usize = MAX_TEXT / 4 * 3;
+
+/// What checksum, version and the window take at most, and the size of an entry without holes at most.
+const FRAME: usize = 32;
+const SMALLEST_ENTRY: usize = 4 + 10 + 3;
 
 /// The place that metadata belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,14 @@ pub struct Entry {
     pub next: i64,
     /// Offsets below `next` that it still owes, ascending.
     pub holes: Vec<i64>,
+}
+
+impl Entry {
+    /// The lowest offset that it owes.
+    #[must_use]
+    pub fn lowest(&self) -> i64 {
+        self.holes.first().map_or(self.next, |hole| self.next.min(*hole))
+    }
 }
 
 /// What metadata says.
@@ -66,50 +78,108 @@ pub enum Unusable {
     Elsewhere,
 }
 
-/// Writes metadata for a commit at `base`. Settled ranges that do not fit are left out at the upper end; the second
-/// value says whether that happened.
+/// A commit: its offset, its metadata, and whether some of what is known had no room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The offset: the lowest that anybody owes.
+    pub base: i64,
+    /// The metadata.
+    pub text: String,
+    /// Whether something was left out: it costs duplicates.
+    pub cut: bool,
+}
+
+/// Writes a commit.
+///
+/// What has no room is left out so that it costs duplicates only: settled ranges at the upper end; an entry's holes by
+/// lowering its `next`; whole entries, those that owe the least, by lowering the window to what they owe and forgetting
+/// what is settled from there on.
 #[must_use]
-pub fn encode(
-    place: Place<'_>,
-    base: i64,
-    window: i64,
-    settled: impl Iterator<Item = Range<i64>>,
-    entries: &[Entry],
-) -> (String, bool) {
+pub fn encode(place: Place<'_>, contents: Contents) -> Written {
+    let Contents { mut window, mut settled, mut entries } = contents;
+    let base = entries.iter().map(Entry::lowest).min().map_or(window, |lowest| lowest.min(window));
     let mut body = Vec::with_capacity(256);
     body.extend_from_slice(&crc32fast::hash(place.cluster.as_bytes()).to_le_bytes());
     body.extend_from_slice(&crc32fast::hash(place.topic.as_bytes()).to_le_bytes());
     put(&mut body, i64::from(place.partition));
     put(&mut body, base);
+
+    let room = MAX_BYTES - FRAME - body.len();
+    let wanted = ranges(window, &settled, room).0.len();
+    entries.sort_by_key(Entry::lowest);
+    let (written, omitted, mut cut) = fitting(&entries, base, (room / 2).max(room - wanted));
+    if let Some(lowest) = omitted {
+        window = window.min(lowest);
+        settled.retain_mut(|range| {
+            range.end = range.end.min(lowest);
+            range.start < range.end
+        });
+        cut = true;
+    }
+    let (written_ranges, ranges_cut) = ranges(window, &settled, room - written.bytes.len());
     put(&mut body, window - base);
-    put_count(&mut body, entries.len());
-    for entry in entries {
-        body.extend_from_slice(&entry.account.to_le_bytes());
-        put(&mut body, entry.next - base);
-        put_count(&mut body, entry.holes.len());
-        let mut last = base;
-        for &hole in &entry.holes {
-            put(&mut body, hole - last);
-            last = hole;
-        }
-    }
-    let (mut end, mut cut) = (window, false);
-    for range in settled {
-        let before = body.len();
-        put(&mut body, range.start - end);
-        put(&mut body, range.end - range.start);
-        if body.len() + 5 > MAX_BYTES {
-            body.truncate(before);
-            cut = true;
-            break;
-        }
-        end = range.end;
-    }
+    put_count(&mut body, written.count);
+    body.extend_from_slice(&written.bytes);
+    body.extend_from_slice(&written_ranges);
+
     let mut bytes = Vec::with_capacity(body.len() + 5);
     bytes.push(VERSION);
     bytes.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
     bytes.extend_from_slice(&body);
-    (BASE64.encode(bytes), cut)
+    Written { base, text: BASE64.encode(bytes), cut: cut || ranges_cut }
+}
+
+/// The settled ranges above `window` that fit into `room`, and whether some did not.
+fn ranges(window: i64, settled: &[Range<i64>], room: usize) -> (Vec<u8>, bool) {
+    let (mut out, mut end) = (Vec::new(), window);
+    for range in settled {
+        let before = out.len();
+        put(&mut out, range.start - end);
+        put(&mut out, range.end - range.start);
+        if out.len() > room {
+            out.truncate(before);
+            return (out, true);
+        }
+        end = range.end;
+    }
+    (out, false)
+}
+
+#[derive(Default)]
+struct Entries {
+    count: usize,
+    bytes: Vec<u8>,
+}
+
+/// The entries that fit into `room`, each with its fair share of it; the lowest offset that an omitted one owes; and
+/// whether holes were cut.
+fn fitting(entries: &[Entry], base: i64, room: usize) -> (Entries, Option<i64>, bool) {
+    let (mut written, mut cut) = (Entries::default(), false);
+    for (index, entry) in entries.iter().enumerate() {
+        let left = room - written.bytes.len();
+        if left < SMALLEST_ENTRY {
+            return (written, Some(entry.lowest()), true);
+        }
+        let share = (left / (entries.len() - index)).max(SMALLEST_ENTRY);
+        let (mut holes, mut last, mut count) = (Vec::new(), base, 0);
+        for &hole in &entry.holes {
+            let before = holes.len();
+            put(&mut holes, hole - last);
+            if holes.len() + SMALLEST_ENTRY > share {
+                holes.truncate(before);
+                break;
+            }
+            (last, count) = (hole, count + 1);
+        }
+        let next = entry.holes.get(count).copied().unwrap_or(entry.next);
+        cut |= count < entry.holes.len();
+        written.count += 1;
+        written.bytes.extend_from_slice(&entry.account.to_le_bytes());
+        put(&mut written.bytes, next - base);
+        put_count(&mut written.bytes, count);
+        written.bytes.extend_from_slice(&holes);
+    }
+    (written, None, cut)
 }
 
 /// Reads the metadata of a commit at `offset`.
@@ -217,16 +287,17 @@ mod tests {
     const HERE: Place<'_> = Place { cluster: "c", topic: "events", partition: 3 };
 
     fn written(base: i64, settled: &[Range<i64>]) -> String {
-        encode(HERE, base, base, settled.iter().cloned(), &[]).0
+        encode(HERE, Contents { window: base, settled: settled.to_vec(), entries: Vec::new() }).text
     }
 
     #[test]
     fn what_is_written_is_read() {
         let entries = vec![Entry { account: 7, next: 1_500, holes: vec![1_001, 1_400] }];
         let settled = vec![1_003..1_004, 1_010..2_000, i64::from(u32::MAX)..i64::from(u32::MAX) + 1];
-        let (text, cut) = encode(HERE, 1_000, 1_002, settled.clone().into_iter(), &entries);
-        assert!(!cut);
-        assert_eq!(decode(text.as_bytes(), HERE, 1_000), Ok(Contents { window: 1_002, settled, entries }));
+        let contents = Contents { window: 1_002, settled, entries };
+        let Written { base, text, cut } = encode(HERE, contents.clone());
+        assert_eq!((base, cut), (1_001, false));
+        assert_eq!(decode(text.as_bytes(), HERE, base), Ok(contents));
     }
 
     #[test]
@@ -254,13 +325,46 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_cut_at_the_upper_end() {
+    fn settled_ranges_that_do_not_fit_are_cut_at_the_upper_end() {
         let settled: Vec<_> = (0..5_000).map(|n| 1_000 + 3 * n + 1..1_000 + 3 * n + 2).collect();
-        let (text, cut) = encode(HERE, 1_000, 1_000, settled.clone().into_iter(), &[]);
-        assert!(cut && text.len() <= MAX_TEXT);
-        let read = decode(text.as_bytes(), HERE, 1_000).map(|contents| contents.settled);
+        let written = encode(HERE, Contents { window: 1_000, settled: settled.clone(), entries: Vec::new() });
+        assert!(written.cut && written.text.len() <= MAX_TEXT);
+        let read = decode(written.text.as_bytes(), HERE, 1_000).map(|contents| contents.settled);
         let read = read.unwrap_or_default();
         assert!(read.len() > 1_000);
         assert_eq!(read[..], settled[..read.len()]);
+    }
+
+    /// Whatever is left out: nobody owes anything that the metadata calls settled.
+    #[test]
+    fn what_has_no_room_is_owed_and_not_settled() {
+        for (accounts, holes, ranges) in [(1, 20_000, 0), (10, 1_000, 3_000), (400, 3, 100), (2_000, 0, 3_000)] {
+            let entry = |n: i64| Entry {
+                account: u32::try_from(n).unwrap(),
+                next: 600_000 + n,
+                holes: (0..holes).map(|hole| 5_000 + 7 * hole + 300 * n).filter(|hole| *hole < 600_000).collect(),
+            };
+            let entries: Vec<Entry> = (0..accounts).map(entry).collect();
+            let settled: Vec<_> = (0..ranges).map(|n| 610_000 + 3 * n..610_001 + 3 * n).collect();
+            let contents = Contents { window: 605_000, settled, entries };
+            let written = encode(HERE, contents.clone());
+            assert!(written.cut && written.text.len() <= MAX_TEXT, "{accounts} accounts: {}", written.text.len());
+            let read = decode(written.text.as_bytes(), HERE, written.base).unwrap();
+            assert!(written.base <= 605_000 && read.window >= written.base);
+            let mut kept = 0;
+            for entry in &contents.entries {
+                let owed = entry.holes.iter().copied().chain([entry.next, entry.next + 10, 700_000]);
+                match read.entries.iter().find(|read| read.account == entry.account) {
+                    Some(read) => {
+                        kept += 1;
+                        assert!(owed.clone().all(|offset| offset >= read.next || read.holes.contains(&offset)));
+                    }
+                    None => assert!(owed.clone().all(|offset| {
+                        offset >= read.window && !read.settled.iter().any(|range| range.contains(&offset))
+                    })),
+                }
+            }
+            assert!(kept >= 100.min(accounts), "{kept} of {accounts} entries found room");
+        }
     }
 }

@@ -17,6 +17,7 @@ use super::group::{Group, GroupEvent, TopicPartition, list};
 use super::raw::{self, MessageHeaders};
 use super::record::{Headers, Record};
 use super::scout::{Beginning, Finding, Question};
+use super::sweeper::Sweeper;
 use crate::clock::{Clock, Now};
 use crate::dead_letter::Letters;
 use crate::delivery::{Answered, Delivery};
@@ -35,6 +36,20 @@ const TURN: usize = 2_000;
 const AUDIT_EVERY: Duration = Duration::from_secs(10);
 /// The longest sleep: what librdkafka has to say beside records is heard at least this often.
 const LONGEST_SLEEP: Duration = Duration::from_millis(100);
+
+/// Shows the pipeline a message as a record.
+fn with_record(pipeline: &mut Pipeline, message: &BorrowedMessage<'_>, show: impl FnOnce(&mut Pipeline, &Record<'_>)) {
+    let headers = MessageHeaders::of(message);
+    let record = Record {
+        slot: pipeline.slot(message.topic(), message.partition()),
+        offset: message.offset(),
+        timestamp_ms: message.timestamp().to_millis(),
+        key: message.key(),
+        value: message.payload(),
+        headers: headers.as_ref().map_or(&() as &dyn Headers, |headers| headers),
+    };
+    show(pipeline, &record);
+}
 
 /// What wakes the poll thread.
 #[derive(Debug)]
@@ -72,6 +87,8 @@ pub enum End {
 pub struct Poller {
     /// The consumer; the scout has the other reference.
     pub consumer: Arc<BaseConsumer<Group>>,
+    /// Reads again for deferred accounts.
+    pub sweeper: Sweeper,
     /// The core.
     pub pipeline: Pipeline,
     /// What wakes it.
@@ -133,6 +150,7 @@ impl Poller {
                 break End::Drained;
             }
             let Ok(mut idle) = self.read(now) else { break End::Fatal };
+            idle &= self.read_again();
             for event in self.consumer.context().take() {
                 idle = false;
                 self.group_event(self.clock.now(), event);
@@ -229,19 +247,41 @@ impl Poller {
             let from = from.map_or_else(|| "unknown".to_owned(), |time| time.to_string());
             tracing::info!(records = ahead, from, "first join of the group: this many records lie before us");
         }
-        let slot = self.pipeline.slot(message.topic(), message.partition());
-        let headers = MessageHeaders::of(message);
-        let record = Record {
-            slot,
-            offset: message.offset(),
-            timestamp_ms: message.timestamp().to_millis(),
-            key: message.key(),
-            value: message.payload(),
-            headers: headers.as_ref().map_or(&() as &dyn Headers, |headers| headers),
-        };
-        self.pipeline.record(now, &record);
+        with_record(&mut self.pipeline, message, |pipeline, record| pipeline.record(now, record));
         if self.pipeline.is_pausing() {
             self.act();
+        }
+    }
+
+    /// Reads for deferred accounts, for a turn at most. True if there is nothing more.
+    fn read_again(&mut self) -> bool {
+        let mut now = self.clock.now();
+        for count in 0..TURN {
+            if count % 64 == 63 {
+                now = self.clock.now();
+            }
+            match self.sweeper.poll() {
+                None => return true,
+                Some(Ok(message)) => {
+                    with_record(&mut self.pipeline, &message, |pipeline, record| pipeline.swept(now, record));
+                }
+                Some(Err(KafkaError::PartitionEOF(number))) => self.at_the_end(now, number),
+                Some(Err(KafkaError::MessageConsumption(
+                    RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
+                ))) => self.ask_for_ranges(),
+                Some(Err(error)) => tracing::debug!(%error, "Kafka, catching up"),
+            }
+            self.act();
+        }
+        false
+    }
+
+    /// A sweep met the end of a partition. Which topic's is not said: where two could be meant, their next records tell.
+    fn at_the_end(&mut self, now: Now, number: i32) {
+        let swept = |(_, partition): &(u32, &Partition)| partition.number == number && partition.is_swept();
+        let mut slots = (0..).zip(self.pipeline.partitions()).filter(swept).map(|(slot, _)| slot);
+        if let (Some(slot), None) = (slots.next(), slots.next()) {
+            self.pipeline.sweep_ended(now, slot);
         }
     }
 
@@ -252,16 +292,20 @@ impl Poller {
                 return Err(());
             }
             KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                if !self.state.asked_range {
-                    self.state.asked_range = true;
-                    let partitions = self.pipeline.partitions().iter().filter(|p| p.ledger.is_some());
-                    let partitions = partitions.map(|p| (p.topic.to_string(), p.number)).collect();
-                    self.ask(Question::Range(partitions));
-                }
+                self.ask_for_ranges();
             }
             other => tracing::debug!(error = %other, "Kafka"),
         }
         Ok(())
+    }
+
+    fn ask_for_ranges(&mut self) {
+        if !self.state.asked_range {
+            self.state.asked_range = true;
+            let partitions = self.pipeline.partitions().iter().filter(|p| p.ledger.is_some());
+            let partitions = partitions.map(|p| (p.topic.to_string(), p.number)).collect();
+            self.ask(Question::Range(partitions));
+        }
     }
 
     fn ask(&self, question: Question) {
@@ -360,6 +404,7 @@ impl Poller {
             Finding::Range(ranges) => {
                 self.state.asked_range = false;
                 for ((topic, partition), low, high) in ranges {
+                    self.expire(&topic, partition, low);
                     self.correct_position(now, &topic, partition, (low, high));
                 }
             }
@@ -406,11 +451,26 @@ impl Poller {
         }
     }
 
+    /// The topic no longer has what deferred accounts would have read again.
+    fn expire(&mut self, topic: &str, number: i32, low: i64) {
+        let slot = self.pipeline.slot(topic, number);
+        let expired = self.pipeline.expire(slot, low);
+        if expired > 0 {
+            self.state.expired += expired.unsigned_abs();
+            tracing::error!(
+                topic,
+                partition = number,
+                expired,
+                "the topic dropped records that deferred accounts still owed"
+            );
+        }
+    }
+
     /// The topic no longer has what we want to read next.
     fn correct_position(&mut self, now: Now, topic: &str, number: i32, (low, high): (i64, i64)) {
         let slot = self.pipeline.slot(topic, number);
         let partition = self.pipeline.partitions().get(slot as usize);
-        let Some(front) = partition.and_then(|p| p.ledger.as_ref()).map(super::ledger::Ledger::front) else { return };
+        let Some(front) = partition.filter(|p| p.ledger.is_some()).map(Partition::front) else { return };
         if (low..=high).contains(&front) {
             return;
         }
@@ -464,7 +524,7 @@ impl Poller {
     }
 
     fn commit(&mut self, now: Now, only: Option<&[u32]>, mode: CommitMode) {
-        let commits = self.pipeline.commits(&self.state.cluster, only);
+        let commits = self.pipeline.commits(now, &self.state.cluster, only);
         if commits.is_empty() {
             return;
         }
@@ -539,9 +599,18 @@ impl Poller {
                 }
                 Action::Write(letter) => self.letters.write(letter),
                 Action::Pause { slot, paused } => self.pause(slot, paused),
+                Action::Sweep { slot, from } => self.sweep(slot, from),
             }
         }
         self.state.actions = actions;
+    }
+
+    fn sweep(&mut self, slot: u32, from: Option<i64>) {
+        let Some(partition) = self.pipeline.partitions().get(slot as usize) else { return };
+        tracing::debug!(topic = %partition.topic, partition = partition.number, ?from, "catching up");
+        if let Err(error) = self.sweeper.read(&partition.topic, partition.number, from) {
+            tracing::warn!(%error, topic = %partition.topic, partition = partition.number, ?from, "failed to read for deferred accounts");
+        }
     }
 
     fn pause(&self, slot: u32, paused: bool) {

@@ -7,13 +7,16 @@
 //! ```
 //!
 //! Guarantees that the committed offset never passes a record that still owes a call, in whatever order calls settle.
-//! What is settled above it is told by [`Ledger::settled_runs`], for the commit's metadata. Never reads a clock.
+//! What is settled above it is told by [`Ledger::view`], for the commit's metadata. What deferred accounts owe stands in
+//! entries of their own ([`crate::source::deferral`]), not here. Never reads a clock.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
 /// A hole in the log longer than this is remembered as one, not as slots.
 const LONG_GAP: i64 = 1_024;
+/// No commit has room for more settled ranges.
+const MOST_RUNS: usize = super::commit::MAX_BYTES / 2;
 
 /// What reading a record means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +76,15 @@ impl Ledger {
     #[must_use]
     pub fn span(&self) -> usize {
         self.slots.len()
+    }
+
+    /// What the last owner settled above its commit and we have not passed yet.
+    pub fn loaded(&self) -> impl Iterator<Item = Range<i64>> {
+        let front = self.front;
+        self.loaded.iter().filter_map(move |range| {
+            let start = range.start.max(front);
+            (start < range.end).then_some(start..range.end)
+        })
     }
 
     /// A record at `offset` was read. If it is new, `push` must follow before anything else.
@@ -152,44 +164,36 @@ impl Ledger {
         }
     }
 
-    /// Settled ranges above the window, ascending: this owner's, then what is left of the last owner's.
-    pub fn settled_runs(&self) -> impl Iterator<Item = Range<i64>> {
+    /// What the ledger says when the calls in `without` are left out: record and number of calls, ascending. The lowest
+    /// record that owes one of the others, and the settled ranges above it, ascending: this owner's, then what is left
+    /// of the last owner's. No more of them than a commit has room for, and one.
+    #[must_use]
+    pub fn view(&self, without: &[(i64, u16)]) -> (i64, Vec<Range<i64>>) {
+        let mut left_out = without.iter().peekable();
         let mut gaps = self.gaps.iter().peekable();
-        let mut offset = self.window;
-        let mut start = None;
-        let mut slots = self.slots.iter();
-        let mut ended = false;
-        let own = std::iter::from_fn(move || {
-            for &open in slots.by_ref() {
-                let at = offset;
-                offset += 1;
-                while let Some(&&(after, length)) = gaps.peek() {
-                    if after - length != offset {
-                        break;
-                    }
-                    offset = after;
-                    gaps.next();
-                }
-                match (open, start) {
-                    (0, None) => start = Some(at),
-                    (0, Some(_)) | (_, None) => {}
-                    (_, Some(begin)) => {
-                        start = None;
-                        return Some(begin..at);
-                    }
-                }
+        let (mut offset, mut window, mut start) = (self.window, None, None);
+        let mut runs = Vec::new();
+        for &calls in &self.slots {
+            let at = offset;
+            offset += 1;
+            if let Some((after, _)) = gaps.next_if(|(after, length)| after - length == offset) {
+                offset = *after;
             }
-            if ended {
-                return None;
+            while left_out.next_if(|(left_out, _)| *left_out < at).is_some() {}
+            let not_counted = left_out.next_if(|(left_out, _)| *left_out == at).map_or(0, |(_, count)| *count);
+            if calls > not_counted {
+                window.get_or_insert(at);
+                runs.extend(start.take().map(|begin| begin..at));
+                if runs.len() > MOST_RUNS {
+                    return (window.unwrap_or(at), runs);
+                }
+            } else if window.is_some() {
+                start.get_or_insert(at);
             }
-            ended = true;
-            start.take().map(|begin| begin..offset)
-        });
-        let front = self.front;
-        own.chain(self.loaded.iter().filter_map(move |range| {
-            let start = range.start.max(front);
-            (start < range.end).then_some(start..range.end)
-        }))
+        }
+        runs.extend(start.map(|begin| begin..offset));
+        runs.extend(self.loaded());
+        (window.unwrap_or(self.front), runs)
     }
 }
 
@@ -207,7 +211,7 @@ mod tests {
     }
 
     fn runs(ledger: &Ledger) -> Vec<Range<i64>> {
-        ledger.settled_runs().collect()
+        ledger.view(&[]).1
     }
 
     #[test]
@@ -231,6 +235,16 @@ mod tests {
         assert_eq!(ledger.base(), 1);
         assert!(!ledger.settle(0) && !ledger.settle(99) && !ledger.settle(-1));
         assert_eq!(ledger.in_flight(), 1);
+    }
+
+    #[test]
+    fn calls_that_are_left_out_move_the_window_up() {
+        let mut ledger = ledger_with(10, &[1, 2, 1, 1, 2]);
+        ledger.settle(13);
+        assert_eq!(ledger.view(&[(10, 1), (11, 1), (14, 1)]), (11, std::iter::once(13..14).collect()));
+        assert_eq!(ledger.view(&[(10, 1), (11, 2), (12, 1), (14, 1)]), (14, vec![]));
+        assert_eq!(ledger.view(&[(10, 1), (11, 2), (12, 1), (14, 2)]), (15, vec![]));
+        assert_eq!(ledger.base(), 10);
     }
 
     #[test]
@@ -312,7 +326,7 @@ mod tests {
                 assert!(ledger.base() <= base, "seed {seed}");
                 assert!(open.range(..ledger.base()).next().is_none(), "seed {seed}");
                 assert_eq!(ledger.in_flight(), open.len() as u64, "seed {seed}");
-                for run in ledger.settled_runs() {
+                for run in ledger.view(&[]).1 {
                     assert!(open.range(run).next().is_none(), "seed {seed}");
                 }
             }

@@ -2,11 +2,13 @@
 
 pub mod commit;
 pub mod consumer;
+pub mod deferral;
 pub mod group;
 pub mod ledger;
 pub mod raw;
 pub mod record;
 pub mod scout;
+pub mod sweeper;
 pub mod topics;
 
 /// Names a record of an assignment, so that its calls can be settled.

@@ -220,16 +220,6 @@ impl Scout {
 fn resume(place: Place<'_>, offset: i64, metadata: &[u8], (low, high): (i64, i64)) -> Beginning {
     let (topic, partition) = (place.topic, place.partition);
     let mut contents = match commit::decode(metadata, place, offset) {
-        // Deferral is a later release's: the committed offset is never above what its entries owe.
-        Ok(contents) if !contents.entries.is_empty() => {
-            tracing::warn!(
-                topic,
-                partition,
-                offset,
-                "the commit has deferred accounts, which this release reads from the commit on; some events may be sent twice"
-            );
-            Contents { window: offset, ..Contents::default() }
-        }
         Ok(contents) => contents,
         Err(reason) => {
             if !metadata.is_empty() {
@@ -260,6 +250,15 @@ fn resume(place: Place<'_>, offset: i64, metadata: &[u8], (low, high): (i64, i64
         );
         contents.window = low;
     }
+    for entry in &mut contents.entries {
+        let lost = (low - entry.lowest()).max(0);
+        if lost > 0 {
+            expired = expired.max(lost);
+            tracing::error!(topic, partition, lost, "the topic dropped records that a deferred account still owed");
+        }
+        entry.next = entry.next.max(low);
+        entry.holes.retain(|hole| *hole >= low);
+    }
     Beginning { partition: (topic.to_owned(), partition), contents, expired, first_join: None }
 }
 
@@ -270,7 +269,8 @@ mod tests {
     const HERE: Place<'_> = Place { cluster: "c", topic: "events", partition: 0 };
 
     fn metadata(base: i64) -> String {
-        commit::encode(HERE, base, base, std::iter::once(base + 1..base + 3), &[]).0
+        let settled = std::iter::once(base + 1..base + 3).collect();
+        commit::encode(HERE, Contents { window: base, settled, entries: Vec::new() }).text
     }
 
     #[test]
@@ -281,11 +281,14 @@ mod tests {
     }
 
     #[test]
-    fn deferred_accounts_of_a_later_release_cost_duplicates_only() {
-        let entries = [commit::Entry { account: 1, next: 12, holes: vec![10] }];
-        let text = commit::encode(HERE, 10, 20, std::iter::once(21..22), &entries).0;
-        let beginning = resume(HERE, 10, text.as_bytes(), (0, 100));
-        assert_eq!(beginning.contents, Contents { window: 10, ..Contents::default() });
+    fn deferred_accounts_go_on_where_the_commit_says_or_where_the_topic_begins() {
+        let entries = vec![commit::Entry { account: 1, next: 12, holes: vec![10] }];
+        let contents = Contents { window: 20, settled: std::iter::once(21..22).collect(), entries };
+        let text = commit::encode(HERE, contents.clone()).text;
+        assert_eq!(resume(HERE, 10, text.as_bytes(), (0, 100)).contents, contents);
+        let late = resume(HERE, 10, text.as_bytes(), (15, 100));
+        assert_eq!((late.expired, late.contents.window), (5, 20));
+        assert_eq!(late.contents.entries, vec![commit::Entry { account: 1, next: 15, holes: vec![] }]);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use forebay::source::commit::Contents;
+
 /// A produced record.
 #[derive(Clone, Debug)]
 pub(super) struct Produced {
@@ -25,6 +27,11 @@ pub(super) struct Totals {
     pub(super) rebalances: u64,
     pub(super) lost_commits: u64,
     pub(super) pauses: u64,
+    pub(super) sweeps: u64,
+    pub(super) reread: u64,
+    pub(super) released: u64,
+    /// Commits that had entries, and that had no room for everything.
+    pub(super) entries: u64,
     pub(super) faults: BTreeMap<&'static str, u64>,
 }
 
@@ -38,6 +45,10 @@ impl Totals {
         self.rebalances += other.rebalances;
         self.lost_commits += other.lost_commits;
         self.pauses += other.pauses;
+        self.sweeps += other.sweeps;
+        self.reread += other.reread;
+        self.released += other.released;
+        self.entries += other.entries;
         for (fault, count) in &other.faults {
             *self.faults.entry(fault).or_default() += count;
         }
@@ -46,7 +57,9 @@ impl Totals {
     /// A simulation in which something never happens proves nothing about it.
     pub(super) fn assert_everything_happened(&self) {
         let counts = [self.duplicates, self.letters, self.crashes, self.rebalances, self.lost_commits, self.pauses];
-        assert!(counts.iter().all(|count| *count > 0), "something never happened: {self:?}");
+        let deferral = [self.sweeps, self.reread, self.released, self.entries];
+        let mut counts = counts.iter().chain(&deferral);
+        assert!(counts.all(|count| *count > 0), "something never happened: {self:?}");
         for fault in ["429", "5xx", "401", "413", "silence, taken", "silence", "portal", "partial", "lie"] {
             assert!(self.faults.get(fault).is_some_and(|count| *count > 0), "{fault} never happened: {self:?}");
         }
@@ -65,10 +78,18 @@ pub(super) struct Oracle {
     refused: HashMap<u64, BTreeSet<usize>>,
     /// Per account, user and life of a partition: the last state call whose taking was also answered.
     confirmed: HashMap<(usize, usize, u64), u64>,
+    /// What commits call each account.
+    hashes: Vec<u32>,
+    /// What each partition's owner began with.
+    pub(super) loaded: HashMap<usize, Contents>,
     pub(super) totals: Totals,
 }
 
 impl Oracle {
+    pub(super) fn new(hashes: Vec<u32>) -> Self {
+        Self { hashes, ..Self::default() }
+    }
+
     /// An account took a record, and said so or not. `life` tells the assignments of its partition apart.
     pub(super) fn take(&mut self, account: usize, number: u64, life: u64, answered: bool) {
         let record = self.produced[usize::try_from(number).unwrap()].clone();
@@ -76,6 +97,11 @@ impl Oracle {
         assert!(!record.poison, "the model's vendor never takes poison");
         if !self.taken.entry(number).or_default().insert(account) {
             self.totals.duplicates += 1;
+            let loaded = self.loaded.get(&record.partition);
+            assert!(
+                !loaded.is_some_and(|loaded| calls_settled(loaded, self.hashes[account], record.offset)),
+                "REPEATED: {number} went to account {account} again, although the commit calls it settled"
+            );
         }
         self.totals.taken += 1;
         self.check_order(account, number, &record);
@@ -129,17 +155,15 @@ impl Oracle {
         has(&self.taken) || has(&self.letters)
     }
 
-    /// A commit was stored: nothing below it may owe anything.
-    pub(super) fn committed(&self, partition: usize, offset: i64, settled: &[std::ops::Range<i64>]) {
+    /// A commit was stored: nothing that it calls settled may be owed, nor anything below it.
+    pub(super) fn committed(&mut self, partition: usize, base: i64, contents: &Contents) {
+        self.totals.entries += u64::from(!contents.entries.is_empty());
         for (number, record) in (0_u64..).zip(&self.produced) {
-            let called_settled = record.offset < offset || settled.iter().any(|range| range.contains(&record.offset));
-            if record.partition != partition || !called_settled {
-                continue;
-            }
-            for &account in &record.accounts {
+            for &account in record.accounts.iter().filter(|_| record.partition == partition) {
+                let settled = record.offset < base || calls_settled(contents, self.hashes[account], record.offset);
                 assert!(
-                    self.is_settled_for(number, account),
-                    "LOST: a commit of {partition}@{offset} calls record {number} settled, and account {account} has it not"
+                    !settled || self.is_settled_for(number, account),
+                    "LOST: a commit of {partition}@{base} calls record {number} settled, and account {account} has it not"
                 );
             }
         }
@@ -154,5 +178,13 @@ impl Oracle {
         }
         self.totals.records = self.produced.len() as u64;
         self.totals.clone()
+    }
+}
+
+/// Whether a commit says that the account does not owe the record.
+fn calls_settled(contents: &Contents, account: u32, offset: i64) -> bool {
+    match contents.entries.iter().find(|entry| entry.account == account) {
+        Some(entry) => offset < entry.next && !entry.holes.contains(&offset),
+        None => offset < contents.window || contents.settled.iter().any(|range| range.contains(&offset)),
     }
 }

@@ -8,6 +8,7 @@ use forebay::config::{self, Config, Memory};
 use forebay::destination::Answer;
 use forebay::lane::Flight;
 use forebay::metrics::report::Report;
+use forebay::outcome::Release;
 use forebay::pipeline::{Action, DeadLetter, Parts, Pipeline};
 use forebay::source::commit::{Contents, Place, decode};
 use forebay::source::consumer::State;
@@ -35,6 +36,8 @@ pub(super) struct World {
     /// Next offset to be read, while assigned.
     position: [Option<i64>; PARTITIONS],
     paused: [bool; PARTITIONS],
+    /// Next offset to be read a second time, while a sweep is under way.
+    sweep: [Option<i64>; PARTITIONS],
     /// Counts assignments, over crashes too.
     life: [u64; PARTITIONS],
     committed: BTreeMap<usize, (i64, String)>,
@@ -43,6 +46,9 @@ pub(super) struct World {
     letters: Vec<DeadLetter>,
     healthy: bool,
     revoked_keys: bool,
+    /// The lane whose vendor is down.
+    down: Option<u32>,
+    hashes: Vec<u32>,
     history: VecDeque<String>,
     verbose: bool,
 }
@@ -51,11 +57,12 @@ fn configuration(rng: &mut SmallRng) -> Config {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("config.toml");
     let (lane, in_flight) = (rng.random_range(3..40_u64), rng.random_range(1..4));
+    let (total, limit) = (lane * rng.random_range(2..6), rng.random_range(60..6_000));
     let mut text = "[kafka]\nbrokers = \"nobody:1\"\ngroup = \"g\"\ntopics = [\"events\"]\n".to_owned();
     for tenant in 0..TENANTS {
         let account = format!(
             "[accounts.t{tenant}-m]\ntenant = \"t{tenant}\"\nmax_in_flight = {in_flight}\n[accounts.t{tenant}-m.limits]\n\
-             users_per_minute = 6000\nevents_per_minute = 6000\n[accounts.t{tenant}-m.moengage]\nworkspace = \"W{tenant}\"\n\
+             users_per_minute = {limit}\nevents_per_minute = {limit}\n[accounts.t{tenant}-m.moengage]\nworkspace = \"W{tenant}\"\n\
              data_center = \"01\"\nkeys = [{{ file = \"k\" }}]\n\
              [accounts.t{tenant}-i]\ntenant = \"t{tenant}\"\nmax_in_flight = {in_flight}\n\
              [accounts.t{tenant}-i.iterable]\nregion = \"us\"\nkeys = [{{ file = \"k\" }}]\n"
@@ -65,7 +72,7 @@ fn configuration(rng: &mut SmallRng) -> Config {
     std::fs::write(&path, text).unwrap();
     let mut config = config::load(&path).unwrap_or_else(|problems| panic!("{problems}")).config;
     // Far below what a configuration may ask for: few records fill it.
-    config.memory = Memory { lane: lane * 1_024, total: lane * 5 * 1_024 };
+    config.memory = Memory { lane: lane * 1_024, total: total * 1_024 };
     config
 }
 
@@ -74,23 +81,33 @@ impl World {
         let mut rng = SmallRng::seed_from_u64(seed);
         let config = configuration(&mut rng);
         let now = Now { mono: Duration::from_secs(1), wall_ms: 1_790_000_000_000 };
-        let pipeline = Pipeline::new(Parts::of(&config, now, seed));
+        let parts = Parts::of(&config, now, seed);
+        let mut hashes = parts.hashes.clone();
+        if rng.random_bool(0.2) {
+            // Four bytes are few: in a large fleet some accounts share them.
+            let one = rng.random_range(1..hashes.len());
+            hashes[one] = hashes[0];
+        }
+        let pipeline = Pipeline::new(Parts { hashes: hashes.clone(), ..parts });
         let mut world = Self {
             seed,
             rng,
             now,
             config,
             pipeline,
-            oracle: Oracle::default(),
+            oracle: Oracle::new(hashes.clone()),
             log: vec![Vec::new(); PARTITIONS],
             position: [None; PARTITIONS],
             paused: [false; PARTITIONS],
+            sweep: [None; PARTITIONS],
             life: [0; PARTITIONS],
             committed: BTreeMap::new(),
             wire: Vec::new(),
             letters: Vec::new(),
             healthy: false,
             revoked_keys: false,
+            down: None,
+            hashes,
             history: VecDeque::new(),
             verbose,
         };
@@ -117,9 +134,12 @@ impl World {
         }
         self.healthy = true;
         self.revoked_keys = false;
+        self.down = None;
         self.note(|| "everything heals".into());
         self.settle_all();
         self.check_books();
+        let released = |a: &forebay::metrics::report::AccountReport| a.books.released[Release::Deferred as usize];
+        self.oracle.totals.released = self.report().accounts.iter().map(released).sum();
         let totals = self.oracle.finish();
         self.stop();
         totals
@@ -139,7 +159,8 @@ impl World {
     fn step(&mut self) {
         match self.rng.random_range(0..1000) {
             0..200 => self.produce(),
-            200..600 => self.read(),
+            200..450 => self.read(),
+            450..600 => self.read_again(),
             600..800 => self.answer(),
             800..850 => self.acknowledge(),
             850..940 => {
@@ -154,6 +175,12 @@ impl World {
                 let by = self.rng.random_range(-86_400_000..86_400_000);
                 self.note(|| format!("the wall clock jumps by {by} ms"));
                 self.now.wall_ms += by;
+            }
+            995..997 => {
+                let lane = self.rng.random_range(0..u32::try_from(self.config.accounts.len()).unwrap());
+                self.down = if self.down.is_none() { Some(lane) } else { None };
+                let down = self.down;
+                self.note(|| format!("vendor down for {down:?}"));
             }
             _ => {
                 self.revoked_keys = !self.revoked_keys;
@@ -195,21 +222,50 @@ impl World {
             let Some(value) = usize::try_from(offset).ok().and_then(|at| self.log[partition].get(at)) else { continue };
             let value = value.clone();
             self.position[partition] = Some(offset + 1);
-            let tenant = String::from_utf8_lossy(&value).split_once("\"userId\":\"").unwrap().1[..2].to_owned();
-            let headers: &[(&str, &[u8])] = &[("tenant", tenant.as_bytes())];
-            let slot = self.pipeline.slot("events", i32::try_from(partition).unwrap());
-            let record = Record {
-                slot,
-                offset,
-                timestamp_ms: Some(self.now.wall_ms),
-                key: None,
-                value: Some(&value),
-                headers: &headers as &dyn Headers,
-            };
             self.note(|| format!("read {partition}@{offset}"));
-            self.pipeline.record(self.now, &record);
-            self.act();
+            self.with_record(partition, offset, &value, Pipeline::record);
         }
+    }
+
+    /// The second reader's turn.
+    fn read_again(&mut self) {
+        for _ in 0..self.rng.random_range(1..12) {
+            let partition = self.rng.random_range(0..PARTITIONS);
+            let Some(offset) = self.sweep[partition] else { continue };
+            let Some(value) = usize::try_from(offset).ok().and_then(|at| self.log[partition].get(at)) else {
+                self.note(|| format!("the sweep of {partition} meets the end"));
+                self.pipeline.sweep_ended(self.now, u32::try_from(partition).unwrap());
+                self.act();
+                continue;
+            };
+            let value = value.clone();
+            self.sweep[partition] = Some(offset + 1);
+            self.oracle.totals.reread += 1;
+            self.note(|| format!("read again {partition}@{offset}"));
+            self.with_record(partition, offset, &value, Pipeline::swept);
+        }
+    }
+
+    fn with_record(
+        &mut self,
+        partition: usize,
+        offset: i64,
+        value: &[u8],
+        show: impl FnOnce(&mut Pipeline, Now, &Record<'_>),
+    ) {
+        let tenant = String::from_utf8_lossy(value).split_once("\"userId\":\"").unwrap().1[..2].to_owned();
+        let headers: &[(&str, &[u8])] = &[("tenant", tenant.as_bytes())];
+        let slot = self.pipeline.slot("events", i32::try_from(partition).unwrap());
+        let record = Record {
+            slot,
+            offset,
+            timestamp_ms: Some(self.now.wall_ms),
+            key: None,
+            value: Some(value),
+            headers: &headers as &dyn Headers,
+        };
+        show(&mut self.pipeline, self.now, &record);
+        self.act();
     }
 
     // === Time and actions ===
@@ -241,6 +297,11 @@ impl World {
                     self.oracle.totals.pauses += u64::from(paused);
                     self.paused[slot as usize] = paused;
                 }
+                Action::Sweep { slot, from } => {
+                    self.note(|| format!("sweep of {slot}: {from:?}"));
+                    self.oracle.totals.sweeps += u64::from(from.is_some());
+                    self.sweep[slot as usize] = from;
+                }
             }
         }
     }
@@ -248,6 +309,9 @@ impl World {
     fn mood(&mut self, lane: u32) -> (Mood, &'static str) {
         if self.revoked_keys && lane < 2 {
             return (Mood::Status(401), "401");
+        }
+        if self.down == Some(lane) {
+            return (Mood::Status(503), "5xx");
         }
         if self.healthy {
             return (Mood::Good, "good");
@@ -314,7 +378,7 @@ impl World {
     // === The group ===
 
     fn commit(&mut self) {
-        for commit in self.pipeline.commits("c", None) {
+        for commit in self.pipeline.commits(self.now, "c", None) {
             let partition = usize::try_from(commit.partition).unwrap();
             if self.rng.random_bool(0.1) {
                 self.oracle.totals.lost_commits += 1;
@@ -322,8 +386,8 @@ impl World {
             }
             let place = Place { cluster: "c", topic: "events", partition: commit.partition };
             let contents = decode(commit.metadata.as_bytes(), place, commit.offset).unwrap();
-            self.oracle.committed(partition, commit.offset, &contents.settled);
-            self.note(|| format!("commit {partition}@{} +{:?}", commit.offset, contents.settled));
+            self.note(|| format!("commit {partition}@{} {contents:?}", commit.offset));
+            self.oracle.committed(partition, commit.offset, &contents);
             self.committed.insert(partition, (commit.offset, commit.metadata));
         }
     }
@@ -347,8 +411,11 @@ impl World {
             Some((offset, _)) if self.rng.random_bool(0.1) => Contents { window: *offset, ..Contents::default() },
             Some((offset, metadata)) => decode(metadata.as_bytes(), place, *offset).unwrap(),
         };
+        self.note(|| format!("partition {partition} is ours: {contents:?}"));
+        self.oracle.loaded.insert(partition, contents.clone());
         self.position[partition] = Some(contents.window);
         self.paused[partition] = false;
+        self.sweep[partition] = None;
         self.life[partition] += 1;
         let slot = self.pipeline.slot("events", number);
         assert_eq!(slot as usize, partition);
@@ -397,7 +464,8 @@ impl World {
         self.oracle.totals.crashes += 1;
         self.stop();
         self.letters.clear();
-        self.pipeline = Pipeline::new(Parts::of(&self.config, self.now, self.rng.random()));
+        let parts = Parts::of(&self.config, self.now, self.rng.random());
+        self.pipeline = Pipeline::new(Parts { hashes: self.hashes.clone(), ..parts });
         self.start();
     }
 
@@ -416,13 +484,15 @@ impl World {
     fn settle_all(&mut self) {
         for _ in 0..40_000 {
             self.read();
+            self.read_again();
             self.answer();
             self.acknowledge();
             self.act();
             let read = (0..PARTITIONS).all(|p| self.position[p] == i64::try_from(self.log[p].len()).ok());
             if read && !self.pipeline.can_finish() && self.wire.is_empty() && self.letters.is_empty() {
                 let held = self.pipeline.accounts().iter().map(|account| account.lane.held_calls()).sum::<usize>();
-                if held == 0 {
+                let deferred = self.pipeline.partitions().iter().any(|partition| partition.deferred().next().is_some());
+                if held == 0 && !deferred {
                     self.commit();
                     return;
                 }
@@ -431,8 +501,9 @@ impl World {
             self.act();
         }
         let report = self.report();
+        let deferred: Vec<Vec<_>> = self.pipeline.partitions().iter().map(|p| p.deferred().collect()).collect();
         let stuck: Vec<_> = report.accounts.iter().map(|a| (a.health, &a.binds, a.held_calls)).collect();
-        panic!("no progress after everything healed: {stuck:?}, positions {:?}", self.position);
+        panic!("no progress after everything healed: {stuck:?}, positions {:?}, deferred {deferred:?}", self.position);
     }
 
     fn report(&self) -> Report {

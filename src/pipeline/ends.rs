@@ -1,0 +1,74 @@
+//! The ends of calls: answers, dead letters, and what is settled by them. Pure.
+
+use std::sync::Arc;
+
+use super::{Action, DeadLetter, Pending, Pipeline};
+use crate::clock::Now;
+use crate::destination::Answer;
+use crate::lane::{Flight, Letter};
+use crate::source::Receipt;
+
+impl Pipeline {
+    pub(super) fn write(&mut self, letter: Letter, lane: Option<u32>, tenant: Option<String>) {
+        let Letter { receipt, record, refusal } = letter;
+        let id = self.next_letter;
+        self.next_letter += 1;
+        let weight = record.len();
+        self.letter_bytes += weight;
+        self.letters.insert(id, Pending { receipt, lane, reason: refusal.reason, weight });
+        if let Some(lane) = lane {
+            self.accounts[lane as usize].letters += 1;
+        }
+        let partition = &self.partitions[receipt.slot as usize];
+        let topic = Arc::clone(&partition.topic);
+        let (slot, number, offset) = (receipt.slot, partition.number, receipt.offset);
+        self.actions.push(Action::Write(DeadLetter {
+            id,
+            lane,
+            tenant,
+            slot,
+            topic,
+            partition: number,
+            offset,
+            record,
+            refusal,
+        }));
+    }
+
+    /// The broker acknowledged a dead letter: its call is settled.
+    pub fn letter_written(&mut self, id: u64) {
+        let Some(Pending { receipt, lane, reason, weight }) = self.letters.remove(&id) else { return };
+        self.letter_bytes -= weight;
+        match lane {
+            Some(lane) => {
+                let account = &mut self.accounts[lane as usize];
+                account.letters -= 1;
+                account.lane.dead_lettered(reason);
+            }
+            None => self.orphans[reason as usize] += 1,
+        }
+        self.settle(receipt, lane);
+    }
+
+    pub(super) fn settle(&mut self, receipt: Receipt, lane: Option<u32>) {
+        let partition = self.partitions.get_mut(receipt.slot as usize);
+        if let Some(partition) = partition.filter(|partition| partition.epoch == receipt.epoch) {
+            partition.settle(lane, receipt.offset);
+        }
+    }
+
+    /// The vendor answered a request, or did not: `Err` is why, in words.
+    pub fn answered(&mut self, now: Now, flight: Box<Flight>, result: Result<Answer<'_>, String>) {
+        self.wire += 1;
+        let index = flight.lane as usize;
+        let before = self.accounts[index].lane.health(now.mono);
+        self.with_lane(now, index, |lane, around| {
+            lane.answered(around, *flight, result);
+            true
+        });
+        self.accounts[index].tell_change(now, before);
+        for lane in std::mem::take(&mut self.starved) {
+            self.pump(now, lane as usize);
+        }
+    }
+}

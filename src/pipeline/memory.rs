@@ -1,0 +1,116 @@
+//! What is held, in bytes: who has to give some back when it becomes short, and when reading has to wait. Pure.
+//!
+//! A full lane never stops the others: its account is deferred. Partitions pause only when memory is used up although
+//! lanes that wait have given theirs back, when the dead letters are stuck, or when no vendor answers at all.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use super::{Action, Pipeline};
+use crate::clock::Now;
+use crate::lane::Health;
+
+/// Intake pauses when this many dead letters wait for their acknowledgement.
+const MAX_LETTERS: usize = 10_000;
+/// A partition whose committed offset lags the front by more records than this pauses: the ledger has a bound too.
+pub(super) const MAX_SPAN: usize = 8_000_000;
+/// What remembering one hole of a deferred account takes, about.
+const HOLE: usize = 48;
+/// When no lane has been well for so long, nothing is read; but for one second in ten, to find one that is.
+const ALL_DOWN: Duration = Duration::from_mins(1);
+const SCAN_EVERY: u64 = 10;
+/// Lanes give memory back at most this often.
+const SHED_EVERY: Duration = Duration::from_millis(100);
+
+impl Pipeline {
+    /// Lanes that wait give back what they hold unsent, the largest first, until half of the total is free.
+    pub(super) fn shed_if_short(&mut self, now: Now) {
+        if !self.is_short() || now.mono < self.next_shed {
+            return;
+        }
+        self.next_shed = now.mono + SHED_EVERY;
+        let waits = |index: &usize| self.accounts[*index].lane.waits(now.mono);
+        let mut lanes: Vec<usize> = (0..self.accounts.len()).filter(waits).collect();
+        lanes.sort_by_key(|&index| {
+            let lane = &self.accounts[index].lane;
+            (lane.health(now.mono) == Health::Ok, Reverse(lane.held_bytes()))
+        });
+        for index in lanes {
+            if self.held_bytes() <= self.bounds.total / 2 {
+                break;
+            }
+            self.release(now, u32::try_from(index).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// Whether the last quarter is reached, which is for lanes that are well.
+    pub(super) fn is_short(&self) -> bool {
+        self.held_bytes() > self.bounds.total / 4 * 3
+    }
+
+    pub(super) fn is_over_total(&self) -> bool {
+        self.held_bytes() > self.bounds.total || self.letters.len() > MAX_LETTERS
+    }
+
+    /// Bytes of calls and dead letters that are held, and of what is remembered of deferred accounts.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.lane_bytes + self.letter_bytes + self.holes * HOLE
+    }
+
+    /// Notes whether any vendor answers.
+    pub(super) fn look_for_life(&mut self, now: Now) {
+        let mut failing = false;
+        let alive = self.accounts.iter().any(|account| match account.lane.health(now.mono) {
+            Health::Ok | Health::Throttled => true,
+            Health::Failing => {
+                failing = true;
+                false
+            }
+            Health::Held => false,
+        });
+        if alive || !failing {
+            self.down_since = None;
+        } else {
+            self.down_since.get_or_insert(now.mono);
+        }
+    }
+
+    fn all_down(&self, now: Now) -> bool {
+        let down = self.down_since.map_or(Duration::ZERO, |since| now.mono.saturating_sub(since));
+        down >= ALL_DOWN && !down.as_secs().is_multiple_of(SCAN_EVERY)
+    }
+
+    /// Pauses or resumes partitions, with hysteresis.
+    pub(super) fn balance_memory(&mut self, now: Now) {
+        self.shed_if_short(now);
+        if self.is_over_total() {
+            self.over_total = true;
+        } else if self.held_bytes() < self.bounds.total / 4 * 3 && self.letters.len() < MAX_LETTERS / 2 {
+            self.over_total = false;
+        }
+        let wait = self.over_total || self.all_down(now);
+        for slot in 0..self.partitions.len() {
+            let index = u32::try_from(slot).unwrap_or(u32::MAX);
+            let partition = &self.partitions[slot];
+            let Some(ledger) = &partition.ledger else { continue };
+            let span = if partition.paused { MAX_SPAN / 2 } else { MAX_SPAN };
+            let wait = wait || ledger.span() > span;
+            if wait && !partition.paused {
+                self.pause(index);
+            } else if !wait && partition.paused {
+                self.partitions[slot].paused = false;
+                self.actions.push(Action::Pause { slot: index, paused: false });
+            }
+        }
+    }
+
+    pub(super) fn pause(&mut self, slot: u32) {
+        let partition = &mut self.partitions[slot as usize];
+        if !partition.paused && partition.ledger.is_some() {
+            partition.paused = true;
+            self.pausing = true;
+            self.actions.push(Action::Pause { slot, paused: true });
+        }
+    }
+}

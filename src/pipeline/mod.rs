@@ -1,0 +1,554 @@
+//! The core of one poll thread: records in, requests and dead letters out, settled offsets to commit. Pure.
+//!
+//! ```text
+//!  record ─► ledger ─► event ─► router ─► lanes ─► Action::Send ──► delivery
+//!                                           ▲                          │
+//!  commits ◄─ ledger ◄─ settled ◄───────────┴────── answered ◄─────────┘
+//!                 ▲                         │ refused
+//!                 └── letter_written ◄─ Action::Write (dead letter)
+//! ```
+//!
+//! An account that cannot keep up leaves this path: its records stay in Kafka and come again by `swept` (`deferral`).
+//!
+//! Owns the ledgers, the lanes and the limiters, and is owned by one thread. Takes the time as an argument, holds no
+//! socket and never waits: what has to happen outside it returns as [`Action`]s.
+
+mod commits;
+mod deferral;
+mod ends;
+mod memory;
+mod partition;
+mod records;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
+use foldhash::fast::RandomState;
+
+pub use self::commits::Commit;
+pub use self::partition::Partition;
+use crate::clock::Now;
+use crate::config::Config;
+use crate::destination::{self, Call};
+use crate::keys::Keys;
+use crate::lane::batch::Buffers;
+use crate::lane::pacing::Pacer;
+use crate::lane::{Effect, Flight, Health, Lane, Settings, Surroundings};
+use crate::outcome::{Reason, Refusal, Skip};
+use crate::router::{Router, Selection};
+use crate::source::Receipt;
+use crate::source::commit::Contents;
+use crate::source::ledger::Ledger;
+
+/// Requests on the wire at a time, of all lanes: what the queue to the delivery holds.
+pub const MAX_WIRE: usize = 1_024;
+
+/// What has to happen outside.
+#[derive(Debug)]
+pub enum Action {
+    /// Send this request and call [`Pipeline::answered`].
+    Send(Box<Flight>),
+    /// Write this dead letter and call [`Pipeline::letter_written`].
+    Write(DeadLetter),
+    /// Stop, or go on, fetching a partition.
+    Pause {
+        /// Its index.
+        slot: u32,
+        /// Stop, or go on.
+        paused: bool,
+    },
+    /// Read a partition a second time, and call [`Pipeline::swept`] with its records, or stop that.
+    Sweep {
+        /// Its index.
+        slot: u32,
+        /// Where to begin; `None` to stop.
+        from: Option<i64>,
+    },
+}
+
+/// A dead letter to be written.
+#[derive(Debug)]
+pub struct DeadLetter {
+    /// What to acknowledge.
+    pub id: u64,
+    /// The lane, if the call had one.
+    pub lane: Option<u32>,
+    /// The tenant, as far as it is known.
+    pub tenant: Option<String>,
+    /// Index of the record's partition.
+    pub slot: u32,
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// The record as kept ([`crate::source::record::Kept`]).
+    pub record: Vec<u8>,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+/// A lane and what the pipeline keeps beside it.
+#[derive(Debug)]
+pub struct Account {
+    /// The account's name, for logs.
+    pub name: String,
+    /// The lane.
+    pub lane: Lane,
+    /// Dead letters that wait for their acknowledgement.
+    pub letters: u64,
+    /// What commits call the account.
+    hash: u32,
+    /// Whether the poll thread leaves its records to sweeps.
+    closed: bool,
+    selection: Selection,
+    /// When it is pumped next.
+    wake: Option<Duration>,
+}
+
+impl Account {
+    /// Logs that the lane's health changed, once a change.
+    fn tell_change(&self, now: Now, before: Health) {
+        let health = self.lane.health(now.mono);
+        if health == before {
+            return;
+        }
+        let binds = self.lane.binds(now);
+        let (account, health) = (self.name.as_str(), health.name());
+        match health {
+            "held" | "failing" => tracing::warn!(account, health, reason = binds.reason, "the account's events wait"),
+            _ => tracing::info!(account, health, "the account's lane changed"),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Pending {
+    receipt: Receipt,
+    lane: Option<u32>,
+    reason: Reason,
+    weight: usize,
+}
+
+/// Bounds on what is held, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// In all lanes and dead letters.
+    pub total: usize,
+    /// In one lane.
+    pub lane: usize,
+}
+
+/// What a pipeline is built from.
+#[derive(Debug)]
+pub struct Parts {
+    /// Finds tenants.
+    pub router: Router,
+    /// The lanes, by index, each with its account's selection.
+    pub lanes: Vec<(Settings, Selection)>,
+    /// The limiters that the lanes' settings point to.
+    pub pacers: Vec<Pacer>,
+    /// Memory.
+    pub bounds: Bounds,
+    /// What commits call each account: a hash of its name.
+    pub hashes: Vec<u32>,
+    /// Seed of all randomness.
+    pub seed: u64,
+}
+
+impl Parts {
+    /// What a configuration asks for.
+    #[must_use]
+    pub fn of(config: &Config, now: Now, seed: u64) -> Self {
+        let mut pacers: Vec<Pacer> = Vec::new();
+        let mut known: HashMap<(String, &'static str), usize> = HashMap::new();
+        let mut lanes = Vec::with_capacity(config.accounts.len());
+        for (index, account) in (0..).zip(&config.accounts) {
+            let destination = destination::of(account);
+            // Accounts of one workspace or project share its limiter.
+            let own = destination.budgets().into_iter().map(|budget| {
+                *known.entry((budget.key.clone(), budget.name)).or_insert_with(|| {
+                    pacers.push(Pacer::new(budget, now.mono));
+                    pacers.len() - 1
+                })
+            });
+            let settings = Settings {
+                index,
+                pacers: own.collect(),
+                destination,
+                path_prefix: account.base_url.as_ref().map(|url| url.prefix.clone()).unwrap_or_default(),
+                max_in_flight: account.max_in_flight.max(1) as usize,
+                linger: account.linger,
+                held_by_operator: account.hold,
+                hold_percent: config.dead_letters.hold_percent,
+            };
+            lanes.push((settings, Selection::new(account)));
+        }
+        let bytes = |figure: u64| usize::try_from(figure).unwrap_or(usize::MAX);
+        let bounds = Bounds { total: bytes(config.memory.total), lane: bytes(config.memory.lane) };
+        let hashes = config.accounts.iter().map(|account| crc32fast::hash(account.name.as_bytes())).collect();
+        Self { router: Router::new(config.tenant.clone(), &config.accounts), lanes, pacers, bounds, hashes, seed }
+    }
+}
+
+/// The core of one poll thread.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, each set from outside or by one rule")]
+pub struct Pipeline {
+    router: Router,
+    accounts: Vec<Account>,
+    pacers: Vec<Pacer>,
+    partitions: Vec<Partition>,
+    epochs: Vec<Option<u32>>,
+    last_slot: usize,
+    /// Whether open batches go at once: a partition, or the process, is about to go.
+    flush: bool,
+    letters: HashMap<u64, Pending>,
+    next_letter: u64,
+    letter_bytes: usize,
+    lane_bytes: usize,
+    wire: usize,
+    bounds: Bounds,
+    rng: SmallRng,
+    timers: BinaryHeap<Reverse<(Duration, u32)>>,
+    starved: Vec<u32>,
+    /// Accounts by what commits call them, and the others of those that share that.
+    lanes_by_hash: HashMap<u32, Vec<u32>, RandomState>,
+    twins: HashMap<u32, Vec<u32>, RandomState>,
+    /// Lanes that take nothing from the poll thread.
+    closed: Vec<u32>,
+    /// Lanes that must give memory back once the record at hand is done.
+    to_release: Vec<u32>,
+    /// How much sweeps may give a lane.
+    share: usize,
+    /// Holes of deferred accounts, as of the last look.
+    holes: usize,
+    look_at: Duration,
+    next_shed: Duration,
+    /// Since when no vendor answers.
+    down_since: Option<Duration>,
+    over_total: bool,
+    pausing: bool,
+    may_send: bool,
+    draining: bool,
+    effects: Vec<Effect>,
+    spare: Vec<Buffers>,
+    calls: Vec<Call>,
+    actions: Vec<Action>,
+    /// Records that owed nothing from the start, by reason.
+    pub not_owed: [u64; Skip::ALL.len()],
+    /// Dead letters written, of records that had no account.
+    pub orphans: [u64; Reason::ALL.len()],
+}
+
+impl Pipeline {
+    /// A pipeline without partitions, whose lanes have no keys yet.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let accounts = parts.lanes.into_iter().zip(parts.hashes).map(|((settings, selection), hash)| Account {
+            name: selection.account().to_owned(),
+            lane: Lane::new(settings),
+            letters: 0,
+            hash,
+            closed: false,
+            selection,
+            wake: None,
+        });
+        let accounts: Vec<Account> = accounts.collect();
+        let mut lanes_by_hash: HashMap<u32, Vec<u32>, RandomState> = HashMap::default();
+        for (lane, account) in (0..).zip(&accounts) {
+            lanes_by_hash.entry(account.hash).or_default().push(lane);
+        }
+        let shared = lanes_by_hash.values().filter(|lanes| lanes.len() > 1);
+        let others = |lane: u32, lanes: &[u32]| lanes.iter().copied().filter(|other| *other != lane).collect();
+        let twins = shared.flat_map(|lanes| lanes.iter().map(move |&lane| (lane, others(lane, lanes)))).collect();
+        Self {
+            router: parts.router,
+            accounts,
+            pacers: parts.pacers,
+            partitions: Vec::new(),
+            epochs: Vec::new(),
+            last_slot: 0,
+            flush: false,
+            letters: HashMap::new(),
+            next_letter: 0,
+            letter_bytes: 0,
+            lane_bytes: 0,
+            wire: MAX_WIRE,
+            bounds: parts.bounds,
+            rng: SmallRng::seed_from_u64(parts.seed),
+            timers: BinaryHeap::new(),
+            starved: Vec::new(),
+            lanes_by_hash,
+            twins,
+            closed: Vec::new(),
+            to_release: Vec::new(),
+            share: parts.bounds.lane,
+            holes: 0,
+            look_at: Duration::ZERO,
+            next_shed: Duration::ZERO,
+            down_since: None,
+            over_total: false,
+            pausing: false,
+            may_send: true,
+            draining: false,
+            effects: Vec::new(),
+            spare: Vec::new(),
+            calls: Vec::new(),
+            actions: Vec::new(),
+            not_owed: [0; Skip::ALL.len()],
+            orphans: [0; Reason::ALL.len()],
+        }
+    }
+
+    // === Partitions ===
+
+    /// The index of a partition, which stays the same for the life of the process.
+    pub fn slot(&mut self, topic: &str, number: i32) -> u32 {
+        let is = |p: &Partition| p.number == number && &*p.topic == topic;
+        // Records come in runs of one partition.
+        if self.partitions.get(self.last_slot).is_some_and(is) {
+            return u32::try_from(self.last_slot).unwrap_or(u32::MAX);
+        }
+        let known = self.partitions.iter().position(is);
+        let index = known.unwrap_or_else(|| {
+            let topic = self
+                .partitions
+                .iter()
+                .find(|p| &*p.topic == topic)
+                .map_or_else(|| topic.into(), |p| Arc::clone(&p.topic));
+            self.partitions.push(Partition::new(topic, number));
+            self.epochs.push(None);
+            self.partitions.len() - 1
+        });
+        self.last_slot = index;
+        u32::try_from(index).unwrap_or(u32::MAX)
+    }
+
+    /// The partitions that the process has met.
+    #[must_use]
+    pub fn partitions(&self) -> &[Partition] {
+        &self.partitions
+    }
+
+    /// A partition was assigned; reading begins at `contents.window`.
+    pub fn assign(&mut self, slot: u32, contents: Contents) {
+        let Some(partition) = self.partitions.get_mut(slot as usize) else { return };
+        partition.give_up();
+        partition.epoch += 1;
+        partition.load(&contents, |hash| self.lanes_by_hash.get(&hash).cloned().unwrap_or_default());
+        if !partition.unknown.is_empty() {
+            let (topic, partition, accounts) = (&partition.topic, partition.number, partition.unknown.len());
+            tracing::warn!(%topic, partition, accounts, "the commit has deferred accounts that no configured account matches; what they owe stays in the topic and is carried on");
+        }
+        partition.ledger = Some(Ledger::new(contents.window, contents.settled));
+        self.epochs[slot as usize] = Some(partition.epoch);
+    }
+
+    /// A partition will go: nothing more is read from it, and open batches go at once.
+    pub fn revoking(&mut self, slot: u32, now: Now) {
+        if let Some(partition) = self.partitions.get_mut(slot as usize) {
+            partition.revoking = true;
+            self.flush = true;
+            self.end_sweep(slot as usize);
+        }
+        self.pump_all(now);
+    }
+
+    /// Whether everything read from a partition is settled.
+    #[must_use]
+    pub fn is_settled(&self, slot: u32) -> bool {
+        self.partitions.get(slot as usize).is_none_or(|partition| partition.in_flight() == 0)
+    }
+
+    /// A partition is gone: what it still owes is given back.
+    pub fn unassign(&mut self, slots: &[u32], now: Now) {
+        for &slot in slots {
+            self.end_sweep(slot as usize);
+            self.partitions[slot as usize].give_up();
+            self.epochs[slot as usize] = None;
+        }
+        self.flush = self.draining || self.partitions.iter().any(|partition| partition.revoking);
+        for index in 0..self.accounts.len() {
+            self.with_lane(now, index, |lane, around| {
+                lane.release_stale(around);
+                true
+            });
+        }
+    }
+
+    // === Time ===
+
+    /// Sends what has become due, and lets partitions go on whose lanes have room again.
+    pub fn tick(&mut self, now: Now) {
+        while let Some(&Reverse((at, lane))) = self.timers.peek() {
+            if at > now.mono {
+                break;
+            }
+            self.timers.pop();
+            // Timers that were overtaken by an earlier one are still in the heap.
+            if self.accounts[lane as usize].wake == Some(at) {
+                self.accounts[lane as usize].wake = None;
+                self.pump(now, lane as usize);
+            }
+        }
+        self.look_after_deferred(now);
+        self.balance_memory(now);
+    }
+
+    /// When [`Pipeline::tick`] is needed next.
+    #[must_use]
+    pub fn next_tick(&self) -> Option<Duration> {
+        self.timers.peek().map(|Reverse((at, _))| *at).into_iter().chain(self.next_look()).min()
+    }
+
+    /// Whether a partition must be paused before the next record is read: budgets hold to the record.
+    #[must_use]
+    pub fn is_pausing(&self) -> bool {
+        self.pausing
+    }
+
+    /// Takes what has to happen outside.
+    pub fn take_actions(&mut self, into: &mut Vec<Action>) {
+        self.pausing = false;
+        into.append(&mut self.actions);
+    }
+
+    /// The keys of a lane's account were read.
+    pub fn set_keys(&mut self, now: Now, lane: u32, keys: &Keys) {
+        if keys.is_empty() {
+            tracing::warn!(account = self.accounts[lane as usize].name, "no key can be read: the account is held");
+        }
+        self.with_lane(now, lane as usize, |lane, _| {
+            lane.set_keys(now.mono, keys);
+            true
+        });
+    }
+
+    /// Whether the membership in the group is proven: else no new request begins.
+    pub fn set_may_send(&mut self, now: Now, may_send: bool) {
+        let regained = may_send && !self.may_send;
+        self.may_send = may_send;
+        if regained {
+            self.pump_all(now);
+        }
+    }
+
+    /// The process ends: open batches go at once.
+    pub fn drain(&mut self, now: Now) {
+        self.draining = true;
+        self.flush = true;
+        (0..self.partitions.len()).for_each(|slot| self.end_sweep(slot));
+        self.pump_all(now);
+    }
+
+    /// Whether waiting longer could still settle something.
+    #[must_use]
+    pub fn can_finish(&self) -> bool {
+        !self.letters.is_empty() || self.accounts.iter().any(|account| account.lane.can_finish())
+    }
+
+    /// Requests on the wire.
+    #[must_use]
+    pub fn on_the_wire(&self) -> usize {
+        MAX_WIRE - self.wire
+    }
+
+    /// The process ends without doing what is still wanted: requests among it are taken back.
+    pub fn abandon(&mut self, now: Now) {
+        self.may_send = false;
+        while !self.actions.is_empty() {
+            for action in std::mem::take(&mut self.actions) {
+                if let Action::Send(flight) = action {
+                    self.answered(now, flight, Err("abandoned".into()));
+                }
+            }
+        }
+    }
+
+    /// The lanes, by index.
+    #[must_use]
+    pub fn accounts(&self) -> &[Account] {
+        &self.accounts
+    }
+
+    /// The limiters.
+    #[must_use]
+    pub fn pacers(&self) -> &[Pacer] {
+        &self.pacers
+    }
+
+    /// Dead letters of records without an account that wait for their acknowledgement.
+    #[must_use]
+    pub fn letters_waiting(&self) -> usize {
+        self.letters.len()
+    }
+
+    fn pump_all(&mut self, now: Now) {
+        for index in 0..self.accounts.len() {
+            if self.accounts[index].lane.held_calls() > 0 {
+                self.pump(now, index);
+            }
+        }
+    }
+
+    fn pump(&mut self, now: Now, index: usize) {
+        self.with_lane(now, index, |_, _| true);
+    }
+
+    fn schedule(&mut self, lane: u32, at: Duration) {
+        self.accounts[lane as usize].wake = Some(at);
+        self.timers.push(Reverse((at, lane)));
+    }
+
+    /// Lets a lane work, pumps it if asked, and does what it wants done.
+    fn with_lane(&mut self, now: Now, index: usize, work: impl FnOnce(&mut Lane, &mut Surroundings<'_>) -> bool) {
+        let account = &mut self.accounts[index];
+        let mut around = Surroundings {
+            now,
+            pacers: &mut self.pacers,
+            rng: &mut self.rng,
+            epochs: &self.epochs,
+            effects: &mut self.effects,
+            spare: &mut self.spare,
+            wire: self.wire,
+            flush: self.flush,
+            may_send: self.may_send,
+        };
+        let before = account.lane.held_bytes();
+        let pump = work(&mut account.lane, &mut around);
+        let wake = if pump { account.lane.pump(&mut around) } else { None };
+        self.wire = around.wire;
+        self.lane_bytes = self.lane_bytes + account.lane.held_bytes() - before;
+        let lane = u32::try_from(index).unwrap_or(u32::MAX);
+        if pump && self.wire == 0 && !self.starved.contains(&lane) {
+            self.starved.push(lane);
+        }
+        if let Some(at) = wake
+            && self.accounts[index].wake.is_none_or(|wake| wake > at)
+        {
+            self.schedule(lane, at);
+        }
+        if !self.effects.is_empty() {
+            self.carry_out(lane);
+        }
+    }
+
+    fn carry_out(&mut self, lane: u32) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Send(flight) => self.actions.push(Action::Send(flight)),
+                Effect::Settled(receipt) => self.settle(receipt, Some(lane)),
+                Effect::DeadLetter(letter) => self.write(letter, Some(lane), None),
+            }
+        }
+        self.effects = effects;
+    }
+}

@@ -1,0 +1,166 @@
+//! One partition: its ledger, its deferred accounts, and its records by how they ended. Pure.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::fast::RandomState;
+
+use crate::source::commit;
+use crate::source::deferral::{Entry, Left};
+use crate::source::ledger::Ledger;
+
+/// One partition that the process has met.
+///
+/// A record that is read counts as received, and ends as settled or as released. What the poll thread reads for some
+/// accounts and a sweep for others is received by each; so is what a deferral takes out of the ledger while another
+/// account still owes it there.
+#[derive(Debug)]
+pub struct Partition {
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// Its number.
+    pub number: i32,
+    /// Its state, while it is assigned.
+    pub ledger: Option<Ledger>,
+    /// Records read that were not settled before.
+    pub received: u64,
+    /// Records that owe nothing any more.
+    pub settled: u64,
+    /// Records given back unsettled.
+    pub released: u64,
+    /// Records that an earlier owner had settled.
+    pub already_settled: u64,
+    /// Records that sweeps read.
+    pub reread: u64,
+    /// Accounts that are read by sweeps, or were and have calls left from then.
+    pub(super) entries: HashMap<u32, Entry, RandomState>,
+    /// Entries of accounts that the configuration no longer has: carried on.
+    pub(super) unknown: Vec<commit::Entry>,
+    pub(super) sweep: Option<Sweep>,
+    pub(super) epoch: u32,
+    pub(super) revoking: bool,
+    pub(super) paused: bool,
+}
+
+/// A second reading of the partition, for accounts that were deferred.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sweep {
+    /// The next offset.
+    pub(super) at: i64,
+    /// When others get their turn.
+    pub(super) until: Duration,
+}
+
+impl Partition {
+    pub(super) fn new(topic: Arc<str>, number: i32) -> Self {
+        Self {
+            topic,
+            number,
+            ledger: None,
+            received: 0,
+            settled: 0,
+            released: 0,
+            already_settled: 0,
+            reread: 0,
+            entries: HashMap::default(),
+            unknown: Vec::new(),
+            sweep: None,
+            epoch: 0,
+            revoking: false,
+            paused: false,
+        }
+    }
+
+    /// Whether its fetching is paused.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Whether a sweep reads it.
+    #[must_use]
+    pub fn is_swept(&self) -> bool {
+        self.sweep.is_some()
+    }
+
+    /// The next offset that the poll thread reads; -1 while it is not assigned.
+    #[must_use]
+    pub fn front(&self) -> i64 {
+        self.ledger.as_ref().map_or(-1, Ledger::front)
+    }
+
+    /// Records that are being worked on.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        let held: usize = self.entries.values().map(Entry::held).sum();
+        self.ledger.as_ref().map_or(0, Ledger::in_flight) + held as u64
+    }
+
+    /// The offset that may be committed: the lowest that anybody owes; -1 while it is not assigned.
+    #[must_use]
+    pub fn base(&self) -> i64 {
+        let entries = self.entries.values().filter_map(Entry::lowest);
+        let owed = entries.chain(self.unknown.iter().map(commit::Entry::lowest)).min().unwrap_or(i64::MAX);
+        self.ledger.as_ref().map_or(-1, |ledger| ledger.base().min(owed))
+    }
+
+    /// The accounts that a sweep has to read for, with where each begins and since when.
+    pub fn deferred(&self) -> impl Iterator<Item = (u32, i64, Option<i64>)> {
+        let open = self.entries.iter().filter(|(_, entry)| entry.is_open());
+        open.filter_map(|(lane, entry)| Some((*lane, entry.lowest()?, entry.since_ms)))
+    }
+
+    /// Entries that no account matches.
+    #[must_use]
+    pub fn unknown(&self) -> &[commit::Entry] {
+        &self.unknown
+    }
+
+    /// One call of an account is settled.
+    pub(super) fn settle(&mut self, lane: Option<u32>, offset: i64) {
+        let entry = lane.and_then(|lane| self.entries.get_mut(&lane)).filter(|entry| entry.covers(offset));
+        let Some(entry) = entry else {
+            if self.ledger.as_mut().is_some_and(|ledger| ledger.settle(offset)) {
+                self.settled += 1;
+            }
+            return;
+        };
+        match entry.end(offset, false) {
+            Left::Open => {}
+            Left::Settled => self.settled += 1,
+            Left::Released => self.released += 1,
+        }
+        if entry.is_over()
+            && let Some(lane) = lane
+        {
+            self.entries.remove(&lane);
+        }
+    }
+
+    /// What the sweep has read so far is read for all that take part.
+    pub(super) fn note_progress(&mut self) {
+        let Some(sweep) = self.sweep else { return };
+        for entry in self.entries.values_mut().filter(|entry| entry.in_pass) {
+            entry.read_to(sweep.at);
+        }
+    }
+
+    /// The sweep ends. True if there was one.
+    pub(super) fn end_sweep(&mut self) -> bool {
+        self.note_progress();
+        self.entries.values_mut().for_each(|entry| entry.in_pass = false);
+        self.sweep.take().is_some()
+    }
+
+    /// It is no longer ours: what it owes is given back.
+    pub(super) fn give_up(&mut self) {
+        self.released += self.in_flight();
+        self.ledger = None;
+        self.entries.clear();
+        self.unknown.clear();
+        self.sweep = None;
+        self.revoking = false;
+        self.paused = false;
+    }
+}

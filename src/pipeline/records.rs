@@ -1,0 +1,213 @@
+//! A record on its way in: whose it is, which calls it becomes, and in whose lanes. Pure.
+
+use std::sync::Arc;
+
+use super::Pipeline;
+use super::memory::MAX_SPAN;
+use crate::clock::Now;
+use crate::destination::Call;
+use crate::event::{Event, Origin, RawForm};
+use crate::lane::Letter;
+use crate::outcome::{No, Reason, Refusal, Skip};
+use crate::source::Receipt;
+use crate::source::ledger::Reading;
+use crate::source::record::Record;
+
+/// How many calls a record owes, and how many of its accounts read it another time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Owes {
+    calls: u16,
+    left_out: u16,
+}
+
+impl Owes {
+    fn calls(calls: u16) -> Self {
+        Self { calls, left_out: 0 }
+    }
+}
+
+impl Pipeline {
+    /// Takes a record. It is owed from here on.
+    pub fn record(&mut self, now: Now, record: &Record<'_>) {
+        let Some(partition) = self.partitions.get_mut(record.slot as usize) else { return };
+        let Some(ledger) = partition.ledger.as_mut().filter(|_| !partition.revoking) else { return };
+        match ledger.read(record.offset) {
+            Reading::New => partition.received += 1,
+            Reading::AlreadySettled => {
+                partition.already_settled += 1;
+                return;
+            }
+            Reading::Repeated => return,
+        }
+        let receipt = Receipt { slot: record.slot, epoch: partition.epoch, offset: record.offset };
+        let topic = Arc::clone(&partition.topic);
+        let origin = Origin {
+            topic: &topic,
+            partition: partition.number,
+            offset: record.offset,
+            timestamp_ms: record.timestamp_ms,
+        };
+        let Owes { calls, left_out } = self.route(now, record, origin, receipt);
+        let partition = &mut self.partitions[record.slot as usize];
+        let Some(ledger) = partition.ledger.as_mut() else { return };
+        ledger.push(record.offset, calls);
+        match (calls, left_out) {
+            (0, 0) => partition.settled += 1,
+            (0, _) => partition.released += 1,
+            _ => {}
+        }
+        if ledger.span() > MAX_SPAN {
+            self.pause(record.slot);
+        }
+        self.release_what_must(now);
+        self.shed_if_short(now);
+        if !self.over_total && self.is_over_total() {
+            self.balance_memory(now);
+        }
+    }
+
+    /// Gives the record's event to those of its tenant's accounts that are not deferred.
+    fn route(&mut self, now: Now, record: &Record<'_>, origin: Origin<'_>, receipt: Receipt) -> Owes {
+        let Some(value) = record.value else {
+            self.not_owed[Skip::Tombstone as usize] += 1;
+            return Owes::default();
+        };
+        let early = self.router.reads_message().then(|| decode(record, value, origin));
+        let named = match &early {
+            Some(Err(refusal)) => Err(refusal.clone()),
+            Some(Ok(event)) => self.router.tenant(origin.topic, record, Some(event)),
+            None => self.router.tenant(origin.topic, record, None),
+        };
+        let found = named.map(|tenant| (self.router.lanes(&tenant), tenant));
+        match found {
+            Err(refusal) => Owes::calls(self.refuse_record(record, receipt, None, refusal)),
+            Ok((None, _)) if self.router.skips_unknown() => {
+                self.not_owed[Skip::UnknownTenant as usize] += 1;
+                Owes::default()
+            }
+            Ok((None, tenant)) => {
+                let tenant = tenant.into_owned();
+                let refusal = Refusal::new(Reason::UnknownTenant, "no account is configured for this tenant");
+                Owes::calls(self.refuse_record(record, receipt, Some(tenant), refusal))
+            }
+            Ok((Some(lanes), tenant)) => {
+                let event = match &early {
+                    Some(event) => event.clone(),
+                    None => decode(record, value, origin),
+                };
+                match event {
+                    Ok(event) => self.offer_all(now, &lanes, record, &event, receipt),
+                    Err(refusal) => {
+                        let tenant = tenant.into_owned();
+                        Owes::calls(self.refuse_record(record, receipt, Some(tenant), refusal))
+                    }
+                }
+            }
+        }
+    }
+
+    fn offer_all(&mut self, now: Now, lanes: &[u32], record: &Record<'_>, event: &Event<'_>, receipt: Receipt) -> Owes {
+        self.defer_closed(lanes, record);
+        let mut owes = Owes::default();
+        for &lane in lanes {
+            if self.is_left_out(lane, record) {
+                owes.left_out += 1;
+            } else {
+                owes.calls += self.offer(now, lane, record, event, receipt);
+            }
+        }
+        owes
+    }
+
+    /// Offers the event to one account. The result is how many calls it owes there.
+    pub(super) fn offer(
+        &mut self,
+        now: Now,
+        lane: u32,
+        record: &Record<'_>,
+        event: &Event<'_>,
+        receipt: Receipt,
+    ) -> u16 {
+        let index = lane as usize;
+        let account = &mut self.accounts[index];
+        let mut calls = std::mem::take(&mut self.calls);
+        calls.clear();
+        let planned = account.selection.check(event, now).and_then(|()| account.lane.plan(event, now, &mut calls));
+        let owed = match planned {
+            Ok(()) => calls.iter().map(|call| self.admit(now, lane, record, event, receipt, call)).sum(),
+            Err(No::Skipped(skip)) => {
+                account.lane.skip(skip);
+                0
+            }
+            Err(No::Refused(refusal)) => {
+                account.lane.refuse_at_the_door();
+                let mut kept = Vec::new();
+                record.keep(&mut kept);
+                self.write(Letter { receipt, record: kept, refusal }, Some(lane), None);
+                1
+            }
+        };
+        self.calls = calls;
+        if self.accounts[index].lane.held_bytes() > self.bounds.lane {
+            self.close(now, lane);
+        }
+        owed
+    }
+
+    fn admit(
+        &mut self,
+        now: Now,
+        lane: u32,
+        record: &Record<'_>,
+        event: &Event<'_>,
+        receipt: Receipt,
+        call: &Call,
+    ) -> u16 {
+        let mut refused = None;
+        self.with_lane(now, lane as usize, |lane, around| {
+            match lane.admit(around, call, event, receipt, &|out: &mut Vec<u8>| record.keep(out)) {
+                Ok(full) => full,
+                Err(refusal) => {
+                    lane.refuse_at_the_door();
+                    refused = Some(refusal);
+                    true
+                }
+            }
+        });
+        if let Some(refusal) = refused {
+            let mut kept = Vec::new();
+            record.keep(&mut kept);
+            self.write(Letter { receipt, record: kept, refusal }, Some(lane), None);
+        }
+        let account = &self.accounts[lane as usize];
+        let due = now.mono + account.lane.linger();
+        if account.wake.is_none_or(|wake| wake > due) {
+            self.schedule(lane, due);
+        }
+        1
+    }
+
+    /// A record that no account could take: one dead letter.
+    fn refuse_record(
+        &mut self,
+        record: &Record<'_>,
+        receipt: Receipt,
+        tenant: Option<String>,
+        refusal: Refusal,
+    ) -> u16 {
+        let mut kept = Vec::new();
+        record.keep(&mut kept);
+        self.write(Letter { receipt, record: kept, refusal }, None, tenant);
+        1
+    }
+}
+
+/// The event of a record: a message, or, where its header says so, a vendor's element.
+pub(super) fn decode<'a>(record: &Record<'a>, value: &'a [u8], origin: Origin<'a>) -> Result<Event<'a>, Refusal> {
+    let Some(shape) = record.header("forebay-shape") else { return Event::decode(value, origin) };
+    let text = |header: &'a [u8]| std::str::from_utf8(header).ok();
+    let no_shape = || Refusal::new(Reason::RawNotAllowed, "the header forebay-shape is not UTF-8");
+    let shape = text(shape).ok_or_else(no_shape)?;
+    let catalog = record.header("forebay-catalog").and_then(text);
+    Event::decode_raw(value, origin, RawForm { shape, catalog })
+}
