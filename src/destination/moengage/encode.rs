@@ -15,6 +15,7 @@
 
 use std::borrow::Cow;
 
+use super::limits::{MOST_ATTRIBUTES, MOST_OF_A_USER, check_attributes, check_id, check_name, check_time};
 use super::{attributes, zone};
 use crate::clock::Now;
 use crate::config::{self, Anonymous};
@@ -22,38 +23,6 @@ use crate::event::{Context, Event, Kind, time};
 use crate::json::copy::{self, Style};
 use crate::json::{Raw, write};
 use crate::outcome::{No, Reason, Refusal};
-
-/// By how much a producer's clock may be ahead of ours: a guess that covers badly kept clocks, not wrong time zones.
-const SKEW_MS: i64 = 5 * 60 * 1000;
-
-/// The vendor cuts longer names of events and attributes, in characters; it keeps so many attributes of an event.
-const LONGEST_NAME: usize = 200;
-const MOST_ATTRIBUTES: usize = 100;
-/// All users of a workspace together have so many different attributes.
-const MOST_OF_A_USER: usize = 256;
-
-/// Ids that the vendor refuses; it does not say whether case counts.
-const REFUSED_IDS: &[&str] = &[
-    "unknown",
-    "guest",
-    "null",
-    "true",
-    "false",
-    "user_attribute_unique_id",
-    "(empty)",
-    "na",
-    "n/a",
-    "\"\"",
-    "dummy_seller_code",
-    "user_id",
-    "id",
-    "customer_id",
-    "uid",
-    "userid",
-    "none",
-    "-2",
-    "-1",
-];
 
 /// What an account's settings change about elements.
 #[derive(Debug)]
@@ -225,17 +194,6 @@ fn refused(no: No) -> Refusal {
     }
 }
 
-/// Whether somebody can have this id.
-pub(super) fn check_id(id: &str) -> Result<(), Refusal> {
-    if id.chars().nth(1).is_none() {
-        return Err(Refusal::new(Reason::InvalidUserId, "MoEngage takes no user id of one character"));
-    }
-    if REFUSED_IDS.iter().any(|refused| refused.eq_ignore_ascii_case(id)) {
-        return Err(Refusal::new(Reason::InvalidUserId, "MoEngage refuses this placeholder as a user id"));
-    }
-    Ok(())
-}
-
 fn event_name<'a>(event: &'a Event<'_>) -> Result<Cow<'a, str>, Refusal> {
     let viewed = |what| match event.page_name() {
         Some(name) => format!("Viewed {} {what}", name.trim()),
@@ -263,72 +221,11 @@ pub(super) fn named<'a>(event: &'a Event<'_>) -> Result<Cow<'a, str>, Refusal> {
     Ok(name.into())
 }
 
-/// Whether an event may have this name.
-pub(super) fn check_name(name: &str) -> Result<(), Refusal> {
-    if name.starts_with("moe_") {
-        return Err(Refusal::new(Reason::ReservedName, "MoEngage keeps event names that begin with moe_ for itself"));
-    }
-    if longer(name, LONGEST_NAME) {
-        return Err(Refusal::new(Reason::NameTooLong, "MoEngage cuts event names at 200 characters"));
-    }
-    Ok(())
-}
-
-/// Whether a text has more characters than that.
-fn longer(text: &str, most: usize) -> bool {
-    text.len() > most && text.chars().nth(most).is_some()
-}
-
-/// Whether the vendor keeps so many attributes, with names like these.
-fn check_attributes(attributes: Raw<'_>, flatten: bool, most: usize) -> Result<(), Refusal> {
-    // Fewer bytes hold neither more fields nor a longer name.
-    if attributes.get().len() <= LONGEST_NAME {
-        return Ok(());
-    }
-    let (mut count, mut long) = (0, false);
-    count_fields(attributes, flatten, &mut count, &mut long);
-    if count > most {
-        let detail = format!("{count} attributes: MoEngage keeps {most}");
-        return Err(Refusal::new(Reason::TooManyFields, detail));
-    }
-    if long {
-        return Err(Refusal::new(Reason::NameTooLong, "MoEngage cuts attribute names at 200 characters"));
-    }
-    Ok(())
-}
-
-/// Counts what goes out as fields of its own.
-fn count_fields(value: Raw<'_>, flatten: bool, count: &mut usize, long: &mut bool) {
-    for field in value.fields() {
-        *long |= longer(field.key, LONGEST_NAME);
-        if flatten && copy::has_items(field.value) {
-            count_fields(field.value, true, count, long);
-        } else {
-            *count += 1;
-        }
-    }
-    for item in value.items() {
-        if flatten && copy::has_items(item) {
-            count_fields(item, true, count, long);
-        } else {
-            *count += 1;
-        }
-    }
-}
-
 /// The event's time; one that is ahead by no more than clocks differ is now.
 fn event_time(event: &Event<'_>, now: Now) -> Result<Option<i64>, Refusal> {
     let Some(ms) = event.time_ms() else { return Ok(None) };
     check_time(ms, now)?;
     Ok(Some(ms.min(now.wall_ms)))
-}
-
-/// Whether an event may have this time.
-pub(super) fn check_time(ms: i64, now: Now) -> Result<(), Refusal> {
-    if ms > now.wall_ms.saturating_add(SKEW_MS) {
-        return Err(Refusal::new(Reason::FutureTime, "MoEngage takes no events of the future"));
-    }
-    Ok(())
 }
 
 /// `context.device`, read in one pass.

@@ -11,6 +11,7 @@ mod answer;
 mod attributes;
 mod campaign;
 mod encode;
+mod limits;
 mod raw;
 mod zone;
 

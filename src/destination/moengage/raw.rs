@@ -3,7 +3,7 @@
 //! Sent as they came. Read of them is what order and limits need, and checked is what the vendor would answer for the
 //! whole batch, or drop behind a 200.
 
-use super::encode::{check_id, check_name, check_time};
+use super::limits::{check_id, check_name, check_time};
 use super::{ALERTS, BUSINESS, ITEMS, TRANSITION};
 use crate::clock::Now;
 use crate::destination::raw::{catalog, invalid};

@@ -159,7 +159,9 @@ fn alias_at_iterable(event: &Value, identity: &str) -> Value {
             json!({ "userId": user, "dataFields": { "email": new }, "preferUserId": true, "mergeNestedObjects": true });
         (call("users/bulkUpdate", &element), vec![old, new])
     };
-    names.iter_mut().for_each(|name| *name = name.to_lowercase());
+    for name in &mut names {
+        *name = name.to_lowercase();
+    }
     // Where addresses are ids, one is the same user in any case.
     names.extend(user.map(|user| if identity != "user_id" && user.contains('@') { user.to_lowercase() } else { user }));
     names.sort();
