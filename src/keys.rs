@@ -144,3 +144,52 @@ impl Keeper {
         (self.tell)(u32::try_from(lane).unwrap_or(u32::MAX), read);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    const CONFIG: &str = r#"
+[kafka]
+brokers = "nobody:1"
+topics = ["events"]
+[accounts.acme.moengage]
+workspace = "W"
+data_center = "01"
+keys = [{ value = "current" }, { value = "next", name = "next one" }]
+inform_keys = [{ file = "not-there" }]
+"#;
+
+    #[test]
+    fn a_shape_gets_the_keys_of_the_first_family_that_the_account_has() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("config.toml");
+        std::fs::write(&path, CONFIG).expect("a file");
+        let config = config::load(&path).unwrap_or_else(|problems| panic!("{problems}")).config;
+        let (board, told) = (Board::default(), Arc::new(Mutex::new(None)));
+        let tell = Arc::clone(&told);
+        let keeper = Keeper::new(
+            &config.accounts,
+            Arc::clone(&board),
+            Box::new(move |lane, keys| *tell.lock().expect("no panic") = Some((lane, keys))),
+        );
+        keeper.look(0, true, true);
+        let (lane, keys) = told.lock().expect("no panic").take().expect("the lane is told");
+        let of =
+            |families: &[&str]| keys.of(families).iter().map(|key| key.expose_secret().to_owned()).collect::<Vec<_>>();
+        assert_eq!(lane, 0);
+        assert_eq!(of(&["keys"]), ["current", "next"]);
+        assert_eq!(of(&["campaign_keys", "keys"]), ["current", "next"], "there is no such family");
+        assert_eq!(of(&["inform_keys", "campaign_keys", "keys"]), [""; 0], "there is, and its key is not");
+        let shown = board.read().expect("no panic")[0].clone();
+        let names: Vec<_> = shown.iter().map(|key| (key.family, key.name.as_str(), key.problem.is_some())).collect();
+        assert_eq!(
+            names,
+            [("keys", "key 1", false), ("keys", "next one", false), ("inform_keys", "inform key 1", true)]
+        );
+    }
+}

@@ -70,7 +70,7 @@ named! {
         TooManyFields = "too_many_fields",
         /// The event lies in the future, beyond what clocks differ by.
         FutureTime = "future_time",
-        /// A field has a type that would fail the whole batch.
+        /// A field is missing, or has a form that the vendor would not take or fail the whole batch for.
         InvalidField = "invalid_field",
         /// None of the alert's recipients stands where the account's `alerts` say.
         NoRecipient = "no_recipient",
