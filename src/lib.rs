@@ -28,7 +28,7 @@
 //! # Promises, and where they are kept
 //!
 //! 1. Nothing is lost: [`source::ledger`], [`source::commit`], [`dead_letter`].
-//! 2. No tenant slows another: [`lane`], as far as memory reaches.
+//! 2. No tenant slows another: [`lane`], and `deferral` in [`pipeline`] for those that cannot keep up.
 //! 3. No event is punished for an account's fault, and no batch for one event's: `judge` of each [`destination`], and what
 //!    a [`lane`] does with its verdict.
 //! 4. Limits are kept before the vendor has to say so: [`lane::pacing`].

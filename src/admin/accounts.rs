@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Admin;
 use crate::clock::Now;
-use crate::metrics::report::{AccountReport, Report};
+use crate::metrics::report::{AccountReport, Deferral, Report};
 
 /// Where an account's requests go.
 #[derive(Clone, Debug)]
@@ -45,13 +45,14 @@ struct Binds {
     until: Option<String>,
 }
 
-/// Since which record an account is deferred; this release defers nothing.
+/// Since which record an account is deferred in a partition, and how far the others are.
 #[derive(Debug, Serialize)]
 struct Deferred {
     topic: String,
     partition: i32,
     offset: i64,
     time: Option<String>,
+    front: i64,
 }
 
 #[derive(Debug, Serialize)]
@@ -99,7 +100,7 @@ pub(super) fn list(admin: &Admin, report: &Report) -> Vec<Account> {
             },
             held_events: account.held_calls,
             held_bytes: account.held_bytes,
-            deferred: Vec::new(),
+            deferred: account.deferred.iter().filter_map(|deferral| deferred(report, deferral)).collect(),
             keys: shown(keys.get(lane).unwrap_or(&nobody), account),
             limits: limits(account),
             share: 1.0,
@@ -110,6 +111,18 @@ pub(super) fn list(admin: &Admin, report: &Report) -> Vec<Account> {
                 .map(|(at, message)| LastError { at: time(*at).unwrap_or_default(), message: message.clone() }),
         })
         .collect()
+}
+
+fn deferred(report: &Report, deferral: &Deferral) -> Option<Deferred> {
+    let partition = report.partitions.get(deferral.partition)?;
+    let time = deferral.time_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    Some(Deferred {
+        topic: partition.topic.to_string(),
+        partition: partition.partition,
+        offset: deferral.offset,
+        time: time.map(|time| format!("{time:.3}")),
+        front: partition.front,
+    })
 }
 
 fn shown(keys: &[crate::keys::Shown], account: &AccountReport) -> Vec<Key> {

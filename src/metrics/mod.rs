@@ -28,6 +28,7 @@ const CATALOGUE: &[(Kind, &str, &str)] = &[
     (Kind::Counter, "forebay_events_released_total", "Records given back unsettled, to be read again"),
     (Kind::Gauge, "forebay_events_in_flight", "Records that owe at least one call"),
     (Kind::Counter, "forebay_events_already_settled_total", "Records read again that an earlier owner had settled"),
+    (Kind::Counter, "forebay_events_reread_total", "Records read again for deferred accounts"),
     (Kind::Counter, "forebay_events_not_owed_total", "Records that owed nothing from the start"),
     (Kind::Counter, "forebay_calls_owed_total", "Calls that events made for an account"),
     (Kind::Counter, "forebay_calls_delivered_total", "Calls that the vendor took"),
@@ -41,6 +42,7 @@ const CATALOGUE: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, "forebay_lane_health", "1 for the lane's present health, 0 for the others"),
     (Kind::Gauge, "forebay_lane_held_events", "Calls that a lane holds"),
     (Kind::Gauge, "forebay_lane_held_bytes", "Bytes that a lane holds"),
+    (Kind::Gauge, "forebay_lane_deferred_partitions", "Partitions in which an account is read again later"),
     (Kind::Gauge, "forebay_lane_inflight_requests", "Requests on the wire"),
     (Kind::Gauge, "forebay_lane_limit_share_ratio", "Share of the configured limit that is in force"),
     (Kind::Gauge, "forebay_oldest_owed_seconds", "Age of the oldest record that an account owes a call of"),
@@ -53,6 +55,12 @@ const CATALOGUE: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, "forebay_memory_limit_bytes", "The configured bound on what is held"),
     (Kind::Gauge, "forebay_consumer_assigned_partitions", "Partitions that are assigned"),
     (Kind::Gauge, "forebay_consumer_paused_partitions", "Partitions whose fetching is paused"),
+    (Kind::Gauge, "forebay_consumer_swept_partitions", "Partitions that are read again for deferred accounts now"),
+    (
+        Kind::Gauge,
+        "forebay_scalable_backlog_seconds",
+        "Age of what is read, while there is more to read: what more replicas would help",
+    ),
     (Kind::Gauge, "forebay_consumer_committed_offset", "The offset that may be committed"),
     (Kind::Counter, "forebay_consumer_rebalances_total", "Assignments of the consumer group"),
     (Kind::Gauge, "forebay_build_info", "1; the labels say what runs"),
@@ -140,6 +148,7 @@ impl Metrics {
             self.counter("forebay_events_settled_total", labels, partition.settled);
             self.counter("forebay_events_released_total", labels, partition.released);
             self.counter("forebay_events_already_settled_total", labels, partition.already_settled);
+            self.counter("forebay_events_reread_total", labels, partition.reread);
             self.gauge("forebay_events_in_flight", labels, partition.in_flight);
             if let Ok(base) = u64::try_from(partition.base) {
                 self.gauge("forebay_consumer_committed_offset", labels, base);
@@ -150,6 +159,11 @@ impl Metrics {
         };
         self.gauge("forebay_consumer_assigned_partitions", &[], count(|partition| partition.assigned));
         self.gauge("forebay_consumer_paused_partitions", &[], count(|partition| partition.paused));
+        self.gauge("forebay_consumer_swept_partitions", &[], count(|partition| partition.swept));
+        let unknown = report.partitions.iter().map(|partition| partition.unknown).sum();
+        let labels: Labels<'_> = &[("tenant", "_unknown"), ("account", "_unknown"), ("destination", "_unknown")];
+        self.gauge("forebay_lane_deferred_partitions", labels, unknown);
+        self.float("forebay_scalable_backlog_seconds", &[], seconds(report.backlog_ms));
     }
 
     fn account(&self, report: &Report, account: &AccountReport, names: &Names) {
@@ -161,6 +175,7 @@ impl Metrics {
         self.gauge("forebay_calls_in_flight", &labels, account.in_flight);
         self.gauge("forebay_lane_held_events", &labels, account.held_calls);
         self.gauge("forebay_lane_held_bytes", &labels, account.held_bytes);
+        self.gauge("forebay_lane_deferred_partitions", &labels, account.deferred.len() as u64);
         self.gauge("forebay_lane_inflight_requests", &labels, account.requests_in_flight);
         let with = |name, value| [labels[0], labels[1], labels[2], (name, value)];
         for (reason, &count) in Reason::ALL.iter().zip(&books.dead_lettered).filter(|(_, count)| **count > 0) {

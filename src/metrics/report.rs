@@ -2,6 +2,7 @@
 //!
 //! All numbers are of one instant, so that the books can be checked; what is in flight is counted afresh, not derived.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::clock::Now;
@@ -31,10 +32,27 @@ pub struct PartitionReport {
     pub in_flight: u64,
     /// Records that an earlier owner had settled.
     pub already_settled: u64,
+    /// Records that were read again for deferred accounts.
+    pub reread: u64,
+    /// Whether it is read again now.
+    pub swept: bool,
+    /// Deferred accounts that the configuration no longer has.
+    pub unknown: u64,
     /// The offset that may be committed.
     pub base: i64,
     /// The next offset that is read.
     pub front: i64,
+}
+
+/// An account that is read again in a partition, later.
+#[derive(Clone, Debug)]
+pub struct Deferral {
+    /// The partition, as an index into the report's.
+    pub partition: usize,
+    /// The lowest offset that is owed there.
+    pub offset: i64,
+    /// That record's time, as far as it is known: milliseconds since the epoch.
+    pub time_ms: Option<i64>,
 }
 
 /// One account.
@@ -58,6 +76,8 @@ pub struct AccountReport {
     pub binds: Binds,
     /// The time of the oldest record that it owes, milliseconds since the epoch.
     pub oldest_ms: Option<i64>,
+    /// Where it is deferred.
+    pub deferred: Vec<Deferral>,
     /// Each limit: name, figure, share in force.
     pub limits: Vec<(&'static str, u32, f64)>,
     /// When the vendor last took something.
@@ -81,6 +101,8 @@ pub struct Report {
     pub not_owed: [u64; Skip::ALL.len()],
     /// Dead letters of records that had no account.
     pub orphans: [u64; Reason::ALL.len()],
+    /// Age of what the poll thread has just read, if there is more to read; milliseconds.
+    pub backlog_ms: i64,
     /// Bytes held in all.
     pub held_bytes: u64,
     /// Dead letters that wait for their acknowledgement.
@@ -109,12 +131,23 @@ impl Report {
             released: partition.released,
             in_flight: partition.in_flight(),
             already_settled: partition.already_settled,
+            reread: partition.reread,
+            swept: partition.is_swept(),
+            unknown: partition.unknown().len() as u64,
             base: partition.base(),
             front: partition.front(),
         });
-        let accounts = pipeline.accounts().iter().map(|account| {
+        let mut deferrals: HashMap<u32, Vec<Deferral>> = HashMap::new();
+        for (index, partition) in pipeline.partitions().iter().enumerate() {
+            for (lane, offset, time_ms) in partition.deferred() {
+                deferrals.entry(lane).or_default().push(Deferral { partition: index, offset, time_ms });
+            }
+        }
+        let accounts = (0..).zip(pipeline.accounts()).map(|(index, account)| {
             let lane = &account.lane;
             let held_calls = lane.counted_calls() as u64;
+            let deferred = deferrals.remove(&index).unwrap_or_default();
+            let since = deferred.iter().filter_map(|deferral| deferral.time_ms);
             AccountReport {
                 books: lane.books.clone(),
                 in_flight: held_calls + account.letters,
@@ -123,8 +156,9 @@ impl Report {
                 requests_in_flight: lane.in_flight() as u64,
                 requests: lane.requests,
                 health: lane.health(at.mono),
-                binds: lane.binds(at),
-                oldest_ms: lane.oldest_ms(),
+                binds: account.binds(at),
+                oldest_ms: lane.oldest_ms().into_iter().chain(since).min(),
+                deferred,
                 limits: lane.limits(pipeline.pacers()),
                 last_delivered: lane.last_delivered,
                 last_error: lane.last_error.clone(),
@@ -137,6 +171,7 @@ impl Report {
             accounts: accounts.collect(),
             not_owed: pipeline.not_owed,
             orphans: pipeline.orphans,
+            backlog_ms: state.reading_ms.map_or(0, |read| at.wall_ms.saturating_sub(read).max(0)),
             held_bytes: pipeline.held_bytes() as u64,
             letters: pipeline.letters_waiting() as u64,
             expired: state.expired,

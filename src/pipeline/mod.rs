@@ -38,7 +38,7 @@ use crate::destination::{self, Call};
 use crate::keys::Keys;
 use crate::lane::batch::Buffers;
 use crate::lane::pacing::Pacer;
-use crate::lane::{Effect, Flight, Health, Lane, Settings, Surroundings};
+use crate::lane::{Binds, Effect, Flight, Health, Lane, Settings, Surroundings};
 use crate::outcome::{Reason, Refusal, Skip};
 use crate::router::{Router, Selection};
 use crate::source::Receipt;
@@ -113,6 +113,16 @@ pub struct Account {
 }
 
 impl Account {
+    /// What keeps its calls from going now.
+    #[must_use]
+    pub fn binds(&self, now: Now) -> Binds {
+        let binds = self.lane.binds(now);
+        if self.closed && binds.what == "nothing" {
+            return Binds { what: "budget", reason: "[memory] lane".into(), until: None };
+        }
+        binds
+    }
+
     /// Logs that the lane's health changed, once a change.
     fn tell_change(&self, now: Now, before: Health) {
         let health = self.lane.health(now.mono);

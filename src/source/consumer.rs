@@ -127,6 +127,8 @@ pub struct State {
     asked_range: bool,
     actions: Vec<Action>,
     first_join: Option<i64>,
+    /// The time of the record that was read last, while there is more to read.
+    pub(crate) reading_ms: Option<i64>,
     /// Commits whose metadata had no room for everything.
     pub cut: u64,
     /// Offsets that the topic dropped while they were owed.
@@ -225,10 +227,14 @@ impl Poller {
         let mut now = now;
         for count in 0..TURN {
             match consumer.poll(Duration::ZERO) {
-                None => return Ok(true),
+                None => {
+                    self.state.reading_ms = None;
+                    return Ok(true);
+                }
                 Some(Ok(message)) => {
                     if count % 64 == 63 {
                         now = self.clock.now();
+                        self.state.reading_ms = message.timestamp().to_millis();
                     }
                     self.message_read(now, &message);
                 }

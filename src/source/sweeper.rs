@@ -49,6 +49,8 @@ impl Sweeper {
         client.set("enable.partition.eof", "true");
         // What waits here is memory that nobody else counts.
         client.set("queued.max.messages.kbytes", "2048").set("fetch.max.bytes", "2097152");
+        // A fetch that waits at the end of a partition keeps the next sweep from beginning.
+        client.set("fetch.wait.max.ms", "20");
         Self { client, wake, consumer: None }
     }
 

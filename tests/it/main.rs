@@ -7,6 +7,7 @@ mod cases;
 mod chaos;
 mod cli;
 mod dead_letters;
+mod deferral;
 mod delivery;
 mod demo;
 mod end_to_end;

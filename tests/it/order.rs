@@ -1,6 +1,6 @@
 //! Promise 5: what changes a user's state keeps its order, and no event overtakes an earlier state call of its user.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 
 use crate::support::config::tenants;
 use crate::support::events::{Event, Events, Kind};
@@ -27,30 +27,11 @@ fn state_calls_of_a_user_keep_their_order_and_no_event_overtakes_them() {
     stage.assert_each_once(&events);
     assert!(stage.vendors.report().faults.iter().all(|fault| fault.hits > 0), "{:?}", stage.vendors.report().faults);
 
-    for account in stage.config.accounts() {
-        let position: HashMap<String, usize> =
-            (0..).zip(stage.vendors.sequence(&account.name)).map(|(at, id)| (id, at)).collect();
-        let of_tenant = events.iter().filter(|event| event.tenant == account.tenant);
-        let mut last_change: BTreeMap<&str, usize> = BTreeMap::new();
-        let mut met = HashSet::new();
-        for event in of_tenant {
-            let at = position[&event.message_id];
-            let last = last_change.get(event.user_id.as_str()).copied();
-            if let Some(last) = last {
-                assert!(
-                    last < at,
-                    "{} overtook a state call of {} at {}",
-                    event.message_id,
-                    event.user_id,
-                    account.name
-                );
-            }
-            if event.kind == Kind::Identify {
-                last_change.insert(&event.user_id, at);
-                met.insert(&event.user_id);
-            }
-        }
-        assert_eq!(met.len(), 20, "all users changed their state at {}", account.name);
+    stage.assert_order(&events);
+    for tenant in tenants(2) {
+        let changes = events.iter().filter(|event| event.tenant == tenant && event.kind == Kind::Identify);
+        let users: HashSet<&str> = changes.map(|event| event.user_id.as_str()).collect();
+        assert_eq!(users.len(), 20, "all users of {tenant} changed their state");
     }
     assert_books(&mut forebay);
 }

@@ -1,13 +1,13 @@
 //! A topic, simulated vendors and a configuration that joins them; and what every test asks of them afterwards.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use forebay::source::commit::{self, Contents, Place};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::config::{Account, ConfigText, accounts, tenants};
-use super::events::Event;
+use super::events::{Event, Kind};
 use super::kafka::{Kafka, Record};
 use super::metrics::{self, Sample};
 use super::process::Forebay;
@@ -114,6 +114,34 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// At each account, what changes a user's state arrived in order, and nothing of the user's before what precedes it.
+    pub(crate) fn assert_order(&self, events: &[Event]) {
+        for account in self.config.accounts() {
+            let sequence = self.vendors.sequence(&account.name);
+            let position: HashMap<&str, usize> = (0..).zip(&sequence).map(|(at, id)| (id.as_str(), at)).collect();
+            let mut last_change: HashMap<&str, usize> = HashMap::new();
+            for event in events.iter().filter(|event| event.tenant == account.tenant) {
+                let at = position[event.message_id.as_str()];
+                let (id, user) = (&event.message_id, event.user_id.as_str());
+                let last = last_change.get(user);
+                assert!(last.is_none_or(|last| *last < at), "{id} overtook a state call of {user} at {}", account.name);
+                if event.kind == Kind::Identify {
+                    last_change.insert(user, at);
+                }
+            }
+        }
+    }
+
+    /// Waits until an account has taken so many different messages.
+    pub(crate) fn wait_accepted(&self, account: &str, count: u64) {
+        eventually(WORK, &format!("{account} takes {count}"), || {
+            match self.vendors.report().account(account).map_or(0, |report| report.distinct_ids) {
+                accepted if accepted >= count => Ok(()),
+                accepted => Err(accepted.to_string()),
+            }
+        });
+    }
+
     /// Messages that some account got more than once.
     pub(crate) fn repeated(&self) -> BTreeSet<String> {
         let ids = self.config.accounts().iter().flat_map(|account| self.vendors.ids(&account.name));
@@ -132,9 +160,11 @@ impl<'a> Stage<'a> {
             let offset = commit.map_or(0, |commit| commit.offset);
             let place = Place { cluster: &cluster, topic: &self.topic, partition };
             let contents = commit.and_then(|commit| commit::decode(commit.metadata.as_bytes(), place, offset).ok());
-            let Contents { window, settled, .. } =
+            let Contents { window, settled, entries } =
                 contents.unwrap_or_else(|| Contents { window: offset, ..Contents::default() });
-            let owed = (window..end).filter(|at| !settled.iter().any(|range| range.contains(at)));
+            let by_entry = |at: &i64| entries.iter().any(|entry| *at >= entry.next || entry.holes.contains(at));
+            let by_window = |at: &i64| *at >= window && !settled.iter().any(|range| range.contains(at));
+            let owed = (offset..end).filter(|at| by_window(at) || by_entry(at));
             unsettled.extend(owed.map(|at| (partition, at)));
         }
         unsettled
