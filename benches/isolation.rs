@@ -29,7 +29,7 @@ const TENANTS: usize = 1_000;
 const PARTITIONS: i32 = 4;
 /// The region that hangs, and for how long.
 const HANGING: &str = "04";
-const HANG: &str = "from = \"5s\"\nuntil = \"35s\"";
+const HANG: &str = "from = \"5s\"\nfor = \"30s\"";
 /// What happens before this is the start's, not the run's.
 const WARM_UP_MS: i64 = 5_000;
 

@@ -2,23 +2,34 @@
 //!
 //! Vendors disagree with their own pages (MoEngage's `x-ratelimit-reset` is seconds on one page, Unix time on another;
 //! pages `data-overview` and `rate-limits`, 2026-11), so every form is read, and nothing that is read can stop a lane
-//! for longer than [`LONGEST`].
+//! for longer than [`LONGEST`]. What no vendor can mean is no hint: the lane backs off by itself.
 
 use std::time::Duration;
 
 use http::HeaderMap;
 
+use super::words;
 use crate::clock::Now;
 
 /// A vendor's hint never holds anything longer than this: a guess, above all windows that the vendors document.
 pub(crate) const LONGEST: Duration = Duration::from_mins(10);
+
+/// Nobody means more than this: it is a mistake, or a clock that is wrong. A guess, as above.
+const MEANT: f64 = 86_400.0;
 
 /// Numbers above this are Unix time, below it seconds to wait.
 const EPOCH: f64 = 1e9;
 
 /// When to come back: `Retry-After` in seconds or as a date.
 pub(crate) fn retry_after(headers: &HeaderMap, now: Now) -> Option<Duration> {
-    text(headers, "retry-after").and_then(|said| wait(said, now).or_else(|| until_date(said, now)))
+    capped(meant(text(headers, "retry-after")?, now)?)
+}
+
+/// What `Retry-After` says, if it is there and nobody can mean it.
+pub(crate) fn nonsense(headers: &HeaderMap, now: Now) -> Option<String> {
+    let said = headers.get("retry-after")?;
+    let is_meant = said.to_str().is_ok_and(|said| meant(said, now).is_some());
+    (!is_meant).then(|| words(said.as_bytes()))
 }
 
 /// When the limit's window ends: `x-ratelimit-reset`. It stands on every answer, so it is a hint only for whom the
@@ -45,15 +56,25 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Seconds to wait, or the Unix time to wait for, in seconds or milliseconds.
+/// The seconds that `Retry-After` asks for; below zero if their time has passed.
+fn meant(said: &str, now: Now) -> Option<f64> {
+    let seconds = seconds(said, now).or_else(|| until_date(said, now))?;
+    (-MEANT..=MEANT).contains(&seconds).then_some(seconds)
+}
+
 fn wait(said: &str, now: Now) -> Option<Duration> {
-    let number = number(said)?;
+    capped(seconds(said, now)?)
+}
+
+/// Seconds to wait, or the Unix time to wait for, in seconds or milliseconds.
+fn seconds(said: &str, now: Now) -> Option<f64> {
+    let number = number(said).filter(|number| *number >= 0.0)?;
     #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are far below 2^52")]
     let wall = now.wall_ms as f64 / 1000.0;
     if number < EPOCH {
-        return capped(number);
+        return Some(number);
     }
-    capped(if number > EPOCH * 100.0 { number / 1000.0 } else { number } - wall)
+    Some(if number > EPOCH * 100.0 { number / 1000.0 } else { number } - wall)
 }
 
 /// The number that a text begins with: `5, 5;w=60` is 5.
@@ -63,10 +84,10 @@ fn number(said: &str) -> Option<f64> {
     said.get(..end)?.trim().parse::<f64>().ok().filter(|number| number.is_finite())
 }
 
-fn until_date(said: &str, now: Now) -> Option<Duration> {
+fn until_date(said: &str, now: Now) -> Option<f64> {
     let at = jiff::fmt::rfc2822::parse(said.trim()).ok()?.timestamp().as_millisecond();
     #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are far below 2^52")]
-    capped((at - now.wall_ms) as f64 / 1000.0)
+    Some((at - now.wall_ms) as f64 / 1000.0)
 }
 
 #[cfg(test)]
@@ -89,7 +110,9 @@ mod tests {
             ("retry-after", " 1.5 ", Some(1)),
             ("retry-after", "Fri, 20 Nov 2026 20:41:30 GMT", Some(30)),
             ("retry-after", "Fri, 20 Nov 2026 20:40:30 GMT", None),
-            ("retry-after", "99999999", Some(600)),
+            ("retry-after", "5000", Some(600)),
+            ("retry-after", "99999999", None),
+            ("retry-after", "Fri, 31 Dec 9999 23:59:59 GMT", None),
             ("retry-after", "0", None),
             ("retry-after", "-5", None),
             ("retry-after", "soon", None),
@@ -103,6 +126,32 @@ mod tests {
         ] {
             assert_eq!(hint(name, value), expected, "{name}: {value}");
         }
+    }
+
+    #[test]
+    fn what_nobody_can_mean_is_told_and_what_has_passed_is_not() {
+        for (value, odd) in [
+            (&b"7"[..], false),
+            (b"0", false),
+            (b"86400", false),
+            (b"1795207272", false),
+            (b"Fri, 20 Nov 2026 20:40:30 GMT", false),
+            (b"-5", true),
+            (b"soon", true),
+            (b"NaN", true),
+            (b"1e999", true),
+            (b"", true),
+            (b"\xff", true),
+            (b"86401", true),
+            (b"9999999999999999", true),
+            (b"Thu, 01 Jan 1970 00:00:00 GMT", true),
+            (b"Fri, 31 Dec 9999 23:59:59 GMT", true),
+        ] {
+            let value = http::HeaderValue::from_bytes(value).expect("a header value");
+            let headers = HeaderMap::from_iter([(http::header::RETRY_AFTER, value)]);
+            assert_eq!(nonsense(&headers, NOW).is_some(), odd, "{headers:?}");
+        }
+        assert_eq!(nonsense(&HeaderMap::new(), NOW), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! order and pacing; the delivery owns the network. To add one: a folder with `mod`, `encode` and `answer`, two lines
 //! here, and cases in `tests/cases`.
 
-mod hint;
+pub(crate) mod hint;
 pub mod iterable;
 pub mod moengage;
 mod raw;

@@ -95,6 +95,8 @@ impl Refusals {
 pub(super) struct ShapeHealth {
     /// After a 429: not before this.
     pub gate: Duration,
+    /// Whether the vendor said so itself.
+    pub gate_hinted: bool,
     /// 429s in a row.
     pub throttles: u32,
     pub held: Option<Held>,

@@ -54,6 +54,8 @@ pub enum Effect {
     Settled(Receipt),
     /// A call goes to the dead-letter topic; it is settled when that is acknowledged.
     DeadLetter(Letter),
+    /// The vendor's answer was odd in this way; for the log, and not often.
+    Odd(&'static str, String),
 }
 
 /// A call on its way to the dead-letter topic.
@@ -251,6 +253,8 @@ pub struct Lane {
     /// Requests in a row that ended without an answer, or with one that says the vendor has trouble.
     failures: u32,
     probe_at: Duration,
+    /// Until when the vendor said that its trouble lasts.
+    hinted: Duration,
     refusals: Refusals,
     last_success: Option<Duration>,
     held_bytes: usize,
@@ -264,6 +268,8 @@ pub struct Lane {
     pub last_delivered: Option<Now>,
     /// What went wrong last, and when.
     pub last_error: Option<(Now, String)>,
+    /// Which oddities were told of, and when.
+    told: Vec<(&'static str, Duration)>,
 }
 
 impl Lane {
@@ -285,6 +291,7 @@ impl Lane {
             next_request: 0,
             failures: 0,
             probe_at: Duration::ZERO,
+            hinted: Duration::ZERO,
             refusals: Refusals::default(),
             last_success: None,
             held_bytes: 0,
@@ -294,6 +301,7 @@ impl Lane {
             requests: Requests::default(),
             last_delivered: None,
             last_error: None,
+            told: Vec::new(),
         }
     }
 

@@ -11,7 +11,7 @@ use super::batch::Batch;
 use super::health::{FIRST_CANARY, Held, LONGEST_CANARY, Refusals};
 use super::worker::FAILING_AFTER;
 use super::{Effect, Flight, Lane, Letter, Sent, Surroundings};
-use crate::destination::{Again, Answer, CallVerdict, Hold, Judgement, Verdict};
+use crate::destination::{Again, Answer, CallVerdict, Hold, Judgement, Verdict, hint, words};
 use crate::outcome::{Reason, Refusal};
 
 /// A batch with this many 5xx answers, while others of its account succeed, is taken apart. Design section 6.
@@ -19,6 +19,11 @@ const SERVER_ERRORS: u32 = 8;
 /// Back-off begins and ends here, with full jitter. Design section 6.
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const LONGEST_BACKOFF: Duration = Duration::from_mins(1);
+/// It ends here while a drain waits for it, which lasts 30 s by default: a vendor that came back is noticed in time.
+const LONGEST_WHILE_DRAINING: Duration = Duration::from_secs(2);
+/// An oddity is told again after this long; so much of an answer is shown then.
+const QUIET: Duration = Duration::from_mins(1);
+const SHOWN: usize = 100;
 /// No hint of a vendor closes a gate for longer.
 const LONGEST_HINT: Duration = Duration::from_hours(1);
 
@@ -33,7 +38,11 @@ impl Lane {
         self.wire_calls -= batch.len();
         self.queues[queue].in_flight -= 1;
         let judgement = match result {
-            Ok(answer) => self.settings.destination.judge(batch.shape(), &answer, &batch, around.now),
+            Ok(answer) => {
+                let judgement = self.settings.destination.judge(batch.shape(), &answer, &batch, around.now);
+                self.tell_odd(around, &answer, &judgement);
+                judgement
+            }
             Err(words) => {
                 Judgement { verdict: Verdict::Again(Again::Transport, None), calls: Vec::new(), words, remaining: None }
             }
@@ -75,6 +84,30 @@ impl Lane {
             }
         }
         judgement
+    }
+
+    /// Tells people of an answer that makes no sense; of each kind once in a while.
+    fn tell_odd(&mut self, around: &mut Surroundings<'_>, answer: &Answer<'_>, judgement: &Judgement) {
+        let Verdict::Again(kind, _) = judgement.verdict else { return };
+        let stranger = (kind == Again::NotTheVendor).then(|| {
+            let (status, bytes) = (answer.status, answer.body.len());
+            let begin = words(&answer.body[..bytes.min(SHOWN)]);
+            (
+                "the answer is not the vendor's own; the request goes again",
+                format!("{status}, {bytes} bytes: {}", begin.trim()),
+            )
+        });
+        let hint = hint::nonsense(answer.headers, around.now)
+            .map(|said| ("the vendor's Retry-After makes no sense; it is ignored", said));
+        for (what, said) in stranger.into_iter().chain(hint) {
+            let now = around.now.mono;
+            if self.told.iter().any(|(told, at)| *told == what && now < *at + QUIET) {
+                continue;
+            }
+            self.told.retain(|(told, _)| *told != what);
+            self.told.push((what, now));
+            around.effects.push(Effect::Odd(what, self.redactor.scrub(said)));
+        }
     }
 
     /// Counts the request, and keeps what went wrong for people.
@@ -186,12 +219,14 @@ impl Lane {
         let after = after.map(|hint| hint.min(LONGEST_HINT));
         batch.attempts += 1;
         batch.first_failure.get_or_insert(now);
+        let longest = if around.flush { LONGEST_WHILE_DRAINING } else { LONGEST_BACKOFF };
         if kind == Again::Throttled {
-            let shape = usize::from(batch.shape().0);
-            self.shapes[shape].throttles += 1;
-            let wait = after.unwrap_or_else(|| backoff(self.shapes[shape].throttles, around.rng));
+            let shape = &mut self.shapes[usize::from(batch.shape().0)];
+            shape.throttles += 1;
+            let wait = after.unwrap_or_else(|| backoff(shape.throttles, longest, around.rng));
             let jitter = wait.mul_f64(0.1).min(Duration::from_secs(1)).mul_f64(around.rng.random());
-            self.shapes[shape].gate = now + wait + jitter;
+            shape.gate = now + wait + jitter;
+            shape.gate_hinted = after.is_some();
             for &index in &self.settings.pacers {
                 if around.pacers[index].serves(batch.shape()) {
                     around.pacers[index].slower(now);
@@ -199,13 +234,29 @@ impl Lane {
             }
             return;
         }
-        if kind == Again::Server {
-            batch.server_errors += 1;
-        }
-        batch.not_before = now + after.unwrap_or_else(|| backoff(batch.attempts, around.rng));
+        let mut wait = |attempts| after.unwrap_or_else(|| backoff(attempts, longest, around.rng));
+        self.hinted = after.map_or(self.hinted, |hint| self.hinted.max(now + hint));
+        batch.not_before = now + wait(batch.attempts);
         self.failures = self.failures.saturating_add(1);
         if self.failures >= FAILING_AFTER {
-            self.probe_at = now + after.unwrap_or_else(|| backoff(self.failures - FAILING_AFTER + 1, around.rng));
+            self.probe_at = now + wait(self.failures - FAILING_AFTER + 1);
+        } else if kind == Again::Server {
+            // While everything fails, an error says nothing of the batch that got it.
+            batch.server_errors += 1;
+        }
+    }
+
+    /// A drain waits for this lane: it looks soon whether the vendor is back, unless the vendor said when.
+    pub fn hurry(&mut self, now: Duration, rng: &mut impl Rng) {
+        let soon = self.hinted.max(now + backoff(u32::MAX, LONGEST_WHILE_DRAINING, rng));
+        self.probe_at = self.probe_at.min(soon);
+        for shape in self.shapes.iter_mut().filter(|shape| !shape.gate_hinted) {
+            shape.gate = shape.gate.min(soon);
+        }
+        for batch in self.queues.iter_mut().flat_map(|queue| &mut queue.ready) {
+            if !batch.tickets().any(|ticket| ticket.was_late) {
+                batch.not_before = batch.not_before.min(soon);
+            }
         }
     }
 
@@ -338,7 +389,10 @@ impl Rounds {
 }
 
 /// Full jitter: anything up to the exponential bound.
-fn backoff(attempts: u32, rng: &mut impl Rng) -> Duration {
-    let bound = FIRST_BACKOFF.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(LONGEST_BACKOFF);
+fn backoff(attempts: u32, longest: Duration, rng: &mut impl Rng) -> Duration {
+    let bound = FIRST_BACKOFF.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(longest);
     bound.mul_f64(rng.random::<f64>().max(0.05))
 }
+
+#[cfg(test)]
+mod tests;

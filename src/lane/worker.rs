@@ -444,4 +444,4 @@ fn shape_at(index: usize) -> Shape {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,17 +1,19 @@
 //! All metric names, their units and labels. No other file writes a metric name.
 //!
-//! Label values come from the configuration only, never from records. What the core counts is set from one
-//! [`Report`] under a lock that a scrape holds too, so that no scrape sees half of a snapshot.
+//! Label values come from the configuration only, never from records. What the core counts is written from one
+//! [`Report`] straight into the scrape's text: a snapshot is never seen by halves, and between scrapes a series costs
+//! nothing, however many accounts there are. Histograms and the process's own figures are the registry's.
 
 pub mod report;
+mod text;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use metrics::{Histogram, Key, Label, Level, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use self::report::{AccountReport, Report};
+use self::text::{Kind, Labels, Text};
 use crate::dead_letter::Names;
 use crate::lane::{Health, batch};
 use crate::outcome::{Reason, Release, Skip};
@@ -66,40 +68,23 @@ const CATALOGUE: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, "forebay_build_info", "1; the labels say what runs"),
 ];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Counter,
-    Gauge,
-}
-
 /// The registry.
 pub struct Metrics {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
-    /// Held while a report is written and rendered.
-    whole: Mutex<()>,
     memory_limit: u64,
 }
-
-type Labels<'a> = &'a [(&'static str, &'a str)];
 
 impl Metrics {
     /// An empty registry with everything described.
     pub fn new(memory_limit: u64) -> Result<Self, metrics_exporter_prometheus::BuildError> {
         let matcher = Matcher::Full(DURATION.to_owned());
         let recorder = PrometheusBuilder::new().set_buckets_for_metric(matcher, &DURATIONS)?.build_recorder();
-        for &(kind, name, help) in CATALOGUE {
-            let (name, help) = (name.into(), SharedString::const_str(help));
-            match kind {
-                Kind::Counter => recorder.describe_counter(name, None, help),
-                Kind::Gauge => recorder.describe_gauge(name, None, help),
-            }
-        }
         let help = SharedString::const_str("How long requests take, from the first byte to the whole answer");
         recorder.describe_histogram(DURATION.into(), Some(Unit::Seconds), help);
         metrics::with_local_recorder(&recorder, || metrics_process::Collector::default().describe());
         let handle = recorder.handle();
-        Ok(Self { recorder, handle, whole: Mutex::new(()), memory_limit })
+        Ok(Self { recorder, handle, memory_limit })
     }
 
     /// How long a destination's requests take.
@@ -116,132 +101,121 @@ impl Metrics {
     /// The exposition of a report. `names` are indexed by lane; `retention_ms` by topic.
     #[must_use]
     pub fn render(&self, report: &Report, names: &[Names], retention_ms: &BTreeMap<String, i64>) -> String {
-        let _whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
-        self.partitions(report);
-        for (account, names) in report.accounts.iter().zip(names) {
-            self.account(report, account, names);
+        let mut text = Text::new(CATALOGUE);
+        partitions(&mut text, report);
+        for (accounted, names) in report.accounts.iter().zip(names) {
+            account(&mut text, report, accounted, names);
         }
-        self.process(report);
-        self.retention(report, retention_ms);
+        self.process(&mut text, report);
+        retention(&mut text, report, retention_ms);
         metrics::with_local_recorder(&self.recorder, || metrics_process::Collector::default().collect());
-        self.handle.render()
+        let mut whole = text.finish();
+        whole.push_str(&self.handle.render());
+        whole
     }
 
-    fn counter(&self, name: &'static str, labels: Labels<'_>, value: u64) {
-        self.recorder.register_counter(&key(name, labels), &METADATA).absolute(value);
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-    fn gauge(&self, name: &'static str, labels: Labels<'_>, value: u64) {
-        self.recorder.register_gauge(&key(name, labels), &METADATA).set(value as f64);
-    }
-
-    fn float(&self, name: &'static str, labels: Labels<'_>, value: f64) {
-        self.recorder.register_gauge(&key(name, labels), &METADATA).set(value);
-    }
-
-    fn partitions(&self, report: &Report) {
-        for partition in &report.partitions {
-            let number = partition.partition.to_string();
-            let labels: Labels<'_> = &[("topic", &partition.topic), ("partition", &number)];
-            self.counter("forebay_events_received_total", labels, partition.received);
-            self.counter("forebay_events_settled_total", labels, partition.settled);
-            self.counter("forebay_events_released_total", labels, partition.released);
-            self.counter("forebay_events_already_settled_total", labels, partition.already_settled);
-            self.counter("forebay_events_reread_total", labels, partition.reread);
-            self.gauge("forebay_events_in_flight", labels, partition.in_flight);
-            if let Ok(base) = u64::try_from(partition.base) {
-                self.gauge("forebay_consumer_committed_offset", labels, base);
-            }
-        }
-        let count = |wanted: fn(&report::PartitionReport) -> bool| {
-            report.partitions.iter().filter(|partition| wanted(partition)).count() as u64
-        };
-        self.gauge("forebay_consumer_assigned_partitions", &[], count(|partition| partition.assigned));
-        self.gauge("forebay_consumer_paused_partitions", &[], count(|partition| partition.paused));
-        self.gauge("forebay_consumer_swept_partitions", &[], count(|partition| partition.swept));
-        let unknown = report.partitions.iter().map(|partition| partition.unknown).sum();
-        let labels: Labels<'_> = &[("tenant", "_unknown"), ("account", "_unknown"), ("destination", "_unknown")];
-        self.gauge("forebay_lane_deferred_partitions", labels, unknown);
-        self.float("forebay_scalable_backlog_seconds", &[], seconds(report.backlog_ms));
-    }
-
-    fn account(&self, report: &Report, account: &AccountReport, names: &Names) {
-        let labels: [(&'static str, &str); 3] =
-            [("tenant", &names.tenant), ("account", &names.account), ("destination", names.destination)];
-        let books = &account.books;
-        self.counter("forebay_calls_owed_total", &labels, books.owed);
-        self.counter("forebay_calls_delivered_total", &labels, books.delivered);
-        self.gauge("forebay_calls_in_flight", &labels, account.in_flight);
-        self.gauge("forebay_lane_held_events", &labels, account.held_calls);
-        self.gauge("forebay_lane_held_bytes", &labels, account.held_bytes);
-        self.gauge("forebay_lane_deferred_partitions", &labels, account.deferred.len() as u64);
-        self.gauge("forebay_lane_inflight_requests", &labels, account.requests_in_flight);
-        let with = |name, value| [labels[0], labels[1], labels[2], (name, value)];
-        for (reason, &count) in Reason::ALL.iter().zip(&books.dead_lettered).filter(|(_, count)| **count > 0) {
-            self.counter("forebay_calls_dead_lettered_total", &with("reason", reason.name()), count);
-            self.counter("forebay_dead_letters_total", &with("reason", reason.name()), count);
-        }
-        for (skip, &count) in Skip::ALL.iter().zip(&books.skipped).filter(|(_, count)| **count > 0) {
-            self.counter("forebay_calls_skipped_total", &with("reason", skip.name()), count);
-        }
-        for (release, &count) in Release::ALL.iter().zip(&books.released) {
-            self.counter("forebay_calls_released_total", &with("reason", release.name()), count);
-        }
-        for health in Health::ALL {
-            let present = u64::from(health == account.health);
-            self.gauge("forebay_lane_health", &with("health", health.name()), present);
-        }
-        let requests = &account.requests;
-        for (outcome, count) in [
-            ("ok", requests.ok),
-            ("partial", requests.partial),
-            ("throttled", requests.throttled),
-            ("held", requests.held),
-            ("server_error", requests.server_error),
-            ("network", requests.transport),
-        ] {
-            self.counter("forebay_http_requests_total", &with("outcome", outcome), count);
-        }
-        for &(limit, _, share) in &account.limits {
-            self.float("forebay_lane_limit_share_ratio", &with("limit", limit), share);
-        }
-        let age = account.oldest_ms.map_or(0, |oldest| report.at.wall_ms.saturating_sub(oldest).max(0));
-        self.float("forebay_oldest_owed_seconds", &labels, seconds(age));
-    }
-
-    fn process(&self, report: &Report) {
+    fn process(&self, text: &mut Text, report: &Report) {
         for (skip, &count) in Skip::ALL.iter().zip(&report.not_owed) {
             if count > 0 || matches!(skip, Skip::Tombstone | Skip::UnknownTenant) {
-                self.counter("forebay_events_not_owed_total", &[("reason", skip.name())], count);
+                text.counter("forebay_events_not_owed_total", &[("reason", skip.name())], count);
             }
         }
         for (reason, &count) in Reason::ALL.iter().zip(&report.orphans).filter(|(_, count)| **count > 0) {
             let labels: Labels<'_> =
                 &[("tenant", "_unknown"), ("account", ""), ("destination", ""), ("reason", reason.name())];
-            self.counter("forebay_dead_letters_total", labels, count);
+            text.counter("forebay_dead_letters_total", labels, count);
         }
-        self.gauge("forebay_dead_letters_waiting", &[], report.letters);
-        self.counter("forebay_records_expired_total", &[], report.expired);
-        self.counter("forebay_commit_metadata_cut_total", &[], report.cut);
-        self.counter("forebay_books_imbalance_total", &[], report.imbalances);
-        self.counter("forebay_calls_dropped_unsettled_total", &[], batch::dropped_unsettled());
-        self.gauge("forebay_memory_held_bytes", &[], report.held_bytes);
-        self.gauge("forebay_memory_limit_bytes", &[], self.memory_limit);
-        self.counter("forebay_consumer_rebalances_total", &[], report.rebalances);
+        text.gauge("forebay_dead_letters_waiting", &[], report.letters);
+        text.counter("forebay_records_expired_total", &[], report.expired);
+        text.counter("forebay_commit_metadata_cut_total", &[], report.cut);
+        text.counter("forebay_books_imbalance_total", &[], report.imbalances);
+        text.counter("forebay_calls_dropped_unsettled_total", &[], batch::dropped_unsettled());
+        text.gauge("forebay_memory_held_bytes", &[], report.held_bytes);
+        text.gauge("forebay_memory_limit_bytes", &[], self.memory_limit);
+        text.counter("forebay_consumer_rebalances_total", &[], report.rebalances);
         let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
         let labels: Labels<'_> = &[("version", env!("CARGO_PKG_VERSION")), ("librdkafka", &librdkafka)];
-        self.gauge("forebay_build_info", labels, 1);
+        text.gauge("forebay_build_info", labels, 1);
     }
+}
 
-    fn retention(&self, report: &Report, retention_ms: &BTreeMap<String, i64>) {
-        // The oldest owed record of all accounts is no younger than the oldest of any topic: a safe figure for each.
-        let oldest = report.accounts.iter().filter_map(|account| account.oldest_ms).min();
-        let age = oldest.map_or(0, |oldest| report.at.wall_ms.saturating_sub(oldest).max(0));
-        for (topic, &retention) in retention_ms.iter().filter(|(_, retention)| **retention >= 0) {
-            let labels: Labels<'_> = &[("topic", topic)];
-            self.float("forebay_retention_remaining_seconds", labels, seconds(retention - age));
+fn partitions(text: &mut Text, report: &Report) {
+    for partition in &report.partitions {
+        let number = partition.partition.to_string();
+        let labels: Labels<'_> = &[("topic", &partition.topic), ("partition", &number)];
+        text.counter("forebay_events_received_total", labels, partition.received);
+        text.counter("forebay_events_settled_total", labels, partition.settled);
+        text.counter("forebay_events_released_total", labels, partition.released);
+        text.counter("forebay_events_already_settled_total", labels, partition.already_settled);
+        text.counter("forebay_events_reread_total", labels, partition.reread);
+        text.gauge("forebay_events_in_flight", labels, partition.in_flight);
+        if let Ok(base) = u64::try_from(partition.base) {
+            text.gauge("forebay_consumer_committed_offset", labels, base);
         }
+    }
+    let count = |wanted: fn(&report::PartitionReport) -> bool| {
+        report.partitions.iter().filter(|partition| wanted(partition)).count() as u64
+    };
+    text.gauge("forebay_consumer_assigned_partitions", &[], count(|partition| partition.assigned));
+    text.gauge("forebay_consumer_paused_partitions", &[], count(|partition| partition.paused));
+    text.gauge("forebay_consumer_swept_partitions", &[], count(|partition| partition.swept));
+    let unknown = report.partitions.iter().map(|partition| partition.unknown).sum();
+    let labels: Labels<'_> = &[("tenant", "_unknown"), ("account", "_unknown"), ("destination", "_unknown")];
+    text.gauge("forebay_lane_deferred_partitions", labels, unknown);
+    text.float("forebay_scalable_backlog_seconds", &[], seconds(report.backlog_ms));
+}
+
+fn account(text: &mut Text, report: &Report, account: &AccountReport, names: &Names) {
+    let labels: [(&'static str, &str); 3] =
+        [("tenant", &names.tenant), ("account", &names.account), ("destination", names.destination)];
+    let books = &account.books;
+    text.counter("forebay_calls_owed_total", &labels, books.owed);
+    text.counter("forebay_calls_delivered_total", &labels, books.delivered);
+    text.gauge("forebay_calls_in_flight", &labels, account.in_flight);
+    text.gauge("forebay_lane_held_events", &labels, account.held_calls);
+    text.gauge("forebay_lane_held_bytes", &labels, account.held_bytes);
+    text.gauge("forebay_lane_deferred_partitions", &labels, account.deferred.len() as u64);
+    text.gauge("forebay_lane_inflight_requests", &labels, account.requests_in_flight);
+    let with = |name, value| [labels[0], labels[1], labels[2], (name, value)];
+    for (reason, &count) in Reason::ALL.iter().zip(&books.dead_lettered).filter(|(_, count)| **count > 0) {
+        text.counter("forebay_calls_dead_lettered_total", &with("reason", reason.name()), count);
+        text.counter("forebay_dead_letters_total", &with("reason", reason.name()), count);
+    }
+    for (skip, &count) in Skip::ALL.iter().zip(&books.skipped).filter(|(_, count)| **count > 0) {
+        text.counter("forebay_calls_skipped_total", &with("reason", skip.name()), count);
+    }
+    for (release, &count) in Release::ALL.iter().zip(&books.released) {
+        text.counter("forebay_calls_released_total", &with("reason", release.name()), count);
+    }
+    for health in Health::ALL {
+        let present = u64::from(health == account.health);
+        text.gauge("forebay_lane_health", &with("health", health.name()), present);
+    }
+    let requests = &account.requests;
+    for (outcome, count) in [
+        ("ok", requests.ok),
+        ("partial", requests.partial),
+        ("throttled", requests.throttled),
+        ("held", requests.held),
+        ("server_error", requests.server_error),
+        ("network", requests.transport),
+    ] {
+        text.counter("forebay_http_requests_total", &with("outcome", outcome), count);
+    }
+    for &(limit, _, share) in &account.limits {
+        text.float("forebay_lane_limit_share_ratio", &with("limit", limit), share);
+    }
+    let age = account.oldest_ms.map_or(0, |oldest| report.at.wall_ms.saturating_sub(oldest).max(0));
+    text.float("forebay_oldest_owed_seconds", &labels, seconds(age));
+}
+
+fn retention(text: &mut Text, report: &Report, retention_ms: &BTreeMap<String, i64>) {
+    // The oldest owed record of all accounts is no younger than the oldest of any topic: a safe figure for each.
+    let oldest = report.accounts.iter().filter_map(|account| account.oldest_ms).min();
+    let age = oldest.map_or(0, |oldest| report.at.wall_ms.saturating_sub(oldest).max(0));
+    for (topic, &retention) in retention_ms.iter().filter(|(_, retention)| **retention >= 0) {
+        let labels: Labels<'_> = &[("topic", topic)];
+        text.float("forebay_retention_remaining_seconds", labels, seconds(retention - age));
     }
 }
 

@@ -47,6 +47,8 @@ use crate::source::ledger::Ledger;
 
 /// Requests on the wire at a time, of all lanes: what the queue to the delivery holds.
 pub const MAX_WIRE: usize = 1_024;
+/// The same to one host of a vendor: one that hangs leaves room for the others.
+const MAX_HOST: usize = MAX_WIRE / 4;
 
 /// What has to happen outside.
 #[derive(Debug)]
@@ -107,6 +109,8 @@ pub struct Account {
     hash: u32,
     /// Whether the poll thread leaves its records to sweeps.
     closed: bool,
+    /// Where its requests go, as an index.
+    host: usize,
     selection: Selection,
     /// When it is pumped next.
     wake: Option<Duration>,
@@ -168,6 +172,8 @@ pub struct Parts {
     pub bounds: Bounds,
     /// What commits call each account: a hash of its name.
     pub hashes: Vec<u32>,
+    /// Where each account's requests go: hosts, numbered.
+    pub hosts: Vec<usize>,
     /// Seed of all randomness.
     pub seed: u64,
 }
@@ -178,6 +184,7 @@ impl Parts {
     pub fn of(config: &Config, now: Now, seed: u64) -> Self {
         let mut pacers: Vec<Pacer> = Vec::new();
         let mut known: HashMap<(String, &'static str), usize> = HashMap::new();
+        let (mut known_hosts, mut hosts): (HashMap<String, usize>, Vec<usize>) = Default::default();
         let mut lanes = Vec::with_capacity(config.accounts.len());
         for (index, account) in (0..).zip(&config.accounts) {
             let destination = destination::of(account);
@@ -188,6 +195,12 @@ impl Parts {
                     pacers.len() - 1
                 })
             });
+            let origin = match &account.base_url {
+                Some(url) => format!("{}:{}{}", url.host, url.port, url.prefix),
+                None => destination.origin(),
+            };
+            let next = known_hosts.len();
+            hosts.push(*known_hosts.entry(origin).or_insert(next));
             let settings = Settings {
                 index,
                 pacers: own.collect(),
@@ -203,7 +216,15 @@ impl Parts {
         let bytes = |figure: u64| usize::try_from(figure).unwrap_or(usize::MAX);
         let bounds = Bounds { total: bytes(config.memory.total), lane: bytes(config.memory.lane) };
         let hashes = config.accounts.iter().map(|account| crc32fast::hash(account.name.as_bytes())).collect();
-        Self { router: Router::new(config.tenant.clone(), &config.accounts), lanes, pacers, bounds, hashes, seed }
+        Self {
+            router: Router::new(config.tenant.clone(), &config.accounts),
+            lanes,
+            pacers,
+            bounds,
+            hashes,
+            hosts,
+            seed,
+        }
     }
 }
 
@@ -223,10 +244,13 @@ pub struct Pipeline {
     next_letter: u64,
     letter_bytes: usize,
     lane_bytes: usize,
+    /// How many more requests may be on the wire, in all and to each host.
     wire: usize,
+    hosts: Vec<usize>,
     bounds: Bounds,
     rng: SmallRng,
     timers: BinaryHeap<Reverse<(Duration, u32)>>,
+    /// Lanes that found the wire full.
     starved: Vec<u32>,
     /// Accounts by what commits call them, and the others of those that share that.
     lanes_by_hash: HashMap<u32, Vec<u32>, RandomState>,
@@ -261,16 +285,21 @@ impl Pipeline {
     /// A pipeline without partitions, whose lanes have no keys yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let accounts = parts.lanes.into_iter().zip(parts.hashes).map(|((settings, selection), hash)| Account {
-            name: selection.account().to_owned(),
-            lane: Lane::new(settings),
-            letters: 0,
-            hash,
-            closed: false,
-            selection,
-            wake: None,
-        });
+        let accounts =
+            parts.lanes.into_iter().zip(parts.hashes).zip(parts.hosts).map(|(((settings, selection), hash), host)| {
+                Account {
+                    name: selection.account().to_owned(),
+                    lane: Lane::new(settings),
+                    letters: 0,
+                    hash,
+                    closed: false,
+                    host,
+                    selection,
+                    wake: None,
+                }
+            });
         let accounts: Vec<Account> = accounts.collect();
+        let hosts = vec![MAX_HOST; accounts.iter().map(|account| account.host + 1).max().unwrap_or(0)];
         let mut lanes_by_hash: HashMap<u32, Vec<u32>, RandomState> = HashMap::default();
         for (lane, account) in (0..).zip(&accounts) {
             lanes_by_hash.entry(account.hash).or_default().push(lane);
@@ -291,6 +320,7 @@ impl Pipeline {
             letter_bytes: 0,
             lane_bytes: 0,
             wire: MAX_WIRE,
+            hosts,
             bounds: parts.bounds,
             rng: SmallRng::seed_from_u64(parts.seed),
             timers: BinaryHeap::new(),
@@ -365,10 +395,9 @@ impl Pipeline {
     pub fn revoking(&mut self, slot: u32, now: Now) {
         if let Some(partition) = self.partitions.get_mut(slot as usize) {
             partition.revoking = true;
-            self.flush = true;
             self.end_sweep(slot as usize);
         }
-        self.pump_all(now);
+        self.hurry(now);
     }
 
     /// Whether everything read from a partition is settled.
@@ -453,9 +482,8 @@ impl Pipeline {
     /// The process ends: open batches go at once.
     pub fn drain(&mut self, now: Now) {
         self.draining = true;
-        self.flush = true;
         (0..self.partitions.len()).for_each(|slot| self.end_sweep(slot));
-        self.pump_all(now);
+        self.hurry(now);
     }
 
     /// Whether waiting longer could still settle something.
@@ -500,6 +528,15 @@ impl Pipeline {
         self.letters.len()
     }
 
+    /// Somebody waits until what is open has settled.
+    fn hurry(&mut self, now: Now) {
+        self.flush = true;
+        for account in &mut self.accounts {
+            account.lane.hurry(now.mono, &mut self.rng);
+        }
+        self.pump_all(now);
+    }
+
     fn pump_all(&mut self, now: Now) {
         for index in 0..self.accounts.len() {
             if self.accounts[index].lane.held_calls() > 0 {
@@ -520,6 +557,7 @@ impl Pipeline {
     /// Lets a lane work, pumps it if asked, and does what it wants done.
     fn with_lane(&mut self, now: Now, index: usize, work: impl FnOnce(&mut Lane, &mut Surroundings<'_>) -> bool) {
         let account = &mut self.accounts[index];
+        let free = self.wire.min(self.hosts[account.host]);
         let mut around = Surroundings {
             now,
             pacers: &mut self.pacers,
@@ -527,17 +565,20 @@ impl Pipeline {
             epochs: &self.epochs,
             effects: &mut self.effects,
             spare: &mut self.spare,
-            wire: self.wire,
+            wire: free,
             flush: self.flush,
             may_send: self.may_send,
         };
         let before = account.lane.held_bytes();
+        let host = account.host;
         let pump = work(&mut account.lane, &mut around);
         let wake = if pump { account.lane.pump(&mut around) } else { None };
-        self.wire = around.wire;
+        let sent = free - around.wire;
+        self.wire -= sent;
+        self.hosts[host] -= sent;
         self.lane_bytes = self.lane_bytes + account.lane.held_bytes() - before;
         let lane = u32::try_from(index).unwrap_or(u32::MAX);
-        if pump && self.wire == 0 && !self.starved.contains(&lane) {
+        if pump && sent == free && !self.starved.contains(&lane) {
             self.starved.push(lane);
         }
         if let Some(at) = wake
@@ -557,8 +598,14 @@ impl Pipeline {
                 Effect::Send(flight) => self.actions.push(Action::Send(flight)),
                 Effect::Settled(receipt) => self.settle(receipt, Some(lane)),
                 Effect::DeadLetter(letter) => self.write(letter, Some(lane), None),
+                Effect::Odd(what, said) => {
+                    tracing::warn!(account = self.accounts[lane as usize].name, said, "{what}");
+                }
             }
         }
         self.effects = effects;
     }
 }
+
+#[cfg(test)]
+mod tests;

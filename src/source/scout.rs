@@ -3,6 +3,7 @@
 //! A thread of its own. Answers every request, however long the brokers are away; says once when they, or a topic,
 //! are missing, and once when they are back. Ends when its requests end.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaResult;
+use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::commit::{self, Contents, Place};
@@ -84,6 +86,8 @@ pub struct Scout {
     tell: Box<dyn Fn(Finding) + Send>,
     stop: Arc<AtomicBool>,
     present: Option<(bool, Vec<String>)>,
+    /// How many partitions each topic had when brokers answered first.
+    first_seen: Option<HashMap<String, usize>>,
 }
 
 impl Scout {
@@ -97,7 +101,7 @@ impl Scout {
         tell: Box<dyn Fn(Finding) + Send>,
         stop: Arc<AtomicBool>,
     ) -> Self {
-        Self { consumer, topics, start, questions, tell, stop, present: None }
+        Self { consumer, topics, start, questions, tell, stop, present: None, first_seen: None }
     }
 
     /// Runs until the questions end.
@@ -118,6 +122,7 @@ impl Scout {
         let metadata = self.consumer.fetch_metadata(None, PATIENCE);
         let (brokers, missing) = match &metadata {
             Ok(metadata) => {
+                self.first_seen.get_or_insert_with(|| partition_counts(metadata));
                 let there = |name: &str| {
                     metadata.topics().iter().any(|topic| topic.name() == name && !topic.partitions().is_empty())
                 };
@@ -192,10 +197,20 @@ impl Scout {
         partitions.iter().map(range).collect()
     }
 
+    /// Whether the partition was made since this process found the brokers. Until it is found records may be written to
+    /// it, and they are not what `latest` leaves out.
+    fn is_new(&self, place: Place<'_>) -> bool {
+        let before = |seen: &HashMap<String, usize>| seen.get(place.topic).copied().unwrap_or(0);
+        let number = usize::try_from(place.partition).unwrap_or(0);
+        self.first_seen.as_ref().is_some_and(|seen| number >= before(seen))
+    }
+
     /// Nobody has committed for the group yet: `[kafka] start` decides.
     fn first(&self, place: Place<'_>, (low, high): (i64, i64)) -> KafkaResult<Beginning> {
         let window = match self.start {
             Start::Earliest => low,
+            // Nobody was there to skip what it has.
+            Start::Latest if self.is_new(place) => low,
             Start::Latest => high,
             Start::Time(at) => {
                 let mut times = TopicPartitionList::new();
@@ -214,6 +229,14 @@ impl Scout {
             first_join: Some(high - window),
         })
     }
+}
+
+/// The partitions of each topic; as many as there can be while the brokers cannot tell.
+fn partition_counts(metadata: &Metadata) -> HashMap<String, usize> {
+    let count = |topic: &rdkafka::metadata::MetadataTopic| {
+        if topic.error().is_some() { usize::MAX } else { topic.partitions().len() }
+    };
+    metadata.topics().iter().map(|topic| (topic.name().to_owned(), count(topic))).collect()
 }
 
 /// Goes on where the group's last commit says.

@@ -73,7 +73,7 @@ fn the_probes_say_what_is_and_the_listener_changes_nothing() {
     assert_eq!(lines.len(), forebay.log().lines().count(), "every line of the log is JSON");
     assert!(lines.iter().any(|line| line["level"] == "INFO" && line["message"] == "started"), "{lines:?}");
     let metrics = forebay.get("/metrics").1;
-    assert!(metrics.contains("# TYPE forebay_events_received_total counter"), "{metrics}");
+    assert!(metrics.contains("# TYPE forebay_calls_owed_total counter"), "{metrics}");
     stage.vendors.set_faults("[[fault]]\nkind = \"hang\"");
     stage.produce(&[crate::support::events::Event::track("t00", "u", "one", "plain")]);
     forebay.eventually(JOIN, "a request on the wire", |_| match stage.vendors.report().account("t00-iterable") {
@@ -88,4 +88,15 @@ fn the_probes_say_what_is_and_the_listener_changes_nothing() {
     assert_eq!(forebay.get("/livez").0, 200, "and alive");
     stage.vendors.set_faults("");
     forebay.sigkill();
+}
+
+#[test]
+fn a_port_that_is_taken_is_something_missing_at_the_start() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let setup = config().setup();
+    setup.write("config.toml", config().text().replace("127.0.0.1:0", &address));
+    let (code, said) = ended(setup.start());
+    assert_eq!(code, Some(69), "{said}");
+    assert!(said.contains(&address), "{said}");
 }

@@ -235,7 +235,7 @@ fn when_no_vendor_answers_reading_stops_but_for_a_look_around_and_goes_on_when_o
     let all = events(4, &tenants(2), 3_000);
     stage.produce(&all);
     let mut forebay = stage.config.setup().start();
-    eventually(Duration::from_secs(120), "partitions pause", || match paused(&mut forebay) {
+    eventually(Duration::from_mins(2), "partitions pause", || match paused(&mut forebay) {
         1.0 => Ok(()),
         other => Err(other.to_string()),
     });

@@ -261,3 +261,37 @@ fn partitions_added_while_running_are_read_from_their_beginning() {
     assert_eq!(stage.counts(&second), [(1, 100)].into());
     Stage::stop(&mut forebay);
 }
+
+#[test]
+fn latest_leaves_out_what_was_there_before_and_nothing_that_is_made_later() {
+    let mut stage = Stage::new("latest", 1, &[], "");
+    let later = format!("{}-later", stage.topic);
+    stage.config = stage.config.property("topic.metadata.refresh.interval.ms", "500");
+    stage.setup = stage.config.setup();
+    let topics = format!("topics = [\"^{}(-later)?$\"]\nstart = \"latest\"", stage.topic);
+    let text = stage.config.text().replace(&format!("topics = [\"{}\"]", stage.topic), &topics);
+    assert!(text.contains(&topics), "{text}");
+    stage.setup.write("config.toml", text);
+    let (old, first) = (stage.events(1, 100), stage.events(2, 100));
+    let (wider, new) = (stage.events(3, 100), stage.events(4, 100));
+    stage.produce(&old, 0);
+    let mut forebay = stage.start();
+    forebay.wait_for_log("no records lie before us", JOIN);
+    stage.produce(&first, 0);
+    stage.wait_for(&first);
+
+    // Records that are there before anybody can know of their partition, or of their topic.
+    stage.kafka.add_partitions(&stage.topic, 3);
+    stage.produce(&wider, 2);
+    stage.kafka.create_topic(&later, 1, &[]);
+    stage.kafka.produce(&later, new.iter().map(Event::message));
+    stage.wait_for(&wider);
+    stage.wait_for(&new);
+    stage.wait_committed();
+    stage.kafka.wait_committed_to_end(&stage.config.group(), &later, WORK);
+    assert_eq!(stage.counts(&old), [(0, 100)].into());
+    for events in [&first, &wider, &new] {
+        assert_eq!(stage.counts(events), [(1, 100)].into());
+    }
+    Stage::stop(&mut forebay);
+}

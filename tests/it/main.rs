@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 #![allow(clippy::float_cmp, reason = "metrics are floats, and what is counted there are whole numbers")]
 
+mod bad_input;
 mod books;
 mod cases;
 mod chaos;

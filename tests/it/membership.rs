@@ -4,9 +4,10 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::support::config::{ConfigText, accounts, tenants};
+use crate::support::config::{Account, ConfigText, accounts, tenants};
 use crate::support::events::Events;
 use crate::support::kafka::Kafka;
+use crate::support::stage::Stage;
 use crate::support::vendors::Vendors;
 use crate::support::{eventually, unique};
 
@@ -40,4 +41,42 @@ fn a_quiet_group_goes_on_sending_beyond_its_session_time_out() {
         thread::sleep(step);
     }
     assert!(!forebay.log().contains("not proven"), "membership was proven all the time");
+}
+
+#[test]
+fn without_proof_of_membership_no_new_request_begins() {
+    let kafka = Kafka::own();
+    let stage = Stage::with(&kafka, "unproven", 1, &[Account::iterable("t00"), Account::moengage("t00")]);
+    // They are to go again after 12 s: membership is not proven from 10 s on, and the partitions are lost after 15 s.
+    stage
+        .vendors
+        .set_faults("[[fault]]\nkind = \"status\"\nstatus = 503\nbody = \"later\"\nheaders = { retry-after = \"12\" }");
+    let events: Vec<_> = Events::new(2, &tenants(1)).take(60).collect();
+    let setup = stage.config.setup();
+    setup.write(
+        "config.toml",
+        stage.config.text().replace("session.timeout.ms\" = \"6000", "session.timeout.ms\" = \"15000"),
+    );
+    let mut forebay = setup.start();
+    forebay.wait_ready(JOIN);
+    stage.produce(&events);
+    let requests =
+        || stage.config.accounts().iter().map(|a| stage.vendors.report().account(&a.name).map(|it| it.requests));
+    eventually(JOIN, "both vendors were asked", || {
+        if requests().all(|count| count > Some(0)) {
+            Ok(())
+        } else {
+            Err(format!("{:?}", requests().collect::<Vec<_>>()))
+        }
+    });
+    kafka.stop();
+    forebay.wait_for_log("membership in the group is not proven", JOIN);
+    stage.vendors.set_faults("");
+    let before: Vec<_> = requests().collect();
+    thread::sleep(Duration::from_secs(5));
+    assert_eq!(requests().collect::<Vec<_>>(), before, "nothing is sent that another member may be sending");
+    assert!(stage.vendors.accepted().is_empty());
+    kafka.start();
+    stage.wait_for_all(&events);
+    assert!(forebay.log().contains("membership in the group is proven again"));
 }

@@ -1,10 +1,13 @@
 //! Promise 1, nothing is lost: while partitions go from one member of the group to another.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
 use crate::support::config::{ConfigText, tenants};
 use crate::support::events::{Event, Events};
-use crate::support::eventually;
-use crate::support::process::Forebay;
+use crate::support::process::{Forebay, Setup};
 use crate::support::stage::{JOIN, Stage, WORK, assert_books};
+use crate::support::{eventually, metrics};
 
 fn assigned(forebay: &mut Forebay, count: f64) {
     eventually(JOIN, &format!("{count} partitions are assigned"), || {
@@ -121,4 +124,144 @@ fn a_member_that_froze_beyond_its_session_gives_way_and_takes_part_again() {
         assert_books(member);
         assert_eq!(member.get("/readyz").0, 200);
     }
+}
+
+/// A member that keeps its identity, and its partitions, over a restart.
+fn static_member(stage: &Stage<'_>, name: &str) -> Setup {
+    let properties =
+        format!("[kafka.properties]\n\"group.instance.id\" = \"{name}\"\n\"session.timeout.ms\" = \"20000\"\n");
+    let text = stage.config.text().replace("[kafka.properties]\n\"session.timeout.ms\" = \"6000\"\n", &properties);
+    assert!(text.contains(name), "{text}");
+    let setup = stage.config.setup();
+    setup.write("config.toml", text);
+    setup
+}
+
+#[test]
+fn a_static_member_takes_its_partitions_again_without_a_rebalance_for_the_others() {
+    let stage = Stage::new("static", 4, 2);
+    let all: Vec<Event> = Events::new(11, &tenants(2)).sizes(350..=700).take(900).collect();
+    let (first, rest) = all.split_at(300);
+    let (second, third) = rest.split_at(300);
+    let (a, b) = (static_member(&stage, "member-a"), static_member(&stage, "member-b"));
+    let mut one = a.start();
+    assigned(&mut one, 4.0);
+    let mut two = b.start();
+    assigned(&mut two, 2.0);
+    assigned(&mut one, 2.0);
+    stage.produce(first);
+    stage.wait_for_all(first);
+    stage.wait_settled();
+    let rebalances = two.metric("forebay_consumer_rebalances_total", &[]);
+    let mut taken = BTreeSet::new();
+
+    // Once in good order, with work in hand, and once not.
+    for (part, kill) in [(second, false), (third, true)] {
+        stage.vendors.set_faults("[[fault]]\nkind = \"delay_answer\"\ndelay = \"300ms\"");
+        stage.produce(&part[..150]);
+        if kill {
+            one.sigkill();
+        } else {
+            one.sigterm();
+            assert_eq!(one.wait(JOIN), Some(0));
+        }
+        stage.produce(&part[150..]);
+        one = a.start();
+        assigned(&mut one, 2.0);
+        stage.vendors.set_faults("");
+        stage.wait_for_all(part);
+        taken.extend(partitions_of(&mut one));
+        if !kill {
+            stage.assert_each_once(part);
+        }
+    }
+    stage.wait_settled();
+    assert_eq!(taken.len(), 2, "the same partitions each time: {taken:?}");
+    assert_eq!(two.metric("forebay_consumer_rebalances_total", &[]), rebalances, "the other one saw no rebalance");
+    stage.assert_each_once(first);
+    assert_eq!(stage.letters(), []);
+    assert_books(&mut one);
+    assert_books(&mut two);
+}
+
+/// The partitions that it has met.
+fn partitions_of(member: &mut Forebay) -> BTreeSet<String> {
+    let samples = member.metrics().into_iter().filter(|sample| sample.name == "forebay_events_received_total");
+    samples.filter_map(|sample| sample.labels.get("partition").cloned()).collect()
+}
+
+#[test]
+fn a_second_process_with_the_same_static_name_fences_the_first_one_off() {
+    let stage = Stage::new("fenced", 2, 1);
+    let all: Vec<Event> = Events::new(12, &tenants(1)).sizes(350..=700).take(200).collect();
+    let setup = static_member(&stage, "member");
+    let mut one = setup.start();
+    assigned(&mut one, 2.0);
+    stage.produce(&all[..100]);
+    stage.wait_for_all(&all[..100]);
+    let mut two = setup.start();
+    assigned(&mut two, 2.0);
+    assert_eq!(one.wait(JOIN), Some(70), "only a new process could go on");
+    assert!(one.log().contains("fenced"), "and it says why");
+    stage.produce(&all[100..]);
+    stage.wait_for_all(&all);
+    stage.wait_settled();
+    assert_books(&mut two);
+}
+
+#[test]
+fn a_member_that_lost_its_partitions_sends_and_commits_nothing_of_what_it_holds() {
+    let stage = Stage::new("lost", 2, 1);
+    // State calls of few users, so that an old one that comes late would be seen.
+    let all: Vec<Event> = Events::new(13, &tenants(1)).users(10).identify(1.0).sizes(350..=700).take(400).collect();
+    let (held, newer) = all.split_at(200);
+    let setup = stage.config.setup();
+    let mut one = setup.start();
+    assigned(&mut one, 2.0);
+    // It holds them unsent, and they would go at once when it wakes up.
+    stage.vendors.set_faults(
+        "[[fault]]\nkind = \"status\"\nstatus = 429\nbody = \"slow down\"\nheaders = { retry-after = \"4\" }",
+    );
+    stage.produce(held);
+    one.eventually(WORK, "all are held and none is on the wire", |member| {
+        let sum =
+            |name| metrics::sum(&metrics::parse(&member.try_get("/metrics")?.1), name, &[]).ok_or("none".to_owned());
+        let (calls, wire) = (sum("forebay_calls_in_flight")?, sum("forebay_lane_inflight_requests")?);
+        if calls >= 400.0 && wire < 0.5 { Ok(()) } else { Err(format!("{calls} held, {wire} requests")) }
+    });
+    one.sigstop();
+    stage.vendors.set_faults("");
+    let mut two = setup.start();
+    assigned(&mut two, 2.0);
+    stage.produce(newer);
+    stage.wait_for_all(&all);
+    stage.wait_settled();
+    let committed = offsets(&stage);
+
+    one.sigcont();
+    assigned(&mut one, 1.0);
+    assigned(&mut two, 1.0);
+    one.wait_for_log("\"lost\":true", JOIN);
+    // Two commits of each of them later.
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(offsets(&stage), committed, "nothing was committed that the other one had not");
+    stage.assert_each_once(&all);
+    for account in stage.config.accounts() {
+        let mut last: BTreeMap<&str, &str> = BTreeMap::new();
+        let sequence = stage.vendors.sequence(&account.name);
+        for id in &sequence {
+            let event = all.iter().find(|event| event.message_id == *id).unwrap();
+            let before = last.insert(&event.user_id, id);
+            assert!(before < Some(id), "{}: {id} after {before:?}", event.user_id);
+        }
+    }
+    let released = one.metric("forebay_calls_released_total", &[("reason", "revoked")]);
+    assert_eq!(released, Some(400.0), "what it held is given back");
+    assert_books(&mut one);
+    assert_books(&mut two);
+}
+
+fn offsets(stage: &Stage<'_>) -> BTreeMap<i32, i64> {
+    let committed = stage.kafka.committed(&stage.config.group(), &stage.topic);
+    committed.into_iter().map(|(partition, commit)| (partition, commit.offset)).collect()
 }

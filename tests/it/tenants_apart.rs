@@ -173,6 +173,28 @@ fn retry_after_is_waited_for_and_meanwhile_the_lane_says_so() {
 }
 
 #[test]
+fn a_tenant_over_its_limit_delays_its_own_events_only() {
+    let mut slow = Account::iterable("t00");
+    let mut swift = Account::iterable("t01");
+    for account in [&mut slow, &mut swift] {
+        account.details = "delivery = \"single\"".to_owned();
+        account.sandbox = "unknown_users = \"create\"".to_owned();
+    }
+    slow.settings = "limits.requests_per_second = { events = 2, users = 2 }".to_owned();
+    let stage = Stage::of("over-its-limit", &[slow, swift]);
+    let events = events(7, 2, 800);
+    stage.produce(&events);
+    let mut forebay = stage.config.setup().start();
+    stage.wait_for_all_but(&["t00-iterable"], &events);
+    let missing = stage.missing(&events);
+    assert!(missing["t00-iterable"] > 300, "the other one has just begun: {missing:?}");
+    let slow = account(&mut forebay, "t00-iterable");
+    assert_eq!(slow["binds"]["what"], "limit", "{slow}");
+    stage.assert_each_once_at(&["t01-iterable"], &events);
+    assert_books(&mut forebay);
+}
+
+#[test]
 fn of_a_partial_failure_only_the_named_calls_are_dead_lettered() {
     let stage = Stage::of("partial", &[Account::iterable("t00")]);
     stage.vendors.set_faults(

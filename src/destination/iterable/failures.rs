@@ -21,8 +21,10 @@ pub(super) fn judge(body: &Value, batch: &Batch<'_>) -> Judged {
     let listed = listed(body, batch.events);
     let names: Vec<&str> =
         body["disallowedEventNames"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let failed = body["failCount"].as_u64().map(|count| usize::try_from(count).unwrap_or(usize::MAX));
-    if listed.is_empty() && names.is_empty() && failed == Some(0) {
+    let count = |field: &str| body[field].as_u64().map(|count| usize::try_from(count).unwrap_or(usize::MAX));
+    let rest = || batch.elements.len().saturating_sub(count("successCount").unwrap_or(0));
+    let failed = count("failCount").unwrap_or_else(rest);
+    if listed.is_empty() && names.is_empty() && failed == 0 {
         return (Verdict::Delivered, Vec::new());
     }
     let mut matching = Matching::new(batch, &names);
@@ -32,7 +34,7 @@ pub(super) fn judge(body: &Value, batch: &Batch<'_>) -> Judged {
     for entry in listed.values() {
         matching.take_unclear(entry);
     }
-    matching.judged(failed.unwrap_or(0), &listed)
+    matching.judged(failed, &listed)
 }
 
 /// Who is listed, and in how many ways.

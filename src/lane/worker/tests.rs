@@ -13,7 +13,7 @@ use crate::pipeline::{Action, Parts, Pipeline};
 use crate::source::commit::Contents;
 use crate::source::record::{Headers, Record};
 
-const ANSWER: &[u8] = br#"{"successCount":1,"failCount":0,"invalidEmails":[],"invalidUserIds":[]}"#;
+pub(in crate::lane) const ANSWER: &[u8] = br#"{"successCount":1,"failCount":0,"invalidEmails":[],"invalidUserIds":[]}"#;
 const CONFIG: &str = r#"
 [kafka]
 brokers = "nobody:1"
@@ -22,12 +22,12 @@ topics = ["events"]
 iterable = { region = "us", keys = [{ file = "k" }] }
 "#;
 
-fn at(millis: u64) -> Now {
+pub(in crate::lane) fn at(millis: u64) -> Now {
     let mono = Duration::from_millis(millis);
     Now { mono, wall_ms: 1_795_207_260_000 + i64::try_from(millis).expect("small") }
 }
 
-fn pipeline() -> Pipeline {
+pub(in crate::lane) fn pipeline() -> Pipeline {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("config.toml");
     std::fs::write(&path, CONFIG).expect("a file");
@@ -40,7 +40,7 @@ fn pipeline() -> Pipeline {
 }
 
 /// Every fifth event of a user is an identify, the others are tracks.
-fn feed(pipeline: &mut Pipeline, now: Now, number: i64) {
+pub(in crate::lane) fn feed(pipeline: &mut Pipeline, now: Now, number: i64) {
     let user = number.wrapping_mul(7_919) % 200;
     let rest = if (number / 200) % 5 == user % 5 {
         r#""type":"identify","traits":{"plan":"pro"}"#

@@ -32,7 +32,8 @@ pub(super) struct World {
     config: Config,
     pipeline: Pipeline,
     oracle: Oracle,
-    log: Vec<Vec<Vec<u8>>>,
+    /// Records by offset; some offsets do not exist.
+    log: Vec<Vec<Option<Vec<u8>>>>,
     /// Next offset to be read, while assigned.
     position: [Option<i64>; PARTITIONS],
     paused: [bool; PARTITIONS],
@@ -200,6 +201,9 @@ impl World {
         let state = self.rng.random_bool(0.4);
         let poison = self.rng.random_bool(0.02);
         let number = self.oracle.produced.len();
+        if self.rng.random_bool(0.05) {
+            self.log[partition].extend([None, None]);
+        }
         let offset = i64::try_from(self.log[partition].len()).unwrap();
         let note = if poison { "poison" } else { "good" };
         let size = "x".repeat(self.rng.random_range(0..600));
@@ -210,7 +214,7 @@ impl World {
         } else {
             format!(r#"{{"type":"track","event":"E","userId":"{name}","messageId":"m{number}","properties":{fields}}}"#)
         };
-        self.log[partition].push(value.into_bytes());
+        self.log[partition].push(Some(value.into_bytes()));
         let accounts = vec![2 * tenant, 2 * tenant + 1];
         self.oracle.produced.push(Produced { partition, offset, user: tenant * USERS + user, state, poison, accounts });
     }
@@ -222,6 +226,7 @@ impl World {
             let Some(value) = usize::try_from(offset).ok().and_then(|at| self.log[partition].get(at)) else { continue };
             let value = value.clone();
             self.position[partition] = Some(offset + 1);
+            let Some(value) = value else { continue };
             self.note(|| format!("read {partition}@{offset}"));
             self.with_record(partition, offset, &value, Pipeline::record);
         }
@@ -240,6 +245,7 @@ impl World {
             };
             let value = value.clone();
             self.sweep[partition] = Some(offset + 1);
+            let Some(value) = value else { continue };
             self.oracle.totals.reread += 1;
             self.note(|| format!("read again {partition}@{offset}"));
             self.with_record(partition, offset, &value, Pipeline::swept);

@@ -1,0 +1,99 @@
+//! The wire, shared by lanes of several hosts.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::{Action, MAX_HOST, Parts, Pipeline};
+use crate::clock::Now;
+use crate::config;
+use crate::lane::Flight;
+use crate::source::commit::Contents;
+use crate::source::record::{Headers, Record};
+
+const LANES: usize = 100;
+
+fn at(millis: u64) -> Now {
+    let mono = Duration::from_millis(millis);
+    Now { mono, wall_ms: 1_795_207_260_000 + i64::try_from(millis).expect("small") }
+}
+
+/// A hundred tenants at one host, and one at another.
+fn pipeline() -> Pipeline {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("config.toml");
+    let mut text = "[kafka]\nbrokers = \"nobody:1\"\ntopics = [\"events\"]\n".to_owned();
+    for tenant in 0..=LANES {
+        let place = if tenant < LANES { "one" } else { "two" };
+        writeln!(
+            text,
+            "[accounts.t{tenant}]\nbase_url = \"http://127.0.0.1:9/{place}\"\n\
+             iterable = {{ region = \"us\", keys = [{{ file = \"k\" }}] }}\n\
+             limits = {{ requests_per_second = {{ events = 1000 }} }}"
+        )
+        .expect("a string");
+    }
+    std::fs::write(&path, text).expect("a file");
+    let config = config::load(&path).expect("a configuration").config;
+    let mut pipeline = Pipeline::new(Parts::of(&config, at(0), 1));
+    for lane in 0..=LANES {
+        pipeline.set_keys(at(0), u32::try_from(lane).expect("small"), &[SecretString::from("key")]);
+    }
+    let slot = pipeline.slot("events", 0);
+    pipeline.assign(slot, Contents::default());
+    pipeline
+}
+
+fn track(pipeline: &mut Pipeline, now: Now, offset: i64, tenant: usize) {
+    let tenant = format!("t{tenant}");
+    let value = format!(r#"{{"type":"track","event":"E","userId":"u{offset}","messageId":"m{offset}"}}"#);
+    let headers: &[(&str, &[u8])] = &[("tenant", tenant.as_bytes())];
+    pipeline.record(
+        now,
+        &Record {
+            slot: 0,
+            offset,
+            timestamp_ms: Some(now.wall_ms),
+            key: None,
+            value: Some(value.as_bytes()),
+            headers: &headers as &dyn Headers,
+        },
+    );
+}
+
+fn sent(pipeline: &mut Pipeline) -> Vec<Box<Flight>> {
+    let mut actions = Vec::new();
+    pipeline.take_actions(&mut actions);
+    let flight = |action| if let Action::Send(flight) = action { Some(flight) } else { None };
+    actions.into_iter().filter_map(flight).collect()
+}
+
+#[test]
+fn a_host_that_hangs_leaves_the_others_room_on_the_wire_and_its_lanes_go_on_when_it_answers() {
+    let mut pipeline = pipeline();
+    let (mut offset, mut hanging) = (0, Vec::new());
+    for round in 1..=4 {
+        for tenant in 0..LANES {
+            track(&mut pipeline, at(round * 1_000), offset, tenant);
+            offset += 1;
+        }
+        pipeline.tick(at(round * 1_000 + 500));
+        hanging.extend(sent(&mut pipeline));
+    }
+    assert_eq!(hanging.len(), MAX_HOST, "of four requests of each of a hundred lanes");
+    track(&mut pipeline, at(5_000), offset, LANES);
+    pipeline.tick(at(5_500));
+    let other = sent(&mut pipeline);
+    assert_eq!(other.len(), 1, "the other host's lane does not wait");
+
+    let flight = hanging.pop().expect("one of them");
+    pipeline.answered(at(6_000), flight, Err("no answer".into()));
+    let next = sent(&mut pipeline);
+    assert_eq!(next.len(), 1, "one that waited takes its place");
+    for flight in hanging.into_iter().chain(other).chain(next) {
+        pipeline.answered(at(6_000), flight, Err("the end".into()));
+    }
+    pipeline.abandon(at(6_000));
+    pipeline.unassign(&[0], at(6_000));
+}
