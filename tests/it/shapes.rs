@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use forebay::sandbox::AccountReport;
 use serde_json::json;
 
 use crate::support::config::{accounts, tenants};
@@ -16,25 +17,16 @@ alerts = { "OTP Requested" = { alert_id = "A", channels = { sms = "/properties/p
 
 fn message(json: &str, headers: &[(&'static str, &'static str)]) -> Message {
     let message = Message::new(json.to_owned()).key("user-1").header("tenant", "t00");
-    headers.iter().fold(message, |message, (name, value)| message.header(*name, *value))
+    headers.iter().fold(message, |message, (name, value)| message.header(name, *value))
 }
 
-#[test]
-fn each_shape_reaches_the_endpoint_that_is_made_for_it() {
-    let mut accounts = accounts(&tenants(1));
-    let [moengage, iterable] = &mut accounts[..] else { panic!("one account at each vendor") };
-    moengage.settings = "raw = [\"transition\", \"catalog\"]\nlimits.business_events_per_hour = 360000\n\
-                         limits.business_events_per_day = 8640000"
-        .to_owned();
-    AT_MOENGAGE.clone_into(&mut moengage.details);
-    iterable.settings = "raw = [\"users/bulkUpdate\", \"catalogs/items\"]".to_owned();
-    iterable.details = format!("registration_key = {{ file = \"{}\" }}", iterable.key_file());
-    let stage = Stage::of("own-shapes", &accounts);
+/// A record for each shape, in one user's order.
+fn messages() -> [Message; 8] {
     let device = r#"{"device":{"type":"ios","token":"tok","id":"d-1"},"app":{"namespace":"com.acme"}}"#;
     let identify = format!(
         r#"{{"type":"identify","userId":"user-1","messageId":"m-0","traits":{{"email":"u1@example.com"}},"context":{device}}}"#
     );
-    let messages = [
+    [
         message(&identify, &[]),
         message(
             r#"{"type":"alias","previousId":"u1@example.com","userId":"u2@example.com","messageId":"m-1","traits":{"id":"user-1"}}"#,
@@ -52,8 +44,21 @@ fn each_shape_reaches_the_endpoint_that_is_made_for_it() {
         message(r#"{"userId":"user-1","dataFields":{"raw":true}}"#, &[("forebay-shape", "users/bulkUpdate")]),
         message(r#"{"id":"i-1","title":"Shoe"}"#, &[("forebay-shape", "catalog"), ("forebay-catalog", "shoes")]),
         message(r#"{"i-1":{"title":"Shoe"}}"#, &[("forebay-shape", "catalogs/items"), ("forebay-catalog", "my shoes")]),
-    ];
-    stage.kafka.produce(&stage.topic, messages);
+    ]
+}
+
+#[test]
+fn each_shape_reaches_the_endpoint_that_is_made_for_it() {
+    let mut accounts = accounts(&tenants(1));
+    let [moengage, iterable] = &mut accounts[..] else { panic!("one account at each vendor") };
+    moengage.settings = "raw = [\"transition\", \"catalog\"]\nlimits.business_events_per_hour = 360000\n\
+                         limits.business_events_per_day = 8640000"
+        .to_owned();
+    AT_MOENGAGE.clone_into(&mut moengage.details);
+    iterable.settings = "raw = [\"users/bulkUpdate\", \"catalogs/items\"]".to_owned();
+    iterable.details = format!("registration_key = {{ file = \"{}\" }}", iterable.key_file());
+    let stage = Stage::of("own-shapes", &accounts);
+    stage.kafka.produce(&stage.topic, messages());
     let mut forebay = stage.config.setup().start();
     stage.wait_settled();
     let mut counts: BTreeMap<(String, &str), usize> = BTreeMap::new();
@@ -85,6 +90,6 @@ fn each_shape_reaches_the_endpoint_that_is_made_for_it() {
     let users = of("users/bulkUpdate");
     assert_eq!(users[1]["dataFields"], json!({ "email": "u2@example.com" }));
     assert_eq!(users[2]["dataFields"], json!({ "raw": true }));
-    assert_eq!(stage.vendors.report().accounts.values().map(|account| account.dropped_count()).sum::<u64>(), 0);
+    assert_eq!(stage.vendors.report().accounts.values().map(AccountReport::dropped_count).sum::<u64>(), 0);
     assert_books(&mut forebay);
 }
