@@ -32,6 +32,10 @@ demo *args="--for 30s":
 real events="1000000":
     FOREBAY_REAL_EVENTS={{ events }} cargo test --release --locked --test it real:: -- --ignored --nocapture
 
+# 200,000 messages of all types, good and bad: what the vendors accept is what `explain` says
+mixed events="200000":
+    FOREBAY_MIXED_EVENTS={{ events }} cargo test --locked --test it mixed:: -- --ignored --nocapture
+
 # What an event costs
 bench *args:
     cargo bench --locked {{ args }}

@@ -4,6 +4,7 @@
 //! work done with `serde_json::Value`, to be read beside it.
 
 #[path = "../tests/it/cases/account.rs"]
+#[allow(clippy::panic, reason = "a bench without its account is none")]
 mod account;
 
 use std::hint::black_box;

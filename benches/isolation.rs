@@ -209,7 +209,7 @@ fn run(plan: &Plan, trouble: bool) -> Row {
     let taken = accepted.iter().filter(|(id, _)| plan.is_healthy(tenant_of(id)) && sent[*id] >= begin);
     let mut times: Vec<f64> = taken.map(|(id, at)| (at - sent[id]) as f64).collect();
     times.sort_by(f64::total_cmp);
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+    let at = |percent: usize| times[(times.len() - 1) * percent / 100];
     let mut row =
         Row { trouble, median: at(0.5), p99: at(0.99), paused, held_mb: held / 1e6, events: healthy, ..Row::default() };
     if trouble {
@@ -304,7 +304,8 @@ fn middle(mut values: Vec<f64>) -> f64 {
 
 fn conclude(rows: &[Row]) {
     let of = |place: usize, figure: fn(&Row) -> f64| middle(rows.iter().skip(place).step_by(3).map(figure).collect());
-    let (median, p99): (fn(&Row) -> f64, fn(&Row) -> f64) = (|row| row.median, |row| row.p99);
+    let median = |row: &Row| row.median;
+    let p99 = |row: &Row| row.p99;
     println!("\n| healthy tenants, ms from Kafka to accepted | A | B | A again |\n| --- | --- | --- | --- |");
     println!("| median | {:.0} | {:.0} | {:.0} |", of(0, median), of(1, median), of(2, median));
     println!("| p99 | {:.0} | {:.0} | {:.0} |", of(0, p99), of(1, p99), of(2, p99));

@@ -1,4 +1,5 @@
-//! Forebay: events from Apache Kafka to MoEngage and Iterable, per tenant account, inside each account's rate limit.
+//! Forebay: events from Apache Kafka to MoEngage, Iterable and webhooks, per tenant account, inside each account's rate
+//! limit.
 //!
 //! # The path of an event
 //!
@@ -60,6 +61,7 @@ pub mod dead_letter;
 pub mod outcome;
 // -- beside the path
 pub mod admin;
+pub mod explain;
 pub mod keys;
 pub mod logs;
 pub mod metrics;

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use crate::admin::{self, Admin, Place};
 use crate::clock::Clock;
 use crate::config::secret::SecretError;
-use crate::config::{Account, Config, Vendor, client_config};
+use crate::config::{Account, Config, client_config};
 use crate::dead_letter::{self, Letters, Names};
 use crate::delivery::http::{Client, ClientError, Options, Origin};
 use crate::delivery::{self, Courier, Delivery, Route};
@@ -373,20 +373,12 @@ fn accounts(config: &Config, metrics: &Metrics) -> Result<Vec<Built>, StartError
 
 fn build(account: &Account, metrics: &Metrics) -> Result<Built, StartError> {
     let destination = destination::of(account);
-    let region = match &account.vendor {
-        Vendor::Moengage(settings) => settings.data_center.clone(),
-        Vendor::Iterable(settings) => if settings.eu { "eu" } else { "us" }.to_owned(),
-    };
-    let origin = if let Some(url) = &account.base_url {
-        Origin::from(url)
-    } else {
-        let text = destination.origin();
-        text.parse().map_err(|_| StartError::Origin(account.name.clone(), format!("{text} is not an origin")))?
-    };
+    let origin = delivery::origin(account, &*destination);
+    let origin = origin.map_err(|error| StartError::Origin(account.name.clone(), error.to_string()))?;
     let names =
         Names { tenant: account.tenant.clone(), account: account.name.clone(), destination: destination.name() };
     let duration = metrics.request_duration(destination.name());
-    let place = Place { region, host: origin.host.clone() };
+    let place = Place { region: destination.region(), host: origin.host.clone() };
     Ok(Built { names, place, origin: Arc::new(origin), duration })
 }
 

@@ -1,10 +1,12 @@
 //! Whose is it: finds the tenant that a record belongs to, and whether an account of that tenant wants the event.
 //!
-//! An unknown tenant is an end of its own, not an error. Work per record does not grow with the number of tenants.
+//! An unknown tenant is an end of its own, not an error. Work per record does not grow with the number of tenants. What
+//! keeps an event from an account has a name, a [`Rule`], for whoever asks why.
 //! Pure; never decides what the vendor gets.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::clock::Now;
 use crate::config::{self, Account, Filter, TenantRules, TenantSource};
-use crate::event::{Event, Kind, RawForm};
+use crate::event::{Event, Kind, Origin, RawForm};
 use crate::outcome::{No, Reason, Refusal, Skip};
 use crate::source::record::Record;
 
@@ -24,6 +26,18 @@ pub struct Router {
     /// Whether the message itself must be read to find the tenant.
     reads_message: bool,
     tenants: HashMap<String, Arc<[u32]>, RandomState>,
+}
+
+/// Where a record goes.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every record is the large one, and none may allocate")]
+pub enum Route<'a> {
+    /// To nobody, and nothing is owed.
+    Skipped(Skip),
+    /// To nobody, as a dead letter. The tenant, as far as it is known.
+    Refused(Option<String>, Refusal),
+    /// To these lanes, each of which may still leave it out.
+    Lanes(Arc<[u32]>, Event<'a>),
 }
 
 impl Router {
@@ -39,16 +53,34 @@ impl Router {
         Self { rules, reads_message, tenants }
     }
 
+    /// Where the record goes. The message is read before its tenant is known only if that stands in it.
+    pub fn route<'a>(&self, record: &Record<'a>, origin: Origin<'a>) -> Route<'a> {
+        let Some(value) = record.value else { return Route::Skipped(Skip::Tombstone) };
+        let early = match self.reads_message.then(|| decode(record, value, origin)).transpose() {
+            Ok(early) => early,
+            Err(refusal) => return Route::Refused(None, refusal),
+        };
+        let tenant = match self.tenant(origin.topic, record, early.as_ref()) {
+            Ok(tenant) => tenant,
+            Err(refusal) => return Route::Refused(None, refusal),
+        };
+        let Some(lanes) = self.lanes(&tenant) else {
+            if self.rules.unknown_is_skipped {
+                return Route::Skipped(Skip::UnknownTenant);
+            }
+            let refusal = Refusal::new(Reason::UnknownTenant, "no account is configured for this tenant");
+            return Route::Refused(Some(tenant.into_owned()), refusal);
+        };
+        match early.map_or_else(|| decode(record, value, origin), Ok) {
+            Ok(event) => Route::Lanes(lanes, event),
+            Err(refusal) => Route::Refused(Some(tenant.into_owned()), refusal),
+        }
+    }
+
     /// Whether [`Router::tenant`] needs the decoded event.
     #[must_use]
     pub fn reads_message(&self) -> bool {
         self.reads_message
-    }
-
-    /// Whether an unknown tenant's records are skipped.
-    #[must_use]
-    pub fn skips_unknown(&self) -> bool {
-        self.rules.unknown_is_skipped
     }
 
     /// The lanes of a tenant; `None` if it is unknown.
@@ -114,6 +146,79 @@ fn cut(text: &str) -> String {
     format!("{:?}", text.chars().take(80).collect::<String>())
 }
 
+/// The event of a record: a message, or, where its header says so, a vendor's element.
+pub fn decode<'a>(record: &Record<'a>, value: &'a [u8], origin: Origin<'a>) -> Result<Event<'a>, Refusal> {
+    let Some(shape) = record.header("forebay-shape") else { return Event::decode(value, origin) };
+    let text = |header: &'a [u8]| std::str::from_utf8(header).ok();
+    let no_shape = || Refusal::new(Reason::RawNotAllowed, "the header forebay-shape is not UTF-8");
+    let shape = text(shape).ok_or_else(no_shape)?;
+    let catalog = record.header("forebay-catalog").and_then(text);
+    Event::decode_raw(value, origin, RawForm { shape, catalog })
+}
+
+/// What in an account's settings, or in the message, keeps an event from the account.
+#[derive(Clone, Copy, Debug)]
+pub enum Rule<'s> {
+    /// `enabled = false`
+    Disabled,
+    /// `accept` does not list the type.
+    Accept(Kind),
+    /// The message's `integrations` object.
+    Integrations,
+    /// A condition of `where` that does not hold.
+    Where(&'s Filter),
+    /// `only_events` does not list the name.
+    OnlyEvents,
+    /// `skip_events` lists the name.
+    SkipEvents,
+    /// A category of `consent` that is not true.
+    Consent(&'s str),
+    /// `max_age`
+    MaxAge(Duration),
+    /// A raw element of another vendor's shape.
+    RawOfAnother,
+    /// A raw element of a shape that `raw` does not list.
+    Raw,
+    /// `fields` or `consent`, which a raw element would pass by.
+    RawWithRules,
+}
+
+impl Rule<'_> {
+    /// The named end that it makes.
+    #[must_use]
+    pub fn no(&self) -> No {
+        let skip = match self {
+            Self::Disabled => Skip::Disabled,
+            Self::Accept(_) | Self::RawOfAnother => Skip::NotAccepted,
+            Self::Integrations => Skip::Integrations,
+            Self::Where(_) | Self::OnlyEvents | Self::SkipEvents => Skip::NotSelected,
+            Self::Consent(_) => Skip::Consent,
+            Self::MaxAge(_) => Skip::TooOld,
+            Self::Raw => return Refusal::new(Reason::RawNotAllowed, self.to_string()).into(),
+            Self::RawWithRules => return Refusal::new(Reason::RawWithRules, self.to_string()).into(),
+        };
+        skip.into()
+    }
+}
+
+impl fmt::Display for Rule<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disabled => f.write_str("enabled = false"),
+            Self::Accept(kind) => write!(f, "accept does not list {}", kind.name()),
+            Self::Integrations => f.write_str("the message's integrations switch it off"),
+            Self::Where(filter) => write!(f, "where: /{} is none of {:?}", filter.field.join("/"), filter.any_of),
+            Self::OnlyEvents => f.write_str("only_events does not list its name"),
+            Self::SkipEvents => f.write_str("skip_events lists its name"),
+            Self::Consent(category) => write!(f, "consent: {category:?} is not given"),
+            Self::RawOfAnother => f.write_str("the header forebay-shape names a shape of another vendor"),
+            Self::Raw => f.write_str("raw does not list what the header forebay-shape names"),
+            Self::RawWithRules => f.write_str("fields or consent are set, which a raw element would pass by"),
+            Self::MaxAge(age) => write!(f, "older than max_age = {} s", age.as_secs()),
+        }
+    }
+}
+
 /// Which events one account gets.
 #[derive(Debug)]
 pub struct Selection {
@@ -159,79 +264,76 @@ impl Selection {
         &self.account
     }
 
-    /// Whether the account gets the event; else why not.
-    pub fn check(&self, event: &Event<'_>, now: Now) -> Result<(), No> {
+    /// Whether the account gets the event; else what keeps it away.
+    pub fn check(&self, event: &Event<'_>, now: Now) -> Result<(), Rule<'_>> {
         if !self.enabled {
-            return Err(Skip::Disabled.into());
+            return Err(Rule::Disabled);
         }
         match &event.raw {
             Some(form) => self.check_raw(event, form),
-            None => Ok(self.check_message(event, now)?),
+            None => self.check_message(event, now),
         }
     }
 
     /// Raw elements are selected by their shape and by `where`: what else is selected by, they do not have.
-    fn check_raw(&self, event: &Event<'_>, form: &RawForm<'_>) -> Result<(), No> {
+    fn check_raw(&self, event: &Event<'_>, form: &RawForm<'_>) -> Result<(), Rule<'_>> {
         let of_another = config::RAW_SHAPES.iter().any(|shapes| shapes.contains(&form.shape));
         if !self.raw_shapes.contains(&form.shape) && of_another {
-            return Err(Skip::NotAccepted.into());
+            return Err(Rule::RawOfAnother);
         }
         if !self.raw.iter().any(|allowed| allowed == form.shape) {
-            let detail = format!("`raw` of the account does not list {}", cut(form.shape));
-            return Err(Refusal::new(Reason::RawNotAllowed, detail).into());
+            return Err(Rule::Raw);
         }
         self.check_filters(event)?;
-        if self.raw_breaks_rules {
-            let detail = "the account has `fields` or `consent`, which raw elements pass by";
-            return Err(Refusal::new(Reason::RawWithRules, detail).into());
-        }
-        Ok(())
+        if self.raw_breaks_rules { Err(Rule::RawWithRules) } else { Ok(()) }
     }
 
-    fn check_filters(&self, event: &Event<'_>) -> Result<(), Skip> {
-        let holds = |filter: &Filter| {
+    fn check_filters(&self, event: &Event<'_>) -> Result<(), Rule<'_>> {
+        let holds = |filter: &&Filter| {
             event.text_at(&filter.field).is_some_and(|text| filter.any_of.iter().any(|allowed| *allowed == text))
         };
-        if self.filters.iter().all(holds) { Ok(()) } else { Err(Skip::NotSelected) }
+        self.filters.iter().find(|filter| !holds(filter)).map_or(Ok(()), |filter| Err(Rule::Where(filter)))
     }
 
-    fn check_message(&self, event: &Event<'_>, now: Now) -> Result<(), Skip> {
+    fn check_message(&self, event: &Event<'_>, now: Now) -> Result<(), Rule<'_>> {
         if !self.accept.contains(&event.kind) {
-            return Err(Skip::NotAccepted);
+            return Err(Rule::Accept(event.kind));
         }
         if event.integrations.is_some() && !event.integrations_allow(self.destination, &self.account) {
-            return Err(Skip::Integrations);
+            return Err(Rule::Integrations);
         }
         self.check_filters(event)?;
         if event.kind == Kind::Track && (self.only.is_some() || self.skip.is_some()) {
             let name = event.event.as_deref().unwrap_or_default();
-            let wanted = self.only.as_ref().is_none_or(|only| only.is_match(name));
-            if !wanted || self.skip.as_ref().is_some_and(|skip| skip.is_match(name)) {
-                return Err(Skip::NotSelected);
+            if self.only.as_ref().is_some_and(|only| !only.is_match(name)) {
+                return Err(Rule::OnlyEvents);
+            }
+            if self.skip.as_ref().is_some_and(|skip| skip.is_match(name)) {
+                return Err(Rule::SkipEvents);
             }
         }
         self.check_consent(event)?;
         self.check_age(event, now)
     }
 
-    fn check_consent(&self, event: &Event<'_>) -> Result<(), Skip> {
-        let given = |category: &String| {
+    fn check_consent(&self, event: &Event<'_>) -> Result<(), Rule<'_>> {
+        let given = |category: &&String| {
             let path = ["context", "consent", "categoryPreferences"].map(str::to_owned);
-            let path: Vec<String> = path.into_iter().chain([category.clone()]).collect();
+            let path: Vec<String> = path.into_iter().chain([(*category).clone()]).collect();
             event.text_at(&path).is_some_and(|text| text == "true")
         };
-        if self.consent.iter().all(given) { Ok(()) } else { Err(Skip::Consent) }
+        self.consent.iter().find(|category| !given(category)).map_or(Ok(()), |missing| Err(Rule::Consent(missing)))
     }
 
     /// State calls are exempt: the newest state is wanted however old it is.
-    fn check_age(&self, event: &Event<'_>, now: Now) -> Result<(), Skip> {
-        let Some(max_age) = self.max_age else { return Ok(()) };
+    fn check_age(&self, event: &Event<'_>, now: Now) -> Result<(), Rule<'_>> {
+        let Some(limit) = self.max_age else { return Ok(()) };
         if !matches!(event.kind, Kind::Track | Kind::Page | Kind::Screen) {
             return Ok(());
         }
-        let max_age = i64::try_from(max_age.as_millis()).unwrap_or(i64::MAX);
+        let max_age = i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
         match event.time_ms() {
-            Some(time) if now.wall_ms.saturating_sub(time) > max_age => Err(Skip::TooOld),
+            Some(time) if now.wall_ms.saturating_sub(time) > max_age => Err(Rule::MaxAge(limit)),
             _ => Ok(()),
         }
     }

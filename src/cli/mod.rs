@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 pub mod check;
 pub mod demo;
+pub mod explain;
 pub mod run;
 pub mod sandbox;
 
@@ -20,6 +21,7 @@ enum Command {
     Run(run::Run),
     Check(check::Check),
     Demo(demo::Demo),
+    Explain(explain::Explain),
     Sandbox(sandbox::Sandbox),
 }
 
@@ -31,6 +33,7 @@ impl Arguments {
             Command::Run(run) => run.run(),
             Command::Check(check) => check.run(),
             Command::Demo(demo) => demo.run(),
+            Command::Explain(explain) => explain.run(),
             Command::Sandbox(sandbox) => sandbox.run(),
         }
     }

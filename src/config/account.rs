@@ -12,7 +12,7 @@ use super::problem::Place;
 use super::reader::{Table, Value};
 use super::reference::Scope;
 use super::sections::MAX_LINGER;
-use super::{Account, Anonymous, BaseUrl, Vendor, fields, limits, url, vendor};
+use super::{Account, Anonymous, BaseUrl, Vendor, fields, limits, url, vendor, webhook};
 
 const KINDS: &[(&str, Kind)] = &[
     ("identify", Kind::Identify),
@@ -49,9 +49,10 @@ pub(super) fn account(place: &Place, name: &str, value: &Value<'_>, around: &Sur
     let tenant = table.take("tenant").and_then(|tenant| self::tenant(&tenant)).unwrap_or_else(|| name.to_owned());
     let below = around.secrets_root.filter(|_| table.included()).map(|root| root.join(&tenant));
     let scope = Scope { directory: around.directory, below: below.as_deref() };
-    let vendor = self::vendor(&mut table, scope);
+    let vendor = self::vendor(&mut table, scope, around.allow_hosts);
     let iterable = matches!(vendor, Some(Vendor::Iterable(_)));
-    let rest = Rest { name, tenant, iterable };
+    let webhook = matches!(vendor, Some(Vendor::Webhook(_)));
+    let rest = Rest { name, tenant, iterable, webhook };
     let account = rest.read(&mut table, around, vendor);
     table.finish();
     account
@@ -62,29 +63,42 @@ struct Rest<'a> {
     name: &'a str,
     tenant: String,
     iterable: bool,
+    /// Then events go as they came, to the URL that its table has: what would change that is no setting of it.
+    webhook: bool,
 }
 
 impl Rest<'_> {
     fn read(self, table: &mut Table<'_>, around: &Surroundings<'_>, vendor: Option<Vendor>) -> Option<Account> {
-        let limits = if self.iterable { limits::iterable } else { limits::moengage };
+        let limits = match (self.iterable, self.webhook) {
+            (true, _) => limits::iterable,
+            (_, true) => limits::webhook,
+            _ => limits::moengage,
+        };
         let raw = if self.iterable { vendor::ITERABLE_RAW } else { vendor::MOENGAGE_RAW };
         let raw: Vec<_> = raw.iter().map(|shape| (*shape, *shape)).collect();
+        let mapped = !self.webhook;
         // Without a vendor nobody knows which limits and raw shapes there are.
         let known = vendor.is_some();
         let limits = table.take("limits").filter(|_| known).map(|value| limits(&value)).unwrap_or_default();
-        let raw = table.take("raw").filter(|_| known).and_then(|value| value.picks(&raw)).unwrap_or_default();
+        let raw = mapped
+            .then(|| table.take("raw"))
+            .flatten()
+            .filter(|_| known)
+            .and_then(|value| value.picks(&raw))
+            .unwrap_or_default();
         let needed = vendor.as_ref().map(fields::needed_and_read).unwrap_or_default();
         let rules = table.take("fields").map(|value| fields::rules(&value, &needed));
         let linger = table.duration("linger", &(Duration::ZERO..=MAX_LINGER)).unwrap_or(around.linger);
         let in_flight = table.take("max_in_flight").and_then(|value| value.integer(&(1..=64)));
         let max_age = table.duration("max_age", &(Duration::from_secs(1)..=Duration::from_hours(24 * 3_650)));
-        let base_url = base_url(table, around.allow_hosts, self.iterable);
+        let base_url = mapped.then(|| base_url(table, around.allow_hosts, self.iterable)).flatten();
+        let anonymous = if mapped { table.pick("anonymous", Anonymous::Refuse, ANONYMOUS) } else { Anonymous::Use };
         Some(Account {
             name: self.name.to_owned(),
             tenant: self.tenant,
             accept: accept(table),
-            anonymous: table.pick("anonymous", Anonymous::Refuse, ANONYMOUS),
-            flatten: table.pick("nested", false, &[("keep", false), ("flatten", true)]),
+            anonymous,
+            flatten: mapped && table.pick("nested", false, &[("keep", false), ("flatten", true)]),
             max_age,
             filters: table.take("where").map(|value| fields::filters(&value)).unwrap_or_default(),
             only_events: table.texts("only_events"),
@@ -92,7 +106,7 @@ impl Rest<'_> {
             consent: table.texts("consent"),
             fields: rules.unwrap_or_default(),
             raw: raw.into_iter().map(str::to_owned).collect(),
-            raw_unfiltered: table.flag("raw_unfiltered", false),
+            raw_unfiltered: mapped && table.flag("raw_unfiltered", false),
             limits,
             max_in_flight: in_flight.and_then(|number| u32::try_from(number).ok()).unwrap_or(4),
             linger,
@@ -123,16 +137,16 @@ fn tenant(value: &Value<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn vendor(table: &mut Table<'_>, scope: Scope<'_>) -> Option<Vendor> {
-    let (moengage, iterable) = (table.take("moengage"), table.take("iterable"));
-    match (moengage, iterable) {
-        (Some(value), None) => vendor::moengage(&value, scope).map(Vendor::Moengage),
-        (None, Some(value)) => vendor::iterable(&value, scope).map(Vendor::Iterable),
-        (None, None) => {
-            table.refuse("this account has no vendor", "add its table: moengage or iterable");
+fn vendor(table: &mut Table<'_>, scope: Scope<'_>, allow_hosts: Option<&[String]>) -> Option<Vendor> {
+    match ["moengage", "iterable", "webhook"].map(|vendor| table.take(vendor)) {
+        [Some(value), None, None] => vendor::moengage(&value, scope).map(Vendor::Moengage),
+        [None, Some(value), None] => vendor::iterable(&value, scope).map(Vendor::Iterable),
+        [None, None, Some(value)] => webhook::webhook(&value, scope, allow_hosts).map(Vendor::Webhook),
+        [None, None, None] => {
+            table.refuse("this account has no vendor", "add its table: moengage, iterable or webhook");
             None
         }
-        (Some(_), Some(_)) => {
+        _ => {
             table.refuse("this account has two vendors", "make two accounts; they may have the same tenant");
             None
         }

@@ -22,12 +22,20 @@ const MOENGAGE: &[&str] = &[
 /// Iterable's classes of requests, below `requests_per_second`.
 const ITERABLE: &[&str] = &["events", "users", "commerce", "tokens", "emails", "catalogs"];
 
+/// A webhook's settings.
+const WEBHOOK: &[&str] = &["requests_per_second"];
+
 /// Far above what a vendor grants, far below what would overflow.
 const MOST: i64 = 100_000_000;
 
 /// Reads the limits of an account at `MoEngage`.
 pub(super) fn moengage(value: &Value<'_>) -> BTreeMap<String, u32> {
     value.table().map(|table| numbers(table, MOENGAGE)).unwrap_or_default()
+}
+
+/// Reads the limits of a webhook.
+pub(super) fn webhook(value: &Value<'_>) -> BTreeMap<String, u32> {
+    value.table().map(|table| numbers(table, WEBHOOK)).unwrap_or_default()
 }
 
 /// Reads the limits of an account at Iterable, by class.
@@ -91,6 +99,7 @@ fn names(account: &Account) -> &'static [&'static str] {
     match account.vendor {
         Vendor::Moengage(_) => MOENGAGE,
         Vendor::Iterable(_) => ITERABLE,
+        Vendor::Webhook(_) => &[],
     }
 }
 
@@ -111,5 +120,6 @@ fn group(account: &Account, name: &str) -> Option<String> {
             let project = settings.project.as_ref()?;
             Some(format!("iterable {} {single} {project} {name}", host(settings.eu.to_string())))
         }
+        Vendor::Webhook(_) => None,
     }
 }

@@ -4,6 +4,7 @@
 //! fix. Secrets are references here; [`secret`] reads them, and none can be printed.
 
 mod account;
+mod address;
 mod fields;
 mod include;
 mod kafka;
@@ -18,6 +19,7 @@ mod sections;
 mod units;
 mod url;
 mod vendor;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,12 +31,14 @@ use regex::Regex;
 
 use crate::event::Kind;
 
+pub use address::is_public;
 pub use fields::needed;
 pub use kafka_client::client_config;
 pub use load::{Loaded, load};
 pub use problem::{Place, Problem, Problems, SecretUse};
 pub use reader::dotted;
 pub use reference::SecretRef;
+pub(crate) use url::authority;
 pub use vendor::RAW_SHAPES;
 
 /// A checked configuration.
@@ -296,6 +300,8 @@ pub enum Vendor {
     Moengage(Moengage),
     /// `[accounts.NAME.iterable]`
     Iterable(Iterable),
+    /// `[accounts.NAME.webhook]`
+    Webhook(Webhook),
 }
 
 /// `[accounts.NAME.moengage]`
@@ -370,6 +376,17 @@ pub struct Iterable {
     pub registration_key: Option<SecretRef>,
 }
 
+/// `[accounts.NAME.webhook]`
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    /// Scheme, host and port.
+    pub origin: String,
+    /// Path and query.
+    pub path: String,
+    /// Signing secrets: current, next. Both sign.
+    pub keys: Vec<Key>,
+}
+
 /// How an Iterable project identifies users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
@@ -391,12 +408,13 @@ pub struct Key {
 }
 
 impl Account {
-    /// `moengage` or `iterable`.
+    /// `moengage`, `iterable` or `webhook`.
     #[must_use]
     pub const fn destination(&self) -> &'static str {
         match self.vendor {
             Vendor::Moengage(_) => "moengage",
             Vendor::Iterable(_) => "iterable",
+            Vendor::Webhook(_) => "webhook",
         }
     }
 
@@ -406,6 +424,7 @@ impl Account {
         match self.vendor {
             Vendor::Moengage(_) => vendor::MOENGAGE_RAW,
             Vendor::Iterable(_) => vendor::ITERABLE_RAW,
+            Vendor::Webhook(_) => &[],
         }
     }
 
@@ -427,6 +446,7 @@ impl Account {
                 });
                 of("keys", &settings.keys).into_iter().chain(registration).collect()
             }
+            Vendor::Webhook(settings) => of("keys", &settings.keys),
         }
     }
 }

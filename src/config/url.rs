@@ -31,6 +31,11 @@ pub(super) fn base_url(text: &str) -> Result<BaseUrl, &'static str> {
     Ok(BaseUrl { tls, host, port: port.unwrap_or(if tls { 443 } else { 80 }), prefix: prefix.to_owned() })
 }
 
+/// `host:port`, with brackets around an IPv6 address.
+pub(crate) fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
 /// Whether this is `http://[user:password@]host[:port]`, and if not, why.
 pub(super) fn check_proxy(text: &str) -> Result<(), &'static str> {
     let (tls, rest) = scheme(text).ok_or("it must begin with http://")?;

@@ -17,7 +17,7 @@ pub const RAW_SHAPES: &[&[&str]] = &[MOENGAGE_RAW, ITERABLE_RAW];
 
 const DATA_CENTERS: &[&str] = &["01", "02", "03", "04", "05", "06", "101"];
 
-const KEYS: &str = "write keys = [{ file = \"path\" }] or keys = [{ env = \"NAME\" }]";
+pub(super) const KEYS: &str = "write keys = [{ file = \"path\" }] or keys = [{ env = \"NAME\" }]";
 
 /// `[accounts.NAME.moengage]`
 pub(super) fn moengage(value: &Value<'_>, scope: Scope<'_>) -> Option<Moengage> {

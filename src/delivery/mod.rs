@@ -11,8 +11,10 @@ use std::time::Instant;
 use metrics::Histogram;
 use tokio::sync::{mpsc, watch};
 
-use self::http::{Client, Origin, Response};
-use crate::destination::Answer;
+use self::http::{Client, NotAnOrigin, Origin, Response};
+use crate::clock::Clock;
+use crate::config::Account;
+use crate::destination::{Answer, Destination};
 use crate::lane::Flight;
 use crate::pipeline::MAX_WIRE;
 
@@ -32,6 +34,14 @@ pub struct Route {
     pub origin: Arc<Origin>,
     /// How long its requests take.
     pub duration: Histogram,
+}
+
+/// Where an account's requests go: its `base_url`, else the vendor's own host.
+pub fn origin(account: &Account, destination: &dyn Destination) -> Result<Origin, NotAnOrigin> {
+    match &account.base_url {
+        Some(url) => Ok(Origin::from(url)),
+        None => Ok(Origin { reach: destination.reach(), ..destination.origin().parse()? }),
+    }
 }
 
 /// The handle of the delivery thread.
@@ -103,7 +113,8 @@ impl Courier {
 async fn send(client: &Client, routes: &[Route], flight: &Flight) -> Result<Response, String> {
     let Some(route) = routes.get(flight.lane as usize) else { return Err("the lane has no route".into()) };
     let begun = Instant::now();
-    let result = client.send(&route.origin, &flight.target.path, &flight.target.headers, flight.body.clone()).await;
+    let headers = flight.headers(Clock::default().now().wall_ms);
+    let result = client.send(&route.origin, &flight.target.path, &headers, flight.body.clone()).await;
     route.duration.record(begun.elapsed());
     result.map_err(|error| error.to_string())
 }

@@ -1,13 +1,14 @@
 //! What a vendor must tell us: the trait, and the list of vendors.
 //!
 //! A vendor is pure functions: bytes in, bytes out; it holds no socket and reads no clock. The lane owns batching,
-//! order and pacing; the delivery owns the network. To add one: a folder with `mod`, `encode` and `answer`, two lines
-//! here, and cases in `tests/cases`.
+//! order and pacing; the delivery owns the network. To add one: a folder, two lines here, its table in `config`, and
+//! cases in `tests/cases`; [`webhook`] is the shortest.
 
 pub(crate) mod hint;
 pub mod iterable;
 pub mod moengage;
 mod raw;
+pub mod webhook;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -261,9 +262,30 @@ impl Target {
     }
 }
 
+/// How far an account's host may be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Reach {
+    /// The most of an answer that is read, in bytes.
+    pub answer_cap: usize,
+    /// Whether whoever names the host must not lead us into our own network: then an address that is not public has to
+    /// stand in `[delivery] allow_hosts`, by itself or by its host's name.
+    pub public_only: bool,
+}
+
+impl Reach {
+    /// Of a vendor, or of a host that the operator has named.
+    pub const TRUSTED: Self = Self { answer_cap: usize::MAX, public_only: false };
+}
+
+/// Signs requests: headers that depend on the body and on the time at which it goes.
+pub trait Sign: Send + Sync + std::fmt::Debug {
+    /// Adds them. The batch's number is the same however often the same calls are sent.
+    fn sign(&self, batch: u128, wall_ms: i64, body: &[u8], headers: &mut HeaderMap);
+}
+
 /// A vendor's API for one account, as pure functions.
 pub trait Destination: Send + Sync + std::fmt::Debug {
-    /// `moengage`, `iterable`.
+    /// `moengage`, `iterable`, `webhook`.
     fn name(&self) -> &'static str;
 
     /// The request forms; [`Shape`] is an index into it.
@@ -271,6 +293,16 @@ pub trait Destination: Send + Sync + std::fmt::Debug {
 
     /// The vendor's own base URL for this account: scheme and host, no path.
     fn origin(&self) -> String;
+
+    /// Which of the vendor's regions it is, in the vendor's word; empty if it has none.
+    fn region(&self) -> String {
+        String::new()
+    }
+
+    /// How far the host may be trusted.
+    fn reach(&self) -> Reach {
+        Reach::TRUSTED
+    }
 
     /// The limits that its requests draw on.
     fn budgets(&self) -> Vec<Budget>;
@@ -286,6 +318,11 @@ pub trait Destination: Send + Sync + std::fmt::Debug {
 
     /// Where and how a request of this shape is sent with this key.
     fn target(&self, shape: Shape, key: &SecretString) -> Target;
+
+    /// What signs the requests, if anything does, with all of the account's keys.
+    fn signer(&self, _keys: &[SecretString]) -> Option<Arc<dyn Sign>> {
+        None
+    }
 
     /// Reads the vendor's answer.
     fn judge(&self, shape: Shape, answer: &Answer<'_>, elements: &dyn Elements, now: Now) -> Judgement;
@@ -307,7 +344,20 @@ pub fn of(account: &Account) -> Arc<dyn Destination> {
     match &account.vendor {
         Vendor::Moengage(settings) => Arc::new(moengage::Moengage::new(account, settings)),
         Vendor::Iterable(settings) => Arc::new(iterable::Iterable::new(account, settings)),
+        Vendor::Webhook(settings) => Arc::new(webhook::Webhook::new(account, settings)),
     }
+}
+
+/// Whether an element of so many bytes fits into a request of its own; one that does not can never be sent.
+pub fn fits(destination: &dyn Destination, shape: Shape, element: usize) -> Result<(), Refusal> {
+    let (head, tail) = destination.frame(shape);
+    let limit = destination.shapes()[usize::from(shape.0)].max_bytes;
+    let size = head.len() + element + tail.len();
+    if size <= limit {
+        return Ok(());
+    }
+    let detail = format!("a request with this call alone has {size} bytes; the vendor takes {limit}");
+    Err(Refusal::new(Reason::TooLarge, detail))
 }
 
 /// Hash of a user's identity within an account; equal in one process only.

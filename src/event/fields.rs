@@ -107,6 +107,25 @@ impl Fields {
     }
 }
 
+impl Fields {
+    /// The whole message as the account may see it.
+    pub fn rewrite(&self, event: &Event<'_>, out: &mut Vec<u8>) {
+        let state = State { kept: self.0.acts.keep, hash: false };
+        out.push(b'{');
+        for field in Raw::trusted(event.whole).fields() {
+            let name = field.name();
+            let before = out.len();
+            write::key(out, field.key);
+            if !matches!(&*name, "traits" | "properties" | "context") {
+                out.extend_from_slice(field.value.get().as_bytes());
+            } else if self.0.part(&name, Some(field.value), state, out).is_none() {
+                out.truncate(before);
+            }
+        }
+        out.push(b'}');
+    }
+}
+
 impl Node {
     /// The node at a path, and whether the path means all fields below it.
     fn at(&mut self, path: &str) -> (&mut Self, bool) {

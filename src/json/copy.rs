@@ -1,7 +1,10 @@
 //! Copying JSON values into a body, with what an account wants changed on the way: nested values to dotted keys,
 //! ISO 8601 date-times to the form that Iterable reads.
 
-use super::{Raw, skip_space, write};
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use super::{Field, Fields, Raw, skip_space, write};
 use crate::event::time;
 
 /// What changes while values are copied. By default nothing does.
@@ -24,9 +27,40 @@ pub(crate) fn field(out: &mut Vec<u8>, key: &str, value: Raw<'_>, style: Style) 
     }
 }
 
+/// An object's fields as they are to be copied: see [`of`].
+pub(crate) enum Copied<'a> {
+    AsTheyAre(Fields<'a>),
+    Once(std::vec::IntoIter<Field<'a>>),
+}
+
+impl<'a> Iterator for Copied<'a> {
+    type Item = Field<'a>;
+
+    fn next(&mut self) -> Option<Field<'a>> {
+        match self {
+            Self::AsTheyAre(fields) => fields.next(),
+            Self::Once(fields) => fields.next(),
+        }
+    }
+}
+
+/// The fields of an object that are to be copied: all of them, because of a name that occurs twice whoever reads the copy
+/// takes the last. What gets other names on the way, as flattened fields do, asks for the `last` of each name alone.
+pub(crate) fn of(object: Raw<'_>, last: bool) -> Copied<'_> {
+    if !last {
+        return Copied::AsTheyAre(object.fields());
+    }
+    let mut fields: Vec<Field<'_>> = object.fields().collect();
+    let mut seen: HashSet<Cow<'_, str>, foldhash::fast::RandomState> = HashSet::default();
+    let last: Vec<bool> = fields.iter().rev().map(|field| seen.insert(field.name())).collect();
+    let mut last = last.into_iter().rev();
+    fields.retain(|_| last.next().unwrap_or(true));
+    Copied::Once(fields.into_iter())
+}
+
 /// Writes an object's fields into the object that is open at the end of `out`.
 pub(crate) fn fields(out: &mut Vec<u8>, object: Raw<'_>, style: Style) {
-    for found in object.fields() {
+    for found in of(object, style.flatten) {
         field(out, found.key, found.value, style);
     }
 }
@@ -63,7 +97,7 @@ fn flat(out: &mut Vec<u8>, path: &mut String, value: Raw<'_>, style: Style) {
         return;
     }
     let length = path.len();
-    for found in value.fields() {
+    for found in of(value, true) {
         path.push('.');
         path.push_str(found.key);
         flat(out, path, found.value, style);

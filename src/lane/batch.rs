@@ -112,6 +112,8 @@ pub struct Batch {
     pub attempts: u32,
     /// When its first attempt failed.
     pub first_failure: Option<Duration>,
+    /// What a receiver knows it by when it comes again; zero before it was sent, or if nobody asks.
+    pub number: u128,
     /// Whether its calls were sent before, in this batch or in the one that it was a part of.
     pub tried: bool,
 }
@@ -136,6 +138,7 @@ impl Batch {
             server_errors: 0,
             attempts: 0,
             first_failure: None,
+            number: 0,
             tried: false,
         }
     }

@@ -18,11 +18,13 @@ mod redact;
 mod verdict;
 mod worker;
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use rand::rngs::SmallRng;
 
 use self::batch::{Batch, Buffers, Parcel, Ticket};
@@ -31,7 +33,7 @@ use self::order::{Freed, Order, Place};
 use self::pacing::Pacer;
 use self::redact::Redactor;
 use crate::clock::Now;
-use crate::destination::{Call, Destination, Shape, Target};
+use crate::destination::{self, Call, Destination, Shape, Sign, Target};
 use crate::event::Event;
 use crate::outcome::{No, Reason, Refusal, Release, Skip};
 use crate::source::Receipt;
@@ -82,6 +84,7 @@ pub struct Flight {
     queue: usize,
     batch: Batch,
     sent: Sent,
+    signer: Option<Arc<dyn Sign>>,
 }
 
 /// With what, and what for, a request was sent.
@@ -98,6 +101,15 @@ impl Flight {
     #[must_use]
     pub fn calls(&self) -> usize {
         self.batch.len()
+    }
+
+    /// The request's headers, signed for this time where the destination signs.
+    #[must_use]
+    pub fn headers(&self, wall_ms: i64) -> Cow<'_, HeaderMap> {
+        let Some(signer) = &self.signer else { return Cow::Borrowed(&self.target.headers) };
+        let mut headers = self.target.headers.clone();
+        signer.sign(self.batch.number, wall_ms, &self.body, &mut headers);
+        Cow::Owned(headers)
     }
 }
 
@@ -242,6 +254,8 @@ pub struct Lane {
     shapes: Vec<ShapeHealth>,
     /// For each shape a target for each key that opens it; none while no key is there.
     targets: Vec<Vec<Arc<Target>>>,
+    /// Made of all keys, if the destination signs.
+    signer: Option<Arc<dyn Sign>>,
     keys_version: u64,
     redactor: Redactor,
     in_flight: usize,
@@ -283,6 +297,7 @@ impl Lane {
             order: Order::default(),
             shapes,
             targets: Vec::new(),
+            signer: None,
             keys_version: 0,
             redactor: Redactor::default(),
             in_flight: 0,
@@ -443,13 +458,7 @@ impl Lane {
 
     /// A call that would not fit into a request of its own can never be sent.
     fn check_alone(&self, shape: Shape, element: usize) -> Result<(), Refusal> {
-        let (head, tail) = self.settings.destination.frame(shape);
-        let (size, limit) = (head.len() + element + tail.len(), self.info(shape).max_bytes);
-        if size <= limit {
-            return Ok(());
-        }
-        let detail = format!("a request with this call alone has {size} bytes; the vendor takes {limit}");
-        Err(Refusal::new(Reason::TooLarge, detail))
+        destination::fits(&*self.settings.destination, shape, element)
     }
 
     fn info(&self, shape: Shape) -> &'static crate::destination::ShapeInfo {

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::Rng;
+
 use super::batch::Batch;
 use super::health::Health;
 use super::{Binds, Effect, Flight, Lane, OnWire, Sent, Surroundings};
@@ -220,6 +222,9 @@ impl Lane {
         let (_, tail) = self.settings.destination.frame(found.shape);
         batch.seal(tail);
         batch.granted = [0; super::MAX_BUDGETS];
+        if self.signer.is_some() && batch.number == 0 {
+            batch.number = around.rng.random();
+        }
         batch.tried = true;
         queue.in_flight += 1;
         self.in_flight += 1;
@@ -241,6 +246,7 @@ impl Lane {
             queue: found.queue,
             batch,
             sent: Sent { key, keys_version: self.keys_version, canary },
+            signer: self.signer.clone(),
         })));
     }
 
@@ -263,6 +269,7 @@ impl Lane {
                 keys.of(info.keys).iter().map(target).collect()
             })
             .collect();
+        self.signer = destination.signer(keys.of(&["keys"]));
         self.keys_version += 1;
         for shape in &mut self.shapes {
             shape.renew(now);

@@ -15,11 +15,11 @@
 use std::time::Duration;
 
 use super::partition::Sweep;
-use super::records::decode;
 use super::{Action, Pipeline};
 use crate::clock::Now;
 use crate::event::Origin;
 use crate::lane::Health;
+use crate::router::decode;
 use crate::source::Receipt;
 use crate::source::deferral::{Entry, Left};
 use crate::source::record::Record;

@@ -6,9 +6,10 @@ use super::Pipeline;
 use super::memory::MAX_SPAN;
 use crate::clock::Now;
 use crate::destination::Call;
-use crate::event::{Event, Origin, RawForm};
+use crate::event::{Event, Origin};
 use crate::lane::Letter;
-use crate::outcome::{No, Reason, Refusal, Skip};
+use crate::outcome::{No, Refusal};
+use crate::router::Route;
 use crate::source::Receipt;
 use crate::source::ledger::Reading;
 use crate::source::record::Record;
@@ -68,41 +69,13 @@ impl Pipeline {
 
     /// Gives the record's event to those of its tenant's accounts that are not deferred.
     fn route(&mut self, now: Now, record: &Record<'_>, origin: Origin<'_>, receipt: Receipt) -> Owes {
-        let Some(value) = record.value else {
-            self.not_owed[Skip::Tombstone as usize] += 1;
-            return Owes::default();
-        };
-        let early = self.router.reads_message().then(|| decode(record, value, origin));
-        let named = match &early {
-            Some(Err(refusal)) => Err(refusal.clone()),
-            Some(Ok(event)) => self.router.tenant(origin.topic, record, Some(event)),
-            None => self.router.tenant(origin.topic, record, None),
-        };
-        let found = named.map(|tenant| (self.router.lanes(&tenant), tenant));
-        match found {
-            Err(refusal) => Owes::calls(self.refuse_record(record, receipt, None, refusal)),
-            Ok((None, _)) if self.router.skips_unknown() => {
-                self.not_owed[Skip::UnknownTenant as usize] += 1;
+        match self.router.route(record, origin) {
+            Route::Skipped(skip) => {
+                self.not_owed[skip as usize] += 1;
                 Owes::default()
             }
-            Ok((None, tenant)) => {
-                let tenant = tenant.into_owned();
-                let refusal = Refusal::new(Reason::UnknownTenant, "no account is configured for this tenant");
-                Owes::calls(self.refuse_record(record, receipt, Some(tenant), refusal))
-            }
-            Ok((Some(lanes), tenant)) => {
-                let event = match &early {
-                    Some(event) => event.clone(),
-                    None => decode(record, value, origin),
-                };
-                match event {
-                    Ok(event) => self.offer_all(now, &lanes, record, &event, receipt),
-                    Err(refusal) => {
-                        let tenant = tenant.into_owned();
-                        Owes::calls(self.refuse_record(record, receipt, Some(tenant), refusal))
-                    }
-                }
-            }
+            Route::Refused(tenant, refusal) => Owes::calls(self.refuse_record(record, receipt, tenant, refusal)),
+            Route::Lanes(lanes, event) => self.offer_all(now, &lanes, record, &event, receipt),
         }
     }
 
@@ -132,7 +105,8 @@ impl Pipeline {
         let account = &mut self.accounts[index];
         let mut calls = std::mem::take(&mut self.calls);
         calls.clear();
-        let planned = account.selection.check(event, now).and_then(|()| account.lane.plan(event, now, &mut calls));
+        let selected = account.selection.check(event, now).map_err(|rule| rule.no());
+        let planned = selected.and_then(|()| account.lane.plan(event, now, &mut calls));
         let owed = match planned {
             Ok(()) => calls.iter().map(|call| self.admit(now, lane, record, event, receipt, call)).sum(),
             Err(No::Skipped(skip)) => {
@@ -200,14 +174,4 @@ impl Pipeline {
         self.write(Letter { receipt, record: kept, refusal }, None, tenant);
         1
     }
-}
-
-/// The event of a record: a message, or, where its header says so, a vendor's element.
-pub(super) fn decode<'a>(record: &Record<'a>, value: &'a [u8], origin: Origin<'a>) -> Result<Event<'a>, Refusal> {
-    let Some(shape) = record.header("forebay-shape") else { return Event::decode(value, origin) };
-    let text = |header: &'a [u8]| std::str::from_utf8(header).ok();
-    let no_shape = || Refusal::new(Reason::RawNotAllowed, "the header forebay-shape is not UTF-8");
-    let shape = text(shape).ok_or_else(no_shape)?;
-    let catalog = record.header("forebay-catalog").and_then(text);
-    Event::decode_raw(value, origin, RawForm { shape, catalog })
 }

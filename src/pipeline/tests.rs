@@ -62,6 +62,7 @@ fn track(pipeline: &mut Pipeline, now: Now, offset: i64, tenant: usize) {
     );
 }
 
+#[expect(clippy::vec_box, reason = "flights come and go boxed")]
 fn sent(pipeline: &mut Pipeline) -> Vec<Box<Flight>> {
     let mut actions = Vec::new();
     pipeline.take_actions(&mut actions);

@@ -2,31 +2,40 @@
 //!
 //! | file has | and expects |
 //! | --- | --- |
-//! | `event` (or `value`, text that is no object), `settings` | `calls` (`shape`, `element` or `elements`; `part`; how many `users`, if several), `refused` or `skipped` |
+//! | `event` (or `value`, text that is no object), `settings`, `headers` of the record, `tenant` (the table) | `calls` (`shape`, `element` or `elements`; `part`; how many `users`, if several), `refused` or `skipped` |
 //! | the same with `shape` (and `catalog`), the headers of a raw record | the same |
 //! | `request` (a shape), `settings` | `origin`, `path`, `headers`, `frame`, `budgets` |
 //! | `answer`, `shape`, `elements` | `verdict`, `calls` by index, `words` |
 //!
-//! It is 2026-11-20T20:41:00Z in all of them, unless they say `now`.
+//! A file may hold a list of cases. `settings` is the account's table as in `config.toml`. It is 2026-11-20T20:41:00Z in all
+//! of them, unless they say `now`. A case with `page` stands in `docs/mapping.md`, under that heading.
 
 mod account;
+mod adversaries;
+mod arbitrary;
+mod coverage;
 mod mutants;
+mod page;
+mod plain;
+mod properties;
 mod reference;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use forebay::clock::Now;
-use forebay::destination::{Again, Answer, CallVerdict, Charge, Destination, Elements, Judgement, Per, Shape, Verdict};
-use forebay::event::{Event, Origin, RawForm, time};
-use forebay::outcome::No;
-use forebay::router::Selection;
+use forebay::destination::{
+    self, Again, Answer, CallVerdict, Charge, Destination, Elements, Judgement, Per, Shape, Verdict,
+};
+use forebay::event::{Origin, time};
+use forebay::explain::{CallPart, End, Explainer};
+use forebay::source::record::Record;
 use http::{HeaderMap, HeaderName};
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
-const VENDORS: [&str; 2] = ["moengage", "iterable"];
+const VENDORS: [&str; 3] = ["moengage", "iterable", "webhook"];
 const NOW: &str = "2026-11-20T20:41:00Z";
 
 #[test]
@@ -37,6 +46,11 @@ fn moengage() {
 #[test]
 fn iterable() {
     run("iterable");
+}
+
+#[test]
+fn webhook() {
+    run("webhook");
 }
 
 #[test]
@@ -51,16 +65,22 @@ fn each_destination_has_cases_of_every_sort() {
     }
 }
 
-/// The cases of a vendor, by the names of their files.
-fn cases(vendor: &str) -> Vec<(PathBuf, Value)> {
+/// The cases of a vendor, by the names of their files; those of a list are numbered.
+fn cases(vendor: &str) -> Vec<(String, Value)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(vendor);
     let files = std::fs::read_dir(folder).expect("a folder of cases for each destination");
     let mut cases: Vec<_> = files
         .map(|entry| entry.expect("a directory entry").path())
-        .map(|path| {
+        .flat_map(|path| {
             let text = std::fs::read(&path).expect("a readable file");
             let case = serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()));
-            (path, case.expect("a case in JSON"))
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            match case.expect("a case in JSON") {
+                Value::Array(list) => {
+                    list.into_iter().enumerate().map(|(index, case)| (format!("{name}#{index}"), case)).collect()
+                }
+                case => vec![(name, case)],
+            }
         })
         .collect();
     cases.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -72,9 +92,8 @@ fn run(vendor: &str) {
     let cases = cases(vendor);
     let failed: Vec<String> = cases
         .iter()
-        .filter_map(|(path, case)| {
+        .filter_map(|(name, case)| {
             let found = outcome(vendor, case);
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
             (found != case["expect"]).then(|| format!("{name}: {}\nfound {found:#}", case["name"]))
         })
         .collect();
@@ -83,14 +102,15 @@ fn run(vendor: &str) {
 
 /// What comes out, in the form of the case's `expect`, and of no more parts than that has.
 fn outcome(vendor: &str, case: &Value) -> Value {
-    let destination = account::destination(vendor, &case["settings"]);
+    let config = account::config(vendor, &case["settings"], &case["tenant"]);
+    let destination = destination::of(&config.accounts[0]);
     let now = now(case);
     if case.get("answer").is_some() {
         judged(&*destination, case, now)
     } else if let Some(shape) = case.get("request") {
         request(&*destination, shape_of(&*destination, shape), &case["expect"])
     } else {
-        mapped(&*destination, case, now)
+        mapped(&Explainer::new(&config, now), case, now)
     }
 }
 
@@ -104,59 +124,55 @@ fn shape_of(destination: &dyn Destination, name: &Value) -> Shape {
     Shape(position.and_then(|index| index.try_into().ok()).expect("a shape that the destination has"))
 }
 
-fn mapped(destination: &dyn Destination, case: &Value, now: Now) -> Value {
+/// What `explain` says of the record, which is what `run` does with it.
+fn mapped(explainer: &Explainer, case: &Value, now: Now) -> Value {
     let value = case["value"].as_str().map_or_else(|| case["event"].to_string(), str::to_owned);
-    let origin = Origin { topic: "events", partition: 3, offset: 17, timestamp_ms: case["record_ms"].as_i64() };
-    let refused = |reason: forebay::outcome::Reason| json!({ "refused": reason.name() });
-    let decoded = match case["shape"].as_str() {
-        Some(shape) => {
-            Event::decode_raw(value.as_bytes(), origin, RawForm { shape, catalog: case["catalog"].as_str() })
+    let tombstone = case.get("event") == Some(&Value::Null);
+    let mut given =
+        case["headers"].as_object().cloned().unwrap_or_else(|| Map::from_iter([("tenant".into(), json!("acme"))]));
+    for (header, of_raw) in [("forebay-shape", &case["shape"]), ("forebay-catalog", &case["catalog"])] {
+        if of_raw.is_string() {
+            given.insert(header.to_owned(), of_raw.clone());
         }
-        None => Event::decode(value.as_bytes(), origin),
-    };
-    let event = match decoded {
-        Ok(event) => event,
-        Err(refusal) => return refused(refusal.reason),
-    };
-    let mut calls = Vec::new();
-    let selected = match &event.raw {
-        // What is selected of messages has tests of its own.
-        Some(_) => Selection::new(&account::account(destination.name(), &case["settings"])).check(&event, now),
-        None => Ok(()),
-    };
-    match selected.and_then(|()| destination.plan(&event, now, &mut calls)) {
-        Ok(()) => {}
-        Err(No::Refused(refusal)) => return refused(refusal.reason),
-        Err(No::Skipped(skip)) => return json!({ "skipped": skip.name() }),
     }
-    let mut found = Vec::new();
-    for call in &calls {
-        // Something stands before it, as in a batch that is open.
-        let mut body = b"{\"x\":[{}".to_vec();
-        let before = body.len();
-        if let Err(refusal) = destination.encode(&event, call, now, &mut body) {
-            return refused(refusal.reason);
-        }
-        let text = String::from_utf8(body.split_off(before)).expect("UTF-8");
-        let shape = destination.shapes()[usize::from(call.shape.0)].name;
-        let mut written = json!({ "shape": shape });
+    let headers: Vec<(&str, &[u8])> =
+        given.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default().as_bytes())).collect();
+    let record = Record {
+        slot: 0,
+        offset: 17,
+        timestamp_ms: case["record_ms"].as_i64(),
+        key: case["key"].as_str().map(str::as_bytes),
+        value: (!tombstone).then_some(value.as_bytes()),
+        headers: &headers.as_slice(),
+    };
+    let origin = Origin { topic: "events", partition: 3, offset: 17, timestamp_ms: record.timestamp_ms };
+    let explanation = explainer.explain(&record, origin, None, now);
+    let ended = |end: &End| json!({ end.outcome: end.reason });
+    let ends = explanation.end.iter().chain(explanation.accounts.iter().flat_map(|account| &account.end));
+    let calls = || explanation.accounts.iter().flat_map(|account| &account.calls);
+    if let Some(end) = ends.chain(calls().filter_map(|call| call.end.as_ref())).next() {
+        return ended(end);
+    }
+    let call = |call: &CallPart| {
         // Items of a catalogue are fields, not values.
-        let (_, tail) = destination.frame(call.shape);
-        let text = if tail.starts_with(b"}") { format!("{{{text}}}") } else { text };
-        let mut elements: Vec<Value> = serde_json::from_str(&format!("[{text}]")).expect(&text);
+        let is_field = call.element.starts_with('"');
+        let text = if is_field { format!("[{{{}}}]", call.element) } else { format!("[{}]", call.element) };
+        let mut elements: Vec<Value> = serde_json::from_str(&text).expect(&call.element);
+        let mut written = json!({ "shape": call.shape });
         match elements.len() {
             1 => written["element"] = elements.remove(0),
             _ => written["elements"] = elements.into(),
         }
-        if let Some(part) = &call.part {
-            written["part"] = json!(&**part);
+        // A catalogue's name is a part of the path.
+        if let Some((before, "items")) = call.url.rsplit_once('/') {
+            written["part"] = json!(before.rsplit('/').next());
         }
-        if call.is_shared() {
-            written["users"] = call.users().count().into();
+        if call.users > 1 {
+            written["users"] = call.users.into();
         }
-        found.push(written);
-    }
-    json!({ "calls": found })
+        written
+    };
+    json!({ "calls": calls().map(call).collect::<Vec<_>>() })
 }
 
 fn request(destination: &dyn Destination, shape: Shape, expect: &Value) -> Value {

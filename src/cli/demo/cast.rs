@@ -51,6 +51,8 @@ impl Cast {
     /// The accounts of `config`, if there is one, and so many tenants more, each with an account at both vendors.
     pub(super) fn new(config: Option<&Config>, generated: usize) -> Self {
         let mut accounts: Vec<Account> = config.map(|config| config.accounts.clone()).unwrap_or_default();
+        // A webhook's receiver is nobody's vendor, and a demo calls nobody.
+        accounts.retain(|account| !matches!(account.vendor, Vendor::Webhook(_)));
         let configured = accounts.len();
         let prefix = prefix(&accounts);
         for number in 0..generated {
@@ -63,7 +65,7 @@ impl Cast {
         for (account, key) in accounts.iter_mut().zip(&keys) {
             disguise(account, key);
         }
-        let vendors = accounts.iter().zip(&keys).map(|(account, key)| vendor(account, key)).collect();
+        let vendors = accounts.iter().zip(&keys).filter_map(|(account, key)| vendor(account, key)).collect();
         let tenants = tenants(&accounts);
         let star = |number: usize| accounts.len() - 2 * generated + 2 * (number % generated.max(1));
         let revoked_lane = star(7);
@@ -225,11 +227,12 @@ fn disguise(account: &mut Account, key: &SecretString) {
             (settings.keys, settings.campaign_keys, settings.inform_keys) = (keys, Vec::new(), Vec::new());
         }
         Vendor::Iterable(settings) => (settings.keys, settings.registration_key) = (keys, None),
+        Vendor::Webhook(settings) => settings.keys = keys,
     }
 }
 
-/// The account as its vendor knows it, with the limits that the configuration says it has.
-fn vendor(account: &Account, key: &SecretString) -> sandbox::Account {
+/// The account as its vendor knows it, with the limits that the configuration says it has; a webhook has no vendor.
+fn vendor(account: &Account, key: &SecretString) -> Option<sandbox::Account> {
     let limit = |name: &str| account.limits.get(name).copied();
     let mut at_vendor = match &account.vendor {
         Vendor::Moengage(it) => {
@@ -239,6 +242,7 @@ fn vendor(account: &Account, key: &SecretString) -> sandbox::Account {
             let region = if it.eu { sandbox::Region::Eu } else { sandbox::Region::Us };
             sandbox::Account::iterable(&account.name, region, key.expose_secret())
         }
+        Vendor::Webhook(_) => return None,
     };
     match (&mut at_vendor.vendor, &account.vendor) {
         (sandbox::Vendor::Moengage(workspace), _) => {
@@ -256,9 +260,9 @@ fn vendor(account: &Account, key: &SecretString) -> sandbox::Account {
                 limits.into_iter().filter_map(|(endpoint, limit)| Some((endpoint.to_owned(), limit?))).collect();
         }
         // Both are of one vendor, made above.
-        (sandbox::Vendor::Iterable(_), Vendor::Moengage(_)) => {}
+        (sandbox::Vendor::Iterable(_), _) => {}
     }
-    at_vendor
+    Some(at_vendor)
 }
 
 fn tenants(accounts: &[Account]) -> Vec<Tenant> {

@@ -17,10 +17,11 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
 use super::error::{Phase, TransportError, cause};
-use super::origin::{Origin, authority};
+use super::origin::Origin;
 use super::pool::Connection;
 use super::proxy::{Proxies, Proxy};
 use super::tls::Tls;
+use crate::config::authority;
 
 /// How long an address may take if there is another to try: one lost SYN is sent again after 1 s.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(3);
@@ -34,12 +35,7 @@ pub(super) struct Connector {
     pub(super) proxies: Proxies,
     /// The longest that a connection may live.
     pub(super) max_age: Duration,
-}
-
-/// Why there is no TCP connection.
-enum NoTcp {
-    Dns(io::Error),
-    Connect(io::Error),
+    pub(super) guard: super::guard::Guard,
 }
 
 /// Ends the task when the future that waits for it is dropped.
@@ -51,11 +47,19 @@ impl Connector {
     /// Opens a connection; `phase` says how far it is.
     pub(super) async fn connect(&self, origin: &Origin, phase: &mut Phase) -> Result<Connection, TransportError> {
         let stream = match self.proxies.choose(origin) {
-            Some(proxy) => tunnel(origin, proxy, phase).await?,
-            None => tcp(&origin.host, origin.port, phase).await.map_err(|error| match error {
-                NoTcp::Dns(error) => TransportError::Dns { origin: origin.clone(), cause: cause(&error) },
-                NoTcp::Connect(error) => TransportError::Connect { origin: origin.clone(), cause: cause(&error) },
-            })?,
+            // A proxy would resolve the name by itself, so it is asked for an address that was found good.
+            Some(proxy) if origin.reach.public_only => {
+                let address = self.resolve(origin, phase).await?.first().map(ToString::to_string);
+                tunnel(origin, address.unwrap_or_default(), proxy, phase).await?
+            }
+            Some(proxy) => tunnel(origin, origin.authority(), proxy, phase).await?,
+            None => {
+                let addresses = self.resolve(origin, phase).await?;
+                *phase = Phase::Connecting;
+                tcp(&addresses)
+                    .await
+                    .map_err(|error| TransportError::Connect { origin: origin.clone(), cause: cause(&error) })?
+            }
         };
         *phase = Phase::Securing;
         if origin.tls {
@@ -64,6 +68,17 @@ impl Connector {
         } else {
             self.speak(origin, TokioIo::new(stream)).await
         }
+    }
+
+    /// The addresses of the origin that it may lead to; at least one.
+    async fn resolve(&self, origin: &Origin, phase: &mut Phase) -> Result<Vec<SocketAddr>, TransportError> {
+        let mut addresses = lookup(&origin.host, origin.port, phase)
+            .await
+            .map_err(|error| TransportError::Dns { origin: origin.clone(), cause: cause(&error) })?;
+        self.guard
+            .check(origin, &mut addresses)
+            .map_err(|address| TransportError::Forbidden { origin: origin.clone(), address })?;
+        Ok(addresses)
     }
 
     /// Starts HTTP. The driver is a task of the runtime and ends with its connection: see [`Connection`].
@@ -94,12 +109,19 @@ impl Drop for Guard {
     }
 }
 
-/// Connects to the first address that answers.
-async fn tcp(host: &str, port: u16, phase: &mut Phase) -> Result<TcpStream, NoTcp> {
+/// The addresses of a host; at least one.
+async fn lookup(host: &str, port: u16, phase: &mut Phase) -> io::Result<Vec<SocketAddr>> {
     *phase = Phase::Resolving;
-    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await.map_err(NoTcp::Dns)?.collect();
-    *phase = Phase::Connecting;
-    let mut failed = NoTcp::Dns(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
+    if addresses.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    }
+    Ok(addresses)
+}
+
+/// Connects to the first address that answers.
+async fn tcp(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut failed = io::ErrorKind::NotFound.into();
     for (index, address) in addresses.iter().enumerate() {
         let attempt = TcpStream::connect(address);
         let result = if index + 1 == addresses.len() {
@@ -111,28 +133,35 @@ async fn tcp(host: &str, port: u16, phase: &mut Phase) -> Result<TcpStream, NoTc
         };
         match result.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
             Ok(stream) => return Ok(stream),
-            Err(error) => failed = NoTcp::Connect(io::Error::new(error.kind(), format!("{address}: {error}"))),
+            Err(error) => failed = io::Error::new(error.kind(), format!("{address}: {error}")),
         }
     }
     Err(failed)
 }
 
-/// A TCP connection to the origin through the proxy, by `CONNECT`: what follows is between us and the origin.
-async fn tunnel(origin: &Origin, proxy: &Proxy, phase: &mut Phase) -> Result<TcpStream, TransportError> {
+/// A TCP connection to the origin, or to its address, through the proxy, by `CONNECT`: what follows is between us and the
+/// origin.
+async fn tunnel(
+    origin: &Origin,
+    target: String,
+    proxy: &Proxy,
+    phase: &mut Phase,
+) -> Result<TcpStream, TransportError> {
     let refused = |cause: String| TransportError::Proxy {
         origin: origin.clone(),
         proxy: authority(&proxy.host, proxy.port),
         cause,
     };
-    let stream = tcp(&proxy.host, proxy.port, phase).await.map_err(|error| match error {
-        NoTcp::Dns(error) => refused(format!("cannot be resolved: {}", cause(&error))),
-        NoTcp::Connect(error) => refused(format!("cannot be reached: {}", cause(&error))),
-    })?;
+    let addresses = lookup(&proxy.host, proxy.port, phase).await;
+    let addresses = addresses.map_err(|error| refused(format!("cannot be resolved: {}", cause(&error))))?;
+    *phase = Phase::Connecting;
+    let stream = tcp(&addresses).await;
+    let stream = stream.map_err(|error| refused(format!("cannot be reached: {}", cause(&error))))?;
     *phase = Phase::Tunnelling;
     let broken = |error: hyper::Error| refused(format!("ended the connection: {}", cause(&error)));
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let _driver = Guard(tokio::spawn(connection.with_upgrades()).abort_handle());
-    let request = connect_request(origin, proxy)
+    let request = connect_request(target, proxy)
         .ok_or_else(|| TransportError::Request { origin: origin.clone(), part: "host" })?;
     let answer = sender.send_request(request).await.map_err(broken)?;
     if !answer.status().is_success() {
@@ -145,8 +174,7 @@ async fn tunnel(origin: &Origin, proxy: &Proxy, phase: &mut Phase) -> Result<Tcp
     }
 }
 
-fn connect_request(origin: &Origin, proxy: &Proxy) -> Option<Request<Empty<Bytes>>> {
-    let authority = origin.authority();
+fn connect_request(authority: String, proxy: &Proxy) -> Option<Request<Empty<Bytes>>> {
     let uri = Uri::builder().authority(authority.as_str()).build().ok()?;
     let mut request = Request::builder()
         .method(Method::CONNECT)

@@ -80,6 +80,14 @@ pub enum TransportError {
         /// The resolver's words.
         cause: String,
     },
+    /// The host's name leads to addresses that it may not lead to.
+    #[error("{origin}: {address} is not a public address; [delivery] allow_hosts has neither it nor the host")]
+    Forbidden {
+        /// Whereto.
+        origin: Origin,
+        /// One of the addresses.
+        address: std::net::IpAddr,
+    },
     /// None of the host's addresses took the connection.
     #[error("{origin}: failed to connect: {cause}")]
     Connect {
@@ -160,6 +168,7 @@ impl TransportError {
         match self {
             Self::Request { .. } => "request",
             Self::Dns { .. } => "dns",
+            Self::Forbidden { .. } => "forbidden",
             Self::Connect { .. } => "connect",
             Self::Tls { .. } => "tls",
             Self::Proxy { .. } => "proxy",
@@ -174,9 +183,12 @@ impl TransportError {
     #[must_use]
     pub const fn may_have_been_received(&self) -> bool {
         match self {
-            Self::Request { .. } | Self::Dns { .. } | Self::Connect { .. } | Self::Tls { .. } | Self::Proxy { .. } => {
-                false
-            }
+            Self::Request { .. }
+            | Self::Dns { .. }
+            | Self::Forbidden { .. }
+            | Self::Connect { .. }
+            | Self::Tls { .. }
+            | Self::Proxy { .. } => false,
             Self::Timeout { phase, .. } => matches!(phase, Phase::Answering),
             Self::Closed { sent, .. } => *sent,
             Self::NotHttp { .. } => true,

@@ -13,6 +13,7 @@
 
 mod connect;
 mod error;
+mod guard;
 mod origin;
 mod pool;
 mod proxy;
@@ -37,6 +38,7 @@ pub use self::origin::{NotAnOrigin, Origin};
 pub use self::proxy::Proxies;
 
 use self::connect::Connector;
+use self::guard::Guard;
 use self::pool::{Connection, Host};
 use self::tls::Tls;
 use crate::config::Delivery;
@@ -60,6 +62,8 @@ pub struct Options {
     pub idle: Duration,
     /// The most connections to one origin.
     pub max_connections_per_origin: usize,
+    /// Hosts and addresses that need not be public.
+    pub allow_hosts: Vec<String>,
 }
 
 /// What came back, whatever its status.
@@ -101,6 +105,7 @@ impl Options {
             // Below the 60 s after which AWS's load balancers close, the shortest of the common ones.
             idle: Duration::from_secs(50),
             max_connections_per_origin: 64,
+            allow_hosts: delivery.allow_hosts.clone(),
         })
     }
 }
@@ -112,7 +117,12 @@ impl Client {
     pub fn new(options: Options) -> Result<Self, ClientError> {
         let tls = Tls::new(options.ca_file.as_deref())?;
         Ok(Self {
-            connector: Connector { tls, proxies: options.proxies, max_age: options.max_connection_age },
+            connector: Connector {
+                tls,
+                proxies: options.proxies,
+                max_age: options.max_connection_age,
+                guard: Guard { allow_hosts: options.allow_hosts },
+            },
             timeout: options.timeout,
             answer_cap: options.answer_cap,
             idle: options.idle,
@@ -181,7 +191,7 @@ impl Client {
         answer: http::Response<Incoming>,
     ) -> Result<Response, TransportError> {
         let (head, body) = answer.into_parts();
-        let (body, truncated) = read_body(body, self.answer_cap)
+        let (body, truncated) = read_body(body, self.answer_cap.min(host.origin.reach.answer_cap))
             .await
             .map_err(|error| TransportError::from_hyper(&host.origin, &error, true))?;
         if truncated {

@@ -10,9 +10,10 @@ use std::str::FromStr;
 use http::Uri;
 use http::header::HeaderValue;
 
-use crate::config::BaseUrl;
+use crate::config::{BaseUrl, authority};
+use crate::destination::Reach;
 
-/// Where requests go: scheme, host, port.
+/// Where requests go: scheme, host, port; and how far that may be trusted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
     /// Whether it is `https`.
@@ -21,6 +22,8 @@ pub struct Origin {
     pub host: String,
     /// The port, the scheme's own included.
     pub port: u16,
+    /// How far it may be trusted: who trusts it less shares no connection with who trusts it more.
+    pub reach: Reach,
 }
 
 /// The text is not `https://HOST` or `http://HOST`, with or without a port.
@@ -70,7 +73,7 @@ impl fmt::Display for Origin {
 impl From<&BaseUrl> for Origin {
     /// The prefix stays with the caller: it belongs in front of every path.
     fn from(url: &BaseUrl) -> Self {
-        Self { tls: url.tls, host: url.host.to_ascii_lowercase(), port: url.port }
+        Self { tls: url.tls, host: url.host.to_ascii_lowercase(), port: url.port, reach: Reach::TRUSTED }
     }
 }
 
@@ -101,13 +104,8 @@ impl FromStr for Origin {
         if !bare || host.is_empty() {
             return Err(NotAnOrigin);
         }
-        Ok(Self { tls, host: host.to_ascii_lowercase(), port })
+        Ok(Self { tls, host: host.to_ascii_lowercase(), port, reach: Reach::TRUSTED })
     }
-}
-
-/// `host:port`, with brackets around an IPv6 address.
-pub(super) fn authority(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 #[cfg(test)]

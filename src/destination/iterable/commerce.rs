@@ -57,7 +57,8 @@ impl Encoder {
         id_and_time(event, out);
         write::key(out, "dataFields");
         out.push(b'{');
-        for field in event.properties.into_iter().flat_map(Raw::fields).filter(|field| !field.is("products")) {
+        let fields = event.properties.into_iter().flat_map(|properties| copy::of(properties, self.style.flatten));
+        for field in fields.filter(|field| !field.is("products")) {
             copy::field(out, field.key, field.value, self.style);
         }
         out.push(b'}');
@@ -136,12 +137,17 @@ impl Encoder {
     /// What the vendor has no place for.
     fn rest(&self, product: Raw<'_>, id_name: &str, out: &mut Vec<u8>) {
         let mut open = false;
-        for field in product.fields() {
+        for field in copy::of(product, self.style.flatten) {
             let name = field.name();
             let is_text = TEXTS.iter().any(|(_, names)| names.contains(&&*name));
             let placed = match &*name {
                 "name" | "price" | "quantity" | "categories" | "category" => true,
-                _ => name == id_name || (is_text && !field.value.is_object() && !field.value.is_array()),
+                _ if is_text => {
+                    // A twin behind it may have another form.
+                    let is_container = field.value.is_object() || field.value.is_array();
+                    !is_container || product.field(&name) != Some(field.value)
+                }
+                _ => name == id_name,
             };
             if placed {
                 continue;

@@ -182,8 +182,11 @@ impl Encoder {
 
     /// Traits as profile fields, the phone under the vendor's name for it.
     fn user_fields(&self, out: &mut Vec<u8>, traits: Raw<'_>, without_email: bool) {
-        for field in traits.fields() {
-            if field.is("phone")
+        for field in copy::of(traits, self.style.flatten) {
+            let is_phone = field.is("phone");
+            if is_phone && traits.field("phone") != Some(field.value) {
+                // A twin comes behind it, and may have another form.
+            } else if is_phone
                 && let Some(phone) = field.value.scalar()
                 && traits.field("phoneNumber").is_none()
             {

@@ -43,7 +43,7 @@ impl Encoder {
     }
 
     fn group_fields(&self, out: &mut Vec<u8>, traits: Raw<'_>, has_id: bool) {
-        for field in traits.fields() {
+        for field in copy::of(traits, self.style.flatten) {
             let name = field.name();
             let own = OF_A_PERSON.iter().find(|(of_person, _)| *of_person == name).map(|(_, own)| *own);
             match (&*name, own) {

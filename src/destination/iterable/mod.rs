@@ -153,6 +153,10 @@ impl Destination for Iterable {
         format!("https://{}", host(self.eu))
     }
 
+    fn region(&self) -> String {
+        if self.eu { "eu" } else { "us" }.to_owned()
+    }
+
     fn budgets(&self) -> Vec<Budget> {
         self.budgets.clone()
     }

@@ -87,14 +87,37 @@ struct Found<'a> {
 
 /// Writes the attributes into the object that is open at the end of `out`.
 pub(super) fn write(out: &mut Vec<u8>, traits: Option<Raw<'_>>, of_context: Option<Raw<'_>>, style: Style) {
+    let start = out.len();
+    if !write_once(out, traits, of_context, style, style.flatten) {
+        out.truncate(start);
+        write_once(out, traits, of_context, style, true);
+    }
+}
+
+/// The same; false if a trait of a standard name occurs twice in one of the objects: the last one counts, and which that
+/// is nobody knows before. With `last` the others are left out from the start.
+fn write_once(
+    out: &mut Vec<u8>,
+    traits: Option<Raw<'_>>,
+    of_context: Option<Raw<'_>>,
+    style: Style,
+    last: bool,
+) -> bool {
     let mut found = [Found::default(); NAMED.len()];
     let has_fields = |object: &Raw<'_>| object.fields().next().is_some();
     let own = traits.filter(has_fields);
     for (place, object) in [(0, own), (1, of_context)] {
         let custom = place == 0 || own.is_none();
-        for field in object.into_iter().flat_map(Raw::fields) {
+        // A bit for each name: a slot has fewer than four.
+        let mut seen = 0_u64;
+        for field in object.into_iter().flat_map(|object| copy::of(object, last)) {
             let name = field.name();
             if let Some((slot, alias)) = slot(&name) {
+                let bit = 1 << (4 * slot + usize::from(alias));
+                if seen & bit != 0 {
+                    return false;
+                }
+                seen |= bit;
                 let keep =
                     found[slot].take(NAMED[slot].0 == name, &NAMED[slot].1, 2 * alias + place, field.value, custom);
                 if !keep {
@@ -116,6 +139,7 @@ pub(super) fn write(out: &mut Vec<u8>, traits: Option<Raw<'_>>, of_context: Opti
             Found { .. } => {}
         }
     }
+    true
 }
 
 /// Writes what a group says of its member into the object that is open at the end of `out`.
@@ -126,7 +150,7 @@ pub(super) fn write_group(out: &mut Vec<u8>, event: &Event<'_>, style: Style) {
         write::string(out, id);
     }
     let Some(traits) = event.traits else { return };
-    for field in traits.fields() {
+    for field in copy::of(traits, style.flatten) {
         let name = field.name();
         match &*name {
             "" | "id" | "_id" | "userId" => {}

@@ -137,7 +137,7 @@ impl Encoder {
 
     /// An identify's properties are about its device; the vendor drops what it does not know.
     fn device_rest(&self, event: &Event<'_>, out: &mut Vec<u8>) {
-        for field in event.properties.into_iter().flat_map(Raw::fields) {
+        for field in event.properties.into_iter().flat_map(|properties| copy::of(properties, self.style.flatten)) {
             match &*field.name() {
                 "" | "id" | "_id" | "platform" | "push_id" | "model" | "app_version" | "os_version" => {}
                 "pushPreference" => copy::field(out, "push_preference", field.value, self.style),

@@ -168,6 +168,10 @@ impl Destination for Moengage {
         format!("https://api-{}.moengage.com", self.data_center)
     }
 
+    fn region(&self) -> String {
+        self.data_center.clone()
+    }
+
     fn budgets(&self) -> Vec<Budget> {
         self.budgets.clone()
     }

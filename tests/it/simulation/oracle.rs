@@ -12,8 +12,14 @@ pub(super) struct Produced {
     pub(super) user: usize,
     pub(super) state: bool,
     pub(super) poison: bool,
-    /// Accounts that must get it.
-    pub(super) accounts: Vec<usize>,
+    /// Accounts that must get it, each with the calls that it becomes there.
+    pub(super) accounts: Vec<(usize, usize)>,
+}
+
+impl Produced {
+    fn calls(&self, account: usize) -> Option<usize> {
+        self.accounts.iter().find(|(of, _)| *of == account).map(|(_, calls)| *calls)
+    }
 }
 
 /// What happened in some runs.
@@ -70,10 +76,10 @@ impl Totals {
 #[derive(Debug, Default)]
 pub(super) struct Oracle {
     pub(super) produced: Vec<Produced>,
-    /// Accounts that took the record.
-    taken: HashMap<u64, BTreeSet<usize>>,
-    /// Accounts for which it is a dead letter.
-    letters: HashMap<u64, BTreeSet<usize>>,
+    /// The calls of a record that an account took.
+    taken: HashMap<(u64, usize), BTreeSet<String>>,
+    /// Dead letters of a record and an account.
+    letters: HashMap<(u64, usize), usize>,
     /// Accounts whose vendor refused the record: its dead letter, or its late second try, is on its way.
     refused: HashMap<u64, BTreeSet<usize>>,
     /// Per account, user and life of a partition: the last state call whose taking was also answered.
@@ -91,11 +97,11 @@ impl Oracle {
     }
 
     /// An account took a record, and said so or not. `life` tells the assignments of its partition apart.
-    pub(super) fn take(&mut self, account: usize, number: u64, life: u64, answered: bool) {
+    pub(super) fn take(&mut self, account: usize, number: u64, call: &str, life: u64, answered: bool) {
         let record = self.produced[usize::try_from(number).unwrap()].clone();
-        assert!(record.accounts.contains(&account), "{number} went to account {account}, which it is not for");
+        assert!(record.calls(account).is_some(), "{number} went to account {account}, which it is not for");
         assert!(!record.poison, "the model's vendor never takes poison");
-        if !self.taken.entry(number).or_default().insert(account) {
+        if !self.taken.entry((number, account)).or_default().insert(call.to_owned()) {
             self.totals.duplicates += 1;
             let loaded = self.loaded.get(&record.partition);
             assert!(
@@ -120,7 +126,7 @@ impl Oracle {
     fn check_order(&self, account: usize, number: u64, record: &Produced) {
         for (earlier, state) in (0_u64..).zip(&self.produced[..usize::try_from(number).unwrap()]) {
             let before = state.state && state.user == record.user && state.partition == record.partition;
-            if before && state.accounts.contains(&account) && !state.poison {
+            if before && state.calls(account).is_some() && !state.poison {
                 let refused = self.refused.get(&earlier).is_some_and(|accounts| accounts.contains(&account));
                 assert!(
                     refused || self.is_settled_for(earlier, account),
@@ -141,7 +147,7 @@ impl Oracle {
         let number = self.number(partition, offset);
         let record = &self.produced[usize::try_from(number).unwrap()];
         assert!(record.poison || innocent, "record {number} was punished for another's fault");
-        self.letters.entry(number).or_default().insert(account);
+        *self.letters.entry((number, account)).or_default() += 1;
         self.totals.letters += 1;
     }
 
@@ -151,15 +157,18 @@ impl Oracle {
     }
 
     fn is_settled_for(&self, number: u64, account: usize) -> bool {
-        let has = |map: &HashMap<u64, BTreeSet<usize>>| map.get(&number).is_some_and(|set| set.contains(&account));
-        has(&self.taken) || has(&self.letters)
+        let record = &self.produced[usize::try_from(number).unwrap()];
+        let letters = self.letters.get(&(number, account)).copied().unwrap_or(0);
+        // A crash may repeat a letter, and letters do not say which call they are of.
+        let taken = self.taken.get(&(number, account)).map_or(0, BTreeSet::len);
+        taken + letters >= record.calls(account).unwrap_or(0)
     }
 
     /// A commit was stored: nothing that it calls settled may be owed, nor anything below it.
     pub(super) fn committed(&mut self, partition: usize, base: i64, contents: &Contents) {
         self.totals.entries += u64::from(!contents.entries.is_empty());
         for (number, record) in (0_u64..).zip(&self.produced) {
-            for &account in record.accounts.iter().filter(|_| record.partition == partition) {
+            for &(account, _) in record.accounts.iter().filter(|_| record.partition == partition) {
                 let settled = record.offset < base || calls_settled(contents, self.hashes[account], record.offset);
                 assert!(
                     !settled || self.is_settled_for(number, account),
@@ -172,7 +181,7 @@ impl Oracle {
     /// The end: everything that was produced is somewhere.
     pub(super) fn finish(&mut self) -> Totals {
         for (number, record) in (0_u64..).zip(&self.produced) {
-            for &account in &record.accounts {
+            for &(account, _) in &record.accounts {
                 assert!(self.is_settled_for(number, account), "record {number} never reached account {account}");
             }
         }

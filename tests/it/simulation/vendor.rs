@@ -24,6 +24,15 @@ pub(super) enum Mood {
     Lie,
 }
 
+/// One element of a request.
+#[derive(Clone, Debug)]
+pub(super) struct Element {
+    pub(super) number: u64,
+    /// Which of its record's calls it is.
+    pub(super) name: String,
+    pub(super) json: Value,
+}
+
 /// What comes back.
 #[derive(Debug)]
 pub(super) enum Reply {
@@ -31,25 +40,26 @@ pub(super) enum Reply {
     Silence,
 }
 
-/// Whether the request is Iterable's, its elements, and their numbers.
-pub(super) fn elements(path: &str, body: &[u8]) -> (bool, Vec<(u64, bool, Value)>) {
+/// Whether the request is Iterable's; and each element: its record's number, which of the record's calls it
+/// is, and itself.
+pub(super) fn elements(path: &str, body: &[u8]) -> (bool, Vec<Element>) {
     let body: Value = serde_json::from_slice(body).unwrap();
     let iterable = path.contains("/api/");
     let list = ["elements", "users", "events"].iter().find_map(|name| body.get(name)).unwrap().as_array().unwrap();
     let known = |element: &Value| {
         let places = ["/actions/0/attributes/n", "/attributes/n", "/dataFields/n"];
         let number = places.iter().find_map(|place| element.pointer(place)).unwrap().as_u64().unwrap();
-        let state = element.get("actions").is_none() && element.get("eventName").is_none();
-        (number, state, element.clone())
+        let name = element.get("eventName").and_then(Value::as_str).unwrap_or_default();
+        Element { number, name: name.to_owned(), json: element.clone() }
     };
     (iterable, list.iter().map(known).collect())
 }
 
 /// Answers, and says which elements were taken.
-pub(super) fn serve(path: &str, body: &[u8], mood: Mood, rng: &mut SmallRng) -> (Reply, Vec<(u64, bool)>) {
+pub(super) fn serve(path: &str, body: &[u8], mood: Mood, rng: &mut SmallRng) -> (Reply, Vec<Element>) {
     let (iterable, elements) = elements(path, body);
-    let poison = elements.iter().any(|(_, _, element)| element.to_string().contains("poison"));
-    let all = || elements.iter().map(|(number, state, _)| (*number, *state)).collect();
+    let poison = elements.iter().any(|element| element.json.to_string().contains("poison"));
+    let all = || elements.clone();
     match mood {
         Mood::Silence { taken } => (Reply::Silence, if taken && !poison { all() } else { Vec::new() }),
         Mood::Portal => (answer(200, "<html>please log in</html>", None), Vec::new()),
@@ -97,10 +107,10 @@ fn lie() -> Reply {
 }
 
 /// One user is not good enough: all of that user's elements of this request were not taken, or only the first.
-fn partial(elements: &[(u64, bool, Value)], rng: &mut SmallRng) -> (Reply, Vec<(u64, bool)>) {
-    let unlucky = elements[rng.random_range(0..elements.len())].2["userId"].clone();
-    let of_user = elements.iter().filter(|(_, _, element)| element["userId"] == unlucky).map(|(number, ..)| *number);
-    let mut failed: Vec<u64> = of_user.collect();
+fn partial(elements: &[Element], rng: &mut SmallRng) -> (Reply, Vec<Element>) {
+    let unlucky = elements[rng.random_range(0..elements.len())].json["userId"].clone();
+    let mut failed: Vec<usize> =
+        (0..).zip(elements).filter(|(_, element)| element.json["userId"] == unlucky).map(|(index, _)| index).collect();
     if rng.random_bool(0.5) {
         // The answer names the user once, and does not say which of the elements it was.
         failed.truncate(1);
@@ -112,6 +122,6 @@ fn partial(elements: &[(u64, bool, Value)], rng: &mut SmallRng) -> (Reply, Vec<(
         "failCount": failed.len(),
         "failedUpdates": { list: repeated },
     });
-    let taken = elements.iter().filter(|(number, ..)| !failed.contains(number));
-    (answer(200, &body.to_string(), None), taken.map(|(number, state, _)| (*number, *state)).collect())
+    let taken = (0..).zip(elements).filter(|(index, _)| !failed.contains(index)).map(|(_, element)| element.clone());
+    (answer(200, &body.to_string(), None), taken.collect())
 }

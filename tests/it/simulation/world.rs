@@ -18,7 +18,7 @@ use rand::{Rng, SeedableRng};
 use secrecy::SecretString;
 
 use super::oracle::{Oracle, Produced, Totals};
-use super::vendor::{Mood, Reply, elements, serve};
+use super::vendor::{Element, Mood, Reply, elements, serve};
 
 const PARTITIONS: usize = 2;
 const TENANTS: usize = 3;
@@ -62,11 +62,11 @@ fn configuration(rng: &mut SmallRng) -> Config {
     let mut text = "[kafka]\nbrokers = \"nobody:1\"\ngroup = \"g\"\ntopics = [\"events\"]\n".to_owned();
     for tenant in 0..TENANTS {
         let account = format!(
-            "[accounts.t{tenant}-m]\ntenant = \"t{tenant}\"\nmax_in_flight = {in_flight}\n[accounts.t{tenant}-m.limits]\n\
+            "[accounts.t{tenant}-m]\ntenant = \"t{tenant}\"\nmax_in_flight = {in_flight}\naccept = [\"identify\", \"track\", \"page\"]\n[accounts.t{tenant}-m.limits]\n\
              users_per_minute = {limit}\nevents_per_minute = {limit}\n[accounts.t{tenant}-m.moengage]\nworkspace = \"W{tenant}\"\n\
              data_center = \"01\"\nkeys = [{{ file = \"k\" }}]\n\
-             [accounts.t{tenant}-i]\ntenant = \"t{tenant}\"\nmax_in_flight = {in_flight}\n\
-             [accounts.t{tenant}-i.iterable]\nregion = \"us\"\nkeys = [{{ file = \"k\" }}]\n"
+             [accounts.t{tenant}-i]\ntenant = \"t{tenant}\"\nmax_in_flight = {in_flight}\naccept = [\"identify\", \"track\", \"page\"]\n\
+             [accounts.t{tenant}-i.iterable]\nregion = \"us\"\npages = [\"all\", \"named\"]\nkeys = [{{ file = \"k\" }}]\n"
         );
         text.push_str(&account);
     }
@@ -209,13 +209,16 @@ impl World {
         let size = "x".repeat(self.rng.random_range(0..600));
         let fields = format!(r#"{{"n":{number},"note":"{note}","pad":"{size}"}}"#);
         let name = format!("t{tenant}-user-{user}");
-        let value = if state {
+        let page = !state && self.rng.random_bool(0.4);
+        let value = if page {
+            format!(r#"{{"type":"page","name":"P","userId":"{name}","messageId":"m{number}","properties":{fields}}}"#)
+        } else if state {
             format!(r#"{{"type":"identify","userId":"{name}","messageId":"m{number}","traits":{fields}}}"#)
         } else {
             format!(r#"{{"type":"track","event":"E","userId":"{name}","messageId":"m{number}","properties":{fields}}}"#)
         };
         self.log[partition].push(Some(value.into_bytes()));
-        let accounts = vec![2 * tenant, 2 * tenant + 1];
+        let accounts = vec![(2 * tenant, 1), (2 * tenant + 1, 1)];
         self.oracle.produced.push(Produced { partition, offset, user: tenant * USERS + user, state, poison, accounts });
     }
 
@@ -346,19 +349,21 @@ impl World {
         let (reply, taken) = serve(&flight.target.path, &flight.body, mood, &mut self.rng);
         let lane = flight.lane as usize;
         self.note(|| {
-            format!("lane {lane} is answered: {name}, took {:?}", taken.iter().map(|t| t.0).collect::<Vec<_>>())
+            format!("lane {lane} is answered: {name}, took {:?}", taken.iter().map(|t| t.number).collect::<Vec<_>>())
         });
         if mood == Mood::Partial {
             let (_, all) = elements(&flight.target.path, &flight.body);
-            for (number, ..) in all.iter().filter(|(number, ..)| !taken.iter().any(|(took, _)| took == number)) {
-                self.oracle.refuse(lane, *number);
+            let is_taken =
+                |element: &Element| taken.iter().any(|t| t.number == element.number && t.name == element.name);
+            for element in all.iter().filter(|element| !is_taken(element)) {
+                self.oracle.refuse(lane, element.number);
             }
         }
         // An answer that does not say which of a user's calls failed makes them all go again, in their order.
         let answered = matches!(reply, Reply::Answer { .. }) && !matches!(mood, Mood::Lie | Mood::Partial);
-        for (number, _) in taken {
+        for Element { number, name, .. } in taken {
             let partition = self.oracle.produced[usize::try_from(number).unwrap()].partition;
-            self.oracle.take(lane, number, self.life[partition], answered);
+            self.oracle.take(lane, number, &name, self.life[partition], answered);
         }
         match reply {
             Reply::Silence => self.pipeline.answered(self.now, flight, Err("no answer".into())),

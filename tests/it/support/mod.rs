@@ -10,6 +10,7 @@ pub(crate) mod kafka;
 pub(crate) mod metrics;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod receiver;
 pub(crate) mod stage;
 pub(crate) mod tls;
 pub(crate) mod vendors;

@@ -236,3 +236,31 @@ fn rules_for_fields_never_take_an_id_that_a_call_needs() {
         "calls need traits.email",
     );
 }
+
+const HOOK: &str = "[accounts.hook.webhook]\nurl = \"https://Hooks.example.com/a/?b=c\"\nkeys = [{ env = \"K\" }]\n";
+
+#[test]
+fn a_webhook_has_a_url_and_no_setting_that_would_change_its_events() {
+    let account = good(&format!("{MAIN}{HOOK}")).config.accounts.remove(0);
+    assert_eq!((account.destination(), account.keys().len()), ("webhook", 1));
+    let Vendor::Webhook(settings) = account.vendor else { panic!("a webhook") };
+    assert_eq!((settings.origin.as_str(), settings.path.as_str()), ("https://hooks.example.com:443", "/a/?b=c"));
+    for setting in ["nested = \"keep\"", "anonymous = \"use\"", "base_url = \"https://api.iterable.com\"", "raw = []"] {
+        let name = setting.split(' ').next().unwrap_or_default();
+        contains(
+            &error(&format!("[accounts.hook]\n{setting}\n{HOOK}")),
+            &format!("accounts.hook.{name}: this key is not known"),
+        );
+    }
+    for (url, expected) in [
+        ("http://hooks.example.com/", "plain http would carry the events in the clear"),
+        ("https://127.0.0.1/", "127.0.0.1 is not a public host"),
+        ("https://[::ffff:10.0.0.1]/", "is not a public host"),
+        ("https://localhost:8443/", "localhost is not a public host"),
+        ("https://example.com/#x", "no fragment"),
+        ("https://example.com/?a b", "its query must be percent-encoded"),
+        ("https://u:p@example.com/", "it must have no user name and no password"),
+    ] {
+        contains(&error(&HOOK.replace("https://Hooks.example.com/a/?b=c", url)), expected);
+    }
+}

@@ -155,7 +155,7 @@ async fn a_target_that_cannot_be_written_is_refused_unsent() {
         let error = client.send(&vendor.origin, path, &HeaderMap::new(), Bytes::new()).await.unwrap_err();
         assert_eq!((error.kind(), error.may_have_been_received()), ("request", false), "{path}");
     }
-    let host = Origin { tls: false, host: "a\nb".into(), port: 1 };
+    let host = Origin { tls: false, host: "a\nb".into(), port: 1, reach: Reach::TRUSTED };
     assert_eq!(fail(&client, &host).await.kind(), "request");
     assert_eq!(vendor.connections(), 0);
 }

@@ -89,7 +89,7 @@ async fn a_port_that_nobody_listens_on() {
 #[tokio::test]
 async fn a_name_that_does_not_exist() {
     // Labels have 63 characters at most, so no resolver is asked.
-    let origin = Origin { tls: true, host: format!("{}.invalid", "a".repeat(64)), port: 443 };
+    let origin = Origin { tls: true, host: format!("{}.invalid", "a".repeat(64)), port: 443, reach: Reach::TRUSTED };
     let error = fail(&client(), &origin).await;
     assert_eq!((error.kind(), error.may_have_been_received()), ("dns", false));
 }

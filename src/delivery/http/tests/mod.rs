@@ -4,6 +4,7 @@
 
 mod answers;
 mod deadlines;
+mod guard;
 mod pace;
 mod pooling;
 mod trust;
@@ -30,6 +31,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::{Client, Options, Origin, Proxies, Response, TransportError};
+use crate::destination::Reach;
 
 const SECRET: &str = "sEcReT-kEy";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -159,14 +161,22 @@ where
 }
 
 fn local(listener: &TcpListener, tls: bool) -> Origin {
-    Origin { tls, host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() }
+    Origin { tls, host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port(), reach: Reach::TRUSTED }
 }
 
 /// A port that is ours, so that nobody else can listen on it, and where nobody listens.
 fn closed_port() -> (Origin, TcpSocket) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    (Origin { tls: false, host: "127.0.0.1".into(), port: socket.local_addr().unwrap().port() }, socket)
+    (
+        Origin {
+            tls: false,
+            host: "127.0.0.1".into(),
+            port: socket.local_addr().unwrap().port(),
+            reach: Reach::TRUSTED,
+        },
+        socket,
+    )
 }
 
 /// Reads a request with a `Content-Length`; empty at the end of the connection.
@@ -202,6 +212,7 @@ fn options() -> Options {
         max_connection_age: Duration::from_mins(5),
         idle: Duration::from_mins(1),
         max_connections_per_origin: 64,
+        allow_hosts: Vec::new(),
     }
 }
 

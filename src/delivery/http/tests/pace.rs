@@ -29,7 +29,7 @@ fn sink() -> Origin {
             }
         }
     });
-    Origin { tls: false, host: "127.0.0.1".into(), port }
+    Origin { tls: false, host: "127.0.0.1".into(), port, reach: Reach::TRUSTED }
 }
 
 #[tokio::test]

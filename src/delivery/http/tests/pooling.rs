@@ -80,7 +80,7 @@ fn closing_server() -> (Origin, mpsc::Sender<()>, mpsc::Receiver<()>) {
             said.send(()).unwrap();
         }
     });
-    (Origin { tls: false, host: "127.0.0.1".into(), port }, close, closed)
+    (Origin { tls: false, host: "127.0.0.1".into(), port, reach: Reach::TRUSTED }, close, closed)
 }
 
 #[tokio::test]

@@ -7,13 +7,13 @@ use super::*;
 const CREDENTIALS: &str = "Basic dXNlcjpzRWNSZVQta0V5";
 
 /// A proxy that leads every request to one port, whatever it asks for.
-struct FakeProxy {
-    origin: Origin,
-    requests: Arc<Mutex<Vec<String>>>,
+pub(super) struct FakeProxy {
+    pub(super) origin: Origin,
+    pub(super) requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl FakeProxy {
-    async fn start(target: &Origin) -> Self {
+    pub(super) async fn start(target: &Origin) -> Self {
         let requests = Arc::<Mutex<Vec<_>>>::default();
         let (seen, port) = (Arc::clone(&requests), target.port);
         let origin = raw(move |mut stream, _| {
@@ -30,7 +30,7 @@ impl FakeProxy {
         Self { origin, requests }
     }
 
-    fn requests(&self) -> usize {
+    pub(super) fn requests(&self) -> usize {
         self.requests.lock().unwrap().len()
     }
 }
@@ -45,7 +45,7 @@ async fn tls_goes_through_the_proxy_end_to_end() {
     let vendor = FakeVendor::ok_tls(TRUSTED.acceptor("vendor.test")).await;
     let proxy = FakeProxy::start(&vendor.origin).await;
     // The name exists for the proxy only.
-    let origin = Origin { tls: true, host: "vendor.test".into(), port: 8443 };
+    let origin = Origin { tls: true, host: "vendor.test".into(), port: 8443, reach: Reach::TRUSTED };
     let client = through(&proxy.origin);
     succeed(&client, &origin).await;
     succeed(&client, &origin).await;
@@ -85,14 +85,14 @@ async fn the_environment_takes_no_loopback() {
 async fn the_vendors_certificate_is_checked_behind_the_proxy_too() {
     let vendor = FakeVendor::ok_tls(FakeAuthority::new("stranger").acceptor("vendor.test")).await;
     let proxy = FakeProxy::start(&vendor.origin).await;
-    let origin = Origin { tls: true, host: "vendor.test".into(), port: 443 };
+    let origin = Origin { tls: true, host: "vendor.test".into(), port: 443, reach: Reach::TRUSTED };
     assert_eq!(fail(&through(&proxy.origin), &origin).await.kind(), "tls");
     assert_eq!(vendor.requests(), 0);
 }
 
 #[tokio::test]
 async fn a_proxy_that_refuses_is_named_with_its_status() {
-    let origin = Origin { tls: true, host: "vendor.test".into(), port: 443 };
+    let origin = Origin { tls: true, host: "vendor.test".into(), port: 443, reach: Reach::TRUSTED };
     for (status, hint) in
         [("407 Proxy Authentication Required", "credentials"), ("403 Forbidden", "rules"), ("502 Bad Gateway", "reach")]
     {
@@ -111,7 +111,7 @@ async fn a_proxy_that_refuses_is_named_with_its_status() {
 
 #[tokio::test]
 async fn a_proxy_that_is_away_or_closes_or_babbles() {
-    let origin = Origin { tls: true, host: "vendor.test".into(), port: 443 };
+    let origin = Origin { tls: true, host: "vendor.test".into(), port: 443, reach: Reach::TRUSTED };
     let (away, _socket) = closed_port();
     let closes = raw(|mut stream, _| async move {
         read_request(&mut stream).await;
@@ -142,7 +142,7 @@ async fn a_proxy_that_hangs_meets_the_deadline() {
         options.timeout = Duration::from_millis(300);
         options.proxies = Proxies::new(Some(&url), |_| None).unwrap();
     });
-    let origin = Origin { tls: true, host: "vendor.test".into(), port: 443 };
+    let origin = Origin { tls: true, host: "vendor.test".into(), port: 443, reach: Reach::TRUSTED };
     let error = fail(&client, &origin).await;
     assert!(matches!(error, TransportError::Timeout { phase: Phase::Tunnelling, .. }), "{error}");
     assert!(!error.may_have_been_received());

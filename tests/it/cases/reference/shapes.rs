@@ -1,6 +1,7 @@
 //! The same for what is neither a user nor an event: merges, changes of address, tokens, campaigns, raw elements.
 
 use forebay::clock::Now;
+use forebay::explain::Explainer;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
@@ -9,6 +10,7 @@ use super::super::{account, mapped};
 use super::NOW_MS;
 
 const ROUNDS: usize = 6_000;
+const NOW: Now = Now { mono: std::time::Duration::ZERO, wall_ms: NOW_MS };
 const REFUSED_AT_MOENGAGE: [&str; 2] = ["guest", "NULL"];
 
 fn one(rng: &mut StdRng, values: &[Value]) -> Value {
@@ -194,9 +196,12 @@ fn token(event: &Value, user: &str) -> Option<Value> {
     Some(call("users/registerBrowserToken", &json!({ "userId": user, "browserToken": token })))
 }
 
-fn found(vendor: &str, settings: &Value, event: &Value) -> Value {
-    let now = Now { mono: std::time::Duration::ZERO, wall_ms: NOW_MS };
-    mapped(&*account::destination(vendor, settings), &json!({ "event": event, "settings": settings }), now)
+fn found(explainer: &Explainer, event: &Value) -> Value {
+    mapped(explainer, &json!({ "event": event }), NOW)
+}
+
+fn explainer(vendor: &str, settings: &Value) -> Explainer {
+    Explainer::new(&account::config(vendor, settings, &Value::Null), NOW)
 }
 
 #[test]
@@ -205,19 +210,24 @@ fn shapes_of_their_own_agree_with_the_plainest_mapping() {
     let alerts = json!({ "OTP": { "alert_id": "A", "channels": { "sms": "/properties/phone" } } });
     let at_moengage =
         json!({ "moengage": { "alias": "merge", "business_events": ["Price Dropped"], "alerts": alerts } });
+    let at_moengage = explainer("moengage", &at_moengage);
+    let identities = ["hybrid", "email", "user_id"];
+    let at_iterable = identities.map(|identity| {
+        let settings = json!({ "iterable": { "identity": identity, "registration_key": { "env": "NOBODY" } } });
+        (identity, explainer("iterable", &settings))
+    });
     let mut ends = std::collections::BTreeMap::<String, u64>::new();
     for _ in 0..ROUNDS {
         let event = message(&mut rng);
         let free = event["event"] == "Price Dropped ";
         if event["type"] == "alias" || (event["type"] == "track" && !free) {
             let expected = moengage(&event);
-            assert_eq!(found("moengage", &at_moengage, &event), expected, "{event}");
+            assert_eq!(found(&at_moengage, &event), expected, "{event}");
             let end = expected["refused"].as_str().or(expected["calls"][0]["shape"].as_str()).unwrap_or_default();
             *ends.entry(end.to_owned()).or_default() += 1;
         }
-        for identity in ["hybrid", "email", "user_id"] {
-            let settings = json!({ "iterable": { "identity": identity, "registration_key": {} } });
-            let found = found("iterable", &settings, &event);
+        for (identity, explainer) in &at_iterable {
+            let found = found(explainer, &event);
             let user = text(&event["userId"]).or_else(|| of_traits(&event)).filter(|user| is_iterable_id(user));
             if event["type"] == "alias" {
                 assert_eq!(found, alias_at_iterable(&event, identity), "{identity}: {event}");

@@ -1,0 +1,348 @@
+//! What becomes of one record, and why: whose it is, which accounts get it, the request of each call.
+//!
+//! Asks the same parts as the [`pipeline`](crate::pipeline), in the same order: router, selection, plan, encode. Has no
+//! rule of its own, so what it says is what `run` does. Sends nothing and reads no key. Pure.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::clock::Now;
+use crate::config::Config;
+use crate::delivery;
+use crate::destination::{self, Call, Charge, Destination};
+use crate::event::{Event, Origin};
+use crate::outcome::{No, Refusal, Skip};
+use crate::pipeline::Parts;
+use crate::router::{Route, Router, Selection, decode};
+use crate::source::record::Record;
+
+/// What stands where a request has a credential.
+const HIDDEN: &str = "(secret)";
+
+/// Explains the records of one configuration.
+#[derive(Debug)]
+pub struct Explainer {
+    router: Router,
+    accounts: Vec<Account>,
+}
+
+#[derive(Debug)]
+struct Account {
+    name: String,
+    tenant: String,
+    held: bool,
+    /// Scheme, host, port and prefix: what stands before the vendor's paths.
+    base: String,
+    destination: Arc<dyn Destination>,
+    selection: Selection,
+}
+
+/// The account that was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Its name.
+    pub account: &'a str,
+    /// Whether a record that names no tenant, or an unknown one, counts as its tenant's.
+    pub assume: bool,
+}
+
+/// What becomes of one record.
+#[derive(Debug, Serialize)]
+pub struct Explanation {
+    /// Where it stands.
+    pub record: Place,
+    /// What was read of it, if it is an event and its tenant is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<Seen>,
+    /// Whose it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// Whether the tenant is not the record's word, but that of whoever asks.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tenant_assumed: bool,
+    /// How it ends, if it reaches no account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<End>,
+    /// The tenant's accounts, as far as they were asked for.
+    pub accounts: Vec<AccountPart>,
+}
+
+/// Where a record stands.
+#[derive(Debug, Serialize)]
+pub struct Place {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+    /// Its timestamp.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+}
+
+/// What was read of a message.
+#[derive(Debug, Serialize)]
+pub struct Seen {
+    /// `type`
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// What it is told apart by.
+    pub id: String,
+    /// The user's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The name of a track, a page or a screen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// When it happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+}
+
+/// An end without a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct End {
+    /// `refused` (a dead letter), `skipped` (counted), or `elsewhere` (another tenant's account).
+    pub outcome: &'static str,
+    /// The public name of the outcome.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub reason: &'static str,
+    /// The rule, or what exactly is wrong.
+    pub why: String,
+}
+
+/// What one account makes of it.
+#[derive(Debug, Serialize)]
+pub struct AccountPart {
+    /// Its name.
+    pub account: String,
+    /// Its vendor.
+    pub destination: &'static str,
+    /// Whether the operator holds it: calls wait.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
+    /// Why it makes no call.
+    #[serde(flatten)]
+    pub end: Option<End>,
+    /// The calls, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<CallPart>,
+}
+
+/// One call: a request as it would go out if it went alone.
+#[derive(Debug, Serialize)]
+pub struct CallPart {
+    /// The vendor's request form.
+    pub shape: &'static str,
+    /// Where to.
+    pub url: String,
+    /// The request's headers, credentials hidden.
+    pub headers: BTreeMap<String, String>,
+    /// Whether headers are added that sign the body when it goes.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub signed: bool,
+    /// Whether it changes the user, and so keeps its place among that user's calls.
+    pub changes_user: bool,
+    /// How many users it is about: where several, it waits for all of them.
+    pub users: usize,
+    /// What it costs, by the name of the limit.
+    pub costs: BTreeMap<&'static str, u32>,
+    /// Why it is not sent after all.
+    #[serde(flatten)]
+    pub end: Option<End>,
+    /// The body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<Box<RawValue>>,
+    /// The call's part of the body, as it stands in a batch: one JSON value, or several, separated by commas.
+    #[serde(skip)]
+    pub element: String,
+}
+
+impl Explainer {
+    /// From a checked configuration.
+    #[must_use]
+    pub fn new(config: &Config, now: Now) -> Self {
+        let Parts { router, lanes, .. } = Parts::of(config, now, 0);
+        let account = |(account, (settings, selection)): (&crate::config::Account, _)| {
+            let settings: crate::lane::Settings = settings;
+            let origin = delivery::origin(account, &*settings.destination);
+            let origin = origin.map_or_else(|_| settings.destination.origin(), |origin| origin.to_string());
+            Account {
+                name: account.name.clone(),
+                tenant: account.tenant.clone(),
+                held: settings.held_by_operator,
+                base: format!("{origin}{}", settings.path_prefix),
+                destination: settings.destination,
+                selection,
+            }
+        };
+        Self { router, accounts: config.accounts.iter().zip(lanes).map(account).collect() }
+    }
+
+    /// What becomes of a record; of one account's calls only, if one is asked for.
+    #[must_use]
+    pub fn explain(&self, record: &Record<'_>, origin: Origin<'_>, asked: Option<Asked<'_>>, now: Now) -> Explanation {
+        let place = Place {
+            topic: origin.topic.to_owned(),
+            partition: origin.partition,
+            offset: origin.offset,
+            time: origin.timestamp_ms.and_then(written),
+        };
+        let mut explanation = Explanation {
+            record: place,
+            event: None,
+            tenant: None,
+            tenant_assumed: false,
+            end: None,
+            accounts: Vec::new(),
+        };
+        let wanted = |account: &&Account| asked.is_none_or(|asked| asked.account == account.name);
+        let theirs = asked.and_then(|asked| self.accounts.iter().find(|account| account.name == asked.account));
+        let (accounts, event): (Vec<&Account>, Event<'_>) = match self.router.route(record, origin) {
+            Route::Skipped(skip) => {
+                explanation.end = Some(End::skipped(skip, &skip.meaning()));
+                return explanation;
+            }
+            Route::Refused(tenant, refusal) => {
+                let assumed = theirs.filter(|_| asked.is_some_and(|asked| asked.assume));
+                let event = record.value.map(|value| decode(record, value, origin));
+                match (assumed, event) {
+                    (Some(account), Some(Ok(event))) => {
+                        explanation.tenant_assumed = true;
+                        (vec![account], event)
+                    }
+                    (Some(_), Some(Err(refusal))) => {
+                        explanation.end = Some(End::refused(&refusal));
+                        return explanation;
+                    }
+                    _ => {
+                        explanation.tenant = tenant;
+                        explanation.end = Some(End::refused(&refusal));
+                        return explanation;
+                    }
+                }
+            }
+            Route::Lanes(lanes, event) => {
+                (lanes.iter().filter_map(|lane| self.accounts.get(*lane as usize)).collect(), event)
+            }
+        };
+        explanation.tenant = accounts.first().map(|account| account.tenant.clone());
+        explanation.event = Some(Seen::of(&event));
+        explanation.accounts =
+            accounts.iter().copied().filter(wanted).map(|account| account.explain(&event, now)).collect();
+        if let Some(account) = theirs.filter(|_| explanation.accounts.is_empty()) {
+            let why = format!("the record is not of its tenant, {}", account.tenant);
+            let end = End { outcome: "elsewhere", reason: "", why };
+            explanation.accounts.push(account.part(Some(end), Vec::new()));
+        }
+        explanation
+    }
+
+    /// Whether there is an account of this name.
+    #[must_use]
+    pub fn knows(&self, account: &str) -> bool {
+        self.accounts.iter().any(|known| known.name == account)
+    }
+}
+
+impl Account {
+    fn part(&self, end: Option<End>, calls: Vec<CallPart>) -> AccountPart {
+        let (account, destination) = (self.name.clone(), self.destination.name());
+        AccountPart { account, destination, held: self.held, end, calls }
+    }
+
+    fn explain(&self, event: &Event<'_>, now: Now) -> AccountPart {
+        if let Err(rule) = self.selection.check(event, now) {
+            let end = match rule.no() {
+                No::Skipped(skip) => End::skipped(skip, &rule),
+                No::Refused(refusal) => End::refused(&refusal),
+            };
+            return self.part(Some(end), Vec::new());
+        }
+        let mut calls = Vec::new();
+        match self.destination.plan(event, now, &mut calls) {
+            Ok(()) => {}
+            Err(No::Skipped(skip)) => return self.part(Some(End::skipped(skip, &skip.meaning())), Vec::new()),
+            Err(No::Refused(refusal)) => return self.part(Some(End::refused(&refusal)), Vec::new()),
+        }
+        let calls = calls.iter().map(|call| self.call(event, call, now)).collect();
+        self.part(None, calls)
+    }
+
+    fn call(&self, event: &Event<'_>, call: &Call, now: Now) -> CallPart {
+        let destination = &*self.destination;
+        let (head, tail) = destination.frame(call.shape);
+        let mut body = head.to_vec();
+        let encoded = destination
+            .encode(event, call, now, &mut body)
+            .and_then(|()| destination::fits(destination, call.shape, body.len() - head.len()));
+        let element = String::from_utf8_lossy(body.get(head.len()..).unwrap_or_default()).into_owned();
+        body.extend_from_slice(tail);
+        let target = destination.target(call.shape, &SecretString::from(HIDDEN));
+        let target = match &call.part {
+            Some(part) => target.of_part(part),
+            None => target,
+        };
+        let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+            let shown = if value.is_sensitive() { HIDDEN } else { value.to_str().unwrap_or_default() };
+            (name.to_string(), shown.to_owned())
+        };
+        let budgets = destination.budgets();
+        let budgets = budgets.iter().filter(|budget| budget.shapes.contains(&call.shape));
+        let cost = |charge| match charge {
+            Charge::Request => 1,
+            Charge::Units(index) => call.units.get(index).copied().unwrap_or(0),
+        };
+        let refused = encoded.err();
+        CallPart {
+            shape: destination.shapes().get(usize::from(call.shape.0)).map_or("", |info| info.name),
+            url: format!("{}{}", self.base, target.path),
+            headers: target.headers.iter().map(header).collect(),
+            signed: destination.signer(&[]).is_some(),
+            changes_user: call.state,
+            users: call.users().count(),
+            costs: budgets.map(|budget| (budget.name, cost(budget.charge))).filter(|(_, cost)| *cost > 0).collect(),
+            body: refused.is_none().then(|| raw(body)).flatten(),
+            element: if refused.is_none() { element } else { String::new() },
+            end: refused.as_ref().map(End::refused),
+        }
+    }
+}
+
+impl End {
+    fn skipped(skip: Skip, why: &dyn Display) -> Self {
+        Self { outcome: "skipped", reason: skip.name(), why: why.to_string() }
+    }
+
+    fn refused(refusal: &Refusal) -> Self {
+        Self { outcome: "refused", reason: refusal.reason.name(), why: refusal.detail.to_string() }
+    }
+}
+
+impl Seen {
+    fn of(event: &Event<'_>) -> Self {
+        Self {
+            kind: if event.raw.is_some() { "raw" } else { event.kind.name() },
+            id: event.id().into_owned(),
+            user: event.user().map(Into::into),
+            name: event.event.clone().or_else(|| event.name.clone()).map(Into::into),
+            time: event.time_ms().and_then(written),
+        }
+    }
+}
+
+/// A time as text; none that no calendar has.
+fn written(ms: i64) -> Option<String> {
+    jiff::Timestamp::from_millisecond(ms).ok().map(|time| time.to_string())
+}
+
+/// The body, byte by byte.
+fn raw(body: Vec<u8>) -> Option<Box<RawValue>> {
+    RawValue::from_string(String::from_utf8(body).ok()?).ok()
+}
