@@ -211,7 +211,7 @@ fn run(plan: &Plan, trouble: bool) -> Row {
     times.sort_by(f64::total_cmp);
     let at = |percent: usize| times[(times.len() - 1) * percent / 100];
     let mut row =
-        Row { trouble, median: at(0.5), p99: at(0.99), paused, held_mb: held / 1e6, events: healthy, ..Row::default() };
+        Row { trouble, median: at(50), p99: at(99), paused, held_mb: held / 1e6, events: healthy, ..Row::default() };
     if trouble {
         row.caught_up = Some(catch_up(plan, &stage, &setup, &mut forebay, &sent));
     }
