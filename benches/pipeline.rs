@@ -46,7 +46,7 @@ fn pipeline() -> Pipeline {
     let config = config::load(&path).expect("a configuration").config;
     let mut pipeline = Pipeline::new(Parts::of(&config, at(0), 1));
     for lane in 0..8 {
-        pipeline.set_keys(at(0), lane, &[SecretString::from("key")]);
+        pipeline.set_keys(at(0), lane, &vec![SecretString::from("key")].into());
     }
     let slot = pipeline.slot("events", 0);
     pipeline.assign(slot, Contents::default());

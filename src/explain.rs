@@ -18,7 +18,7 @@ use crate::destination::{self, Call, Charge, Destination};
 use crate::event::{Event, Origin};
 use crate::outcome::{No, Refusal, Skip};
 use crate::pipeline::Parts;
-use crate::router::{Route, Router, Selection};
+use crate::router::{Route, Router, Selection, decode};
 use crate::source::record::Record;
 
 /// What stands where a request has a credential.
@@ -149,6 +149,8 @@ pub struct CallPart {
     pub signed: bool,
     /// Whether it changes the user, and so keeps its place among that user's calls.
     pub changes_user: bool,
+    /// How many users it is about: where several, it waits for all of them.
+    pub users: usize,
     /// What it costs, by the name of the limit.
     pub costs: BTreeMap<&'static str, u32>,
     /// Why it is not sent after all.
@@ -209,7 +211,7 @@ impl Explainer {
             }
             Route::Refused(tenant, refusal) => {
                 let assumed = theirs.filter(|_| asked.is_some_and(|asked| asked.assume));
-                let event = record.value.map(|value| Event::decode(value, origin));
+                let event = record.value.map(|value| decode(record, value, origin));
                 match (assumed, event) {
                     (Some(account), Some(Ok(event))) => {
                         explanation.tenant_assumed = true;
@@ -257,7 +259,11 @@ impl Account {
 
     fn explain(&self, event: &Event<'_>, now: Now) -> AccountPart {
         if let Err(rule) = self.selection.check(event, now) {
-            return self.part(Some(End::skipped(rule.skip(), &rule)), Vec::new());
+            let end = match rule.no() {
+                No::Skipped(skip) => End::skipped(skip, &rule),
+                No::Refused(refusal) => End::refused(&refusal),
+            };
+            return self.part(Some(end), Vec::new());
         }
         let mut calls = Vec::new();
         match self.destination.plan(event, now, &mut calls) {
@@ -279,6 +285,10 @@ impl Account {
         let element = String::from_utf8_lossy(body.get(head.len()..).unwrap_or_default()).into_owned();
         body.extend_from_slice(tail);
         let target = destination.target(call.shape, &SecretString::from(HIDDEN));
+        let target = match &call.part {
+            Some(part) => target.of_part(part),
+            None => target,
+        };
         let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
             let shown = if value.is_sensitive() { HIDDEN } else { value.to_str().unwrap_or_default() };
             (name.to_string(), shown.to_owned())
@@ -296,6 +306,7 @@ impl Account {
             headers: target.headers.iter().map(header).collect(),
             signed: destination.signer(&[]).is_some(),
             changes_user: call.state,
+            users: call.users().count(),
             costs: budgets.map(|budget| (budget.name, cost(budget.charge))).filter(|(_, cost)| *cost > 0).collect(),
             body: refused.is_none().then(|| raw(body)).flatten(),
             element: if refused.is_none() { element } else { String::new() },
@@ -317,7 +328,7 @@ impl End {
 impl Seen {
     fn of(event: &Event<'_>) -> Self {
         Self {
-            kind: event.kind.name(),
+            kind: if event.raw.is_some() { "raw" } else { event.kind.name() },
             id: event.id().into_owned(),
             user: event.user().map(Into::into),
             name: event.event.clone().or_else(|| event.name.clone()).map(Into::into),

@@ -64,14 +64,24 @@ named! {
         NoEventName = "no_event_name",
         /// A name that the vendor keeps for itself.
         ReservedName = "reserved_name",
+        /// The name of an event or a field is longer than the vendor takes.
+        NameTooLong = "name_too_long",
+        /// More fields than the vendor takes of one event or user.
+        TooManyFields = "too_many_fields",
         /// The event lies in the future, beyond what clocks differ by.
         FutureTime = "future_time",
-        /// A field has a type that would fail the whole batch.
+        /// A field is missing, or has a form that the vendor would not take or fail the whole batch for.
         InvalidField = "invalid_field",
+        /// None of the alert's recipients stands where the account's `alerts` say.
+        NoRecipient = "no_recipient",
         /// The call alone is larger than the vendor's limit for a request.
         TooLarge = "too_large",
         /// The header `forebay-shape` names no shape, or one that the account does not allow.
         RawNotAllowed = "raw_not_allowed",
+        /// A raw item of a catalogue, and the header `forebay-catalog` names none.
+        NoCatalog = "no_catalog",
+        /// The record is raw, and the account's `fields` or `consent` could not be kept; see `raw_unfiltered`.
+        RawWithRules = "raw_with_rules",
         /// The vendor refused the call; the detail has its words.
         Rejected = "rejected",
         /// The vendor failed on this call alone, again and again, while others succeeded.
@@ -98,15 +108,13 @@ named! {
         UnknownTenant = "unknown_tenant",
         /// The account does not accept messages of this type.
         NotAccepted = "not_accepted",
-        /// This release does not send messages of this type to this destination.
-        Unsupported = "unsupported",
         /// The message's `integrations` object switches the destination or the account off.
         Integrations = "integrations",
         /// The account is switched off by `enabled = false`.
         Disabled = "disabled",
         /// The message has an anonymous id alone, and the account skips those.
         Anonymous = "anonymous",
-        /// The account's `where`, `only_events`, `skip_events` or `pages` leaves the message out.
+        /// The account's `where`, `only_events`, `skip_events`, `pages` or `alias` leaves the message out.
         NotSelected = "not_selected",
         /// The user has not given the consent that the account asks for.
         Consent = "consent",

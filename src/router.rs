@@ -14,9 +14,9 @@ use foldhash::fast::RandomState;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::clock::Now;
-use crate::config::{Account, Filter, TenantRules, TenantSource};
-use crate::event::{Event, Kind, Origin};
-use crate::outcome::{Reason, Refusal, Skip};
+use crate::config::{self, Account, Filter, TenantRules, TenantSource};
+use crate::event::{Event, Kind, Origin, RawForm};
+use crate::outcome::{No, Reason, Refusal, Skip};
 use crate::source::record::Record;
 
 /// Finds tenants and their lanes.
@@ -56,7 +56,7 @@ impl Router {
     /// Where the record goes. The message is read before its tenant is known only if that stands in it.
     pub fn route<'a>(&self, record: &Record<'a>, origin: Origin<'a>) -> Route<'a> {
         let Some(value) = record.value else { return Route::Skipped(Skip::Tombstone) };
-        let early = match self.reads_message.then(|| Event::decode(value, origin)).transpose() {
+        let early = match self.reads_message.then(|| decode(record, value, origin)).transpose() {
             Ok(early) => early,
             Err(refusal) => return Route::Refused(None, refusal),
         };
@@ -71,7 +71,7 @@ impl Router {
             let refusal = Refusal::new(Reason::UnknownTenant, "no account is configured for this tenant");
             return Route::Refused(Some(tenant.into_owned()), refusal);
         };
-        match early.map_or_else(|| Event::decode(value, origin), Ok) {
+        match early.map_or_else(|| decode(record, value, origin), Ok) {
             Ok(event) => Route::Lanes(lanes, event),
             Err(refusal) => Route::Refused(Some(tenant.into_owned()), refusal),
         }
@@ -146,6 +146,16 @@ fn cut(text: &str) -> String {
     format!("{:?}", text.chars().take(80).collect::<String>())
 }
 
+/// The event of a record: a message, or, where its header says so, a vendor's element.
+pub fn decode<'a>(record: &Record<'a>, value: &'a [u8], origin: Origin<'a>) -> Result<Event<'a>, Refusal> {
+    let Some(shape) = record.header("forebay-shape") else { return Event::decode(value, origin) };
+    let text = |header: &'a [u8]| std::str::from_utf8(header).ok();
+    let no_shape = || Refusal::new(Reason::RawNotAllowed, "the header forebay-shape is not UTF-8");
+    let shape = text(shape).ok_or_else(no_shape)?;
+    let catalog = record.header("forebay-catalog").and_then(text);
+    Event::decode_raw(value, origin, RawForm { shape, catalog })
+}
+
 /// What in an account's settings, or in the message, keeps an event from the account.
 #[derive(Clone, Copy, Debug)]
 pub enum Rule<'s> {
@@ -165,20 +175,29 @@ pub enum Rule<'s> {
     Consent(&'s str),
     /// `max_age`
     MaxAge(Duration),
+    /// A raw element of another vendor's shape.
+    RawOfAnother,
+    /// A raw element of a shape that `raw` does not list.
+    Raw,
+    /// `fields` or `consent`, which a raw element would pass by.
+    RawWithRules,
 }
 
 impl Rule<'_> {
     /// The named end that it makes.
     #[must_use]
-    pub const fn skip(&self) -> Skip {
-        match self {
+    pub fn no(&self) -> No {
+        let skip = match self {
             Self::Disabled => Skip::Disabled,
-            Self::Accept(_) => Skip::NotAccepted,
+            Self::Accept(_) | Self::RawOfAnother => Skip::NotAccepted,
             Self::Integrations => Skip::Integrations,
             Self::Where(_) | Self::OnlyEvents | Self::SkipEvents => Skip::NotSelected,
             Self::Consent(_) => Skip::Consent,
             Self::MaxAge(_) => Skip::TooOld,
-        }
+            Self::Raw => return Refusal::new(Reason::RawNotAllowed, self.to_string()).into(),
+            Self::RawWithRules => return Refusal::new(Reason::RawWithRules, self.to_string()).into(),
+        };
+        skip.into()
     }
 }
 
@@ -192,6 +211,9 @@ impl fmt::Display for Rule<'_> {
             Self::OnlyEvents => f.write_str("only_events does not list its name"),
             Self::SkipEvents => f.write_str("skip_events lists its name"),
             Self::Consent(category) => write!(f, "consent: {category:?} is not given"),
+            Self::RawOfAnother => f.write_str("the header forebay-shape names a shape of another vendor"),
+            Self::Raw => f.write_str("raw does not list what the header forebay-shape names"),
+            Self::RawWithRules => f.write_str("fields or consent are set, which a raw element would pass by"),
             Self::MaxAge(age) => write!(f, "older than max_age = {} s", age.as_secs()),
         }
     }
@@ -209,6 +231,11 @@ pub struct Selection {
     skip: Option<GlobSet>,
     consent: Vec<String>,
     max_age: Option<Duration>,
+    /// Raw shapes that the vendor has, and those of them that are allowed.
+    raw_shapes: &'static [&'static str],
+    raw: Vec<String>,
+    /// Whether raw elements would pass by rules that they should keep.
+    raw_breaks_rules: bool,
 }
 
 impl Selection {
@@ -225,6 +252,9 @@ impl Selection {
             skip: names(&account.skip_events),
             consent: account.consent.clone(),
             max_age: account.max_age,
+            raw_shapes: account.raw_shapes(),
+            raw: account.raw.clone(),
+            raw_breaks_rules: !(account.raw_unfiltered || account.fields.is_empty() && account.consent.is_empty()),
         }
     }
 
@@ -239,18 +269,40 @@ impl Selection {
         if !self.enabled {
             return Err(Rule::Disabled);
         }
+        match &event.raw {
+            Some(form) => self.check_raw(event, form),
+            None => self.check_message(event, now),
+        }
+    }
+
+    /// Raw elements are selected by their shape and by `where`: what else is selected by, they do not have.
+    fn check_raw(&self, event: &Event<'_>, form: &RawForm<'_>) -> Result<(), Rule<'_>> {
+        let of_another = config::RAW_SHAPES.iter().any(|shapes| shapes.contains(&form.shape));
+        if !self.raw_shapes.contains(&form.shape) && of_another {
+            return Err(Rule::RawOfAnother);
+        }
+        if !self.raw.iter().any(|allowed| allowed == form.shape) {
+            return Err(Rule::Raw);
+        }
+        self.check_filters(event)?;
+        if self.raw_breaks_rules { Err(Rule::RawWithRules) } else { Ok(()) }
+    }
+
+    fn check_filters(&self, event: &Event<'_>) -> Result<(), Rule<'_>> {
+        let holds = |filter: &&Filter| {
+            event.text_at(&filter.field).is_some_and(|text| filter.any_of.iter().any(|allowed| *allowed == text))
+        };
+        self.filters.iter().find(|filter| !holds(filter)).map_or(Ok(()), |filter| Err(Rule::Where(filter)))
+    }
+
+    fn check_message(&self, event: &Event<'_>, now: Now) -> Result<(), Rule<'_>> {
         if !self.accept.contains(&event.kind) {
             return Err(Rule::Accept(event.kind));
         }
         if event.integrations.is_some() && !event.integrations_allow(self.destination, &self.account) {
             return Err(Rule::Integrations);
         }
-        let holds = |filter: &&Filter| {
-            event.text_at(&filter.field).is_some_and(|text| filter.any_of.iter().any(|allowed| *allowed == text))
-        };
-        if let Some(filter) = self.filters.iter().find(|filter| !holds(filter)) {
-            return Err(Rule::Where(filter));
-        }
+        self.check_filters(event)?;
         if event.kind == Kind::Track && (self.only.is_some() || self.skip.is_some()) {
             let name = event.event.as_deref().unwrap_or_default();
             if self.only.as_ref().is_some_and(|only| !only.is_match(name)) {

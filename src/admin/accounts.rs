@@ -127,15 +127,19 @@ fn deferred(report: &Report, deferral: &Deferral) -> Option<Deferred> {
 
 fn shown(keys: &[crate::keys::Shown], account: &AccountReport) -> Vec<Key> {
     // Keys that cannot be read are left out of what the lane has.
-    let mut readable = 0;
+    let mut readable: Vec<&str> = Vec::new();
     keys.iter()
         .map(|key| {
-            let state = if let Some(problem) = &key.problem {
-                problem.clone()
-            } else {
-                readable += 1;
-                if readable == account.key + 1 { "in use".to_owned() } else { "ready".to_owned() }
+            let position = readable.iter().filter(|family| **family == key.family).count();
+            let in_use = account.keys.iter().filter(|(family, _)| *family == key.family).map(|(_, at)| *at).max();
+            let state = match &key.problem {
+                Some(problem) => problem.clone(),
+                None if in_use == Some(position) => "in use".to_owned(),
+                None => "ready".to_owned(),
             };
+            if key.problem.is_none() {
+                readable.push(key.family);
+            }
             Key { name: key.name.clone(), fingerprint: key.fingerprint.clone(), state }
         })
         .collect()

@@ -75,6 +75,7 @@ impl Rest<'_> {
             _ => limits::moengage,
         };
         let raw = if self.iterable { vendor::ITERABLE_RAW } else { vendor::MOENGAGE_RAW };
+        let raw: Vec<_> = raw.iter().map(|shape| (*shape, *shape)).collect();
         let mapped = !self.webhook;
         // Without a vendor nobody knows which limits and raw shapes there are.
         let known = vendor.is_some();
@@ -83,9 +84,10 @@ impl Rest<'_> {
             .then(|| table.take("raw"))
             .flatten()
             .filter(|_| known)
-            .and_then(|value| value.picks(raw))
+            .and_then(|value| value.picks(&raw))
             .unwrap_or_default();
-        let rules = table.take("fields").map(|value| fields::rules(&value, self.iterable));
+        let needed = vendor.as_ref().map(fields::needed_and_read).unwrap_or_default();
+        let rules = table.take("fields").map(|value| fields::rules(&value, &needed));
         let linger = table.duration("linger", &(Duration::ZERO..=MAX_LINGER)).unwrap_or(around.linger);
         let in_flight = table.take("max_in_flight").and_then(|value| value.integer(&(1..=64)));
         let max_age = table.duration("max_age", &(Duration::from_secs(1)..=Duration::from_hours(24 * 3_650)));
@@ -104,6 +106,7 @@ impl Rest<'_> {
             consent: table.texts("consent"),
             fields: rules.unwrap_or_default(),
             raw: raw.into_iter().map(str::to_owned).collect(),
+            raw_unfiltered: mapped && table.flag("raw_unfiltered", false),
             limits,
             max_in_flight: in_flight.and_then(|number| u32::try_from(number).ok()).unwrap_or(4),
             linger,

@@ -1,10 +1,10 @@
 //! What an account selects and what it keeps back: `where`, names of events, and `[accounts.NAME.fields]`.
 //!
-//! Guarantees that no rule takes an id that a call needs, so that a rule can never turn a good event into a dead letter.
+//! Guarantees that no rule takes what a call needs, so that a rule can never turn a good event into a dead letter.
 
 use super::reader::Value;
 use super::sections::pointer;
-use super::{FieldRules, Filter};
+use super::{FieldRules, Filter, Vendor};
 
 /// What every call needs, wherever it goes.
 const NEEDED: &[&str] = &[
@@ -23,8 +23,52 @@ const NEEDED: &[&str] = &[
     "context.traits.id",
 ];
 
-/// What identifies a user at Iterable, too.
-const NEEDED_BY_ITERABLE: &[&str] = &["traits.email", "context.traits.email", "properties.email"];
+/// What Iterable needs, too: addresses identify a user, and a purchase without these is none.
+const NEEDED_BY_ITERABLE: &[&str] = &[
+    "traits.email",
+    "context.traits.email",
+    "properties.email",
+    "properties.total",
+    "properties.products.product_id",
+    "properties.products.productId",
+    "properties.products.id",
+    "properties.products.sku",
+    "properties.products.name",
+    "properties.products.price",
+    "properties.products.quantity",
+];
+
+/// What the registration of a token needs.
+const NEEDED_BY_TOKENS: &[&str] = &[
+    "context.device.token",
+    "context.device.type",
+    "context.device.name",
+    "context.app.namespace",
+    "context.os.token",
+];
+
+/// The fields that no rule of an account at this vendor may touch, dotted.
+#[must_use]
+pub fn needed(vendor: &Vendor) -> Vec<&'static str> {
+    let mut needed = NEEDED.to_vec();
+    if let Vendor::Iterable(settings) = vendor {
+        needed.extend(NEEDED_BY_ITERABLE);
+        if settings.registration_key.is_some() {
+            needed.extend(NEEDED_BY_TOKENS);
+        }
+    }
+    needed
+}
+
+/// The same, and what calls read of the message as it came: a recipient that a rule hides would not be hidden.
+pub(super) fn needed_and_read(vendor: &Vendor) -> Vec<String> {
+    let mut needed: Vec<String> = needed(vendor).into_iter().map(str::to_owned).collect();
+    if let Vendor::Moengage(settings) = vendor {
+        let recipients = settings.alerts.iter().flat_map(|alert| &alert.channels);
+        needed.extend(recipients.map(|(_, pointer)| pointer.join(".")));
+    }
+    needed
+}
 
 /// `where`: conditions that must all hold.
 pub(super) fn filters(value: &Value<'_>) -> Vec<Filter> {
@@ -45,24 +89,24 @@ fn filter(value: &Value<'_>) -> Option<Filter> {
 }
 
 /// `[accounts.NAME.fields]`
-pub(super) fn rules(value: &Value<'_>, iterable: bool) -> FieldRules {
+pub(super) fn rules(value: &Value<'_>, needed: &[String]) -> FieldRules {
     let Some(mut table) = value.table() else { return FieldRules::default() };
     let rules = FieldRules {
         keep: table.take("keep").map(|list| paths(&list, None)).unwrap_or_default(),
-        drop: table.take("drop").map(|list| paths(&list, Some(iterable))).unwrap_or_default(),
-        sha256: table.take("sha256").map(|list| paths(&list, Some(iterable))).unwrap_or_default(),
-        rename: table.take("rename").map(|table| renames(&table, iterable)).unwrap_or_default(),
+        drop: table.take("drop").map(|list| paths(&list, Some(needed))).unwrap_or_default(),
+        sha256: table.take("sha256").map(|list| paths(&list, Some(needed))).unwrap_or_default(),
+        rename: table.take("rename").map(|table| renames(&table, needed)).unwrap_or_default(),
     };
     table.finish();
     rules
 }
 
-/// Paths; what calls need is refused if `taken`, which says whether they go to Iterable.
-fn paths(value: &Value<'_>, taken: Option<bool>) -> Vec<String> {
+/// Paths; those that take what calls need are refused, where that is given.
+fn paths(value: &Value<'_>, needed: Option<&[String]>) -> Vec<String> {
     let mut paths = Vec::new();
     for item in value.items().unwrap_or_default() {
         let Some(path) = item.filled() else { continue };
-        if !path_is_whole(&item, path) || taken.is_some_and(|iterable| takes_an_id(&item, path, iterable)) {
+        if !path_is_whole(&item, path) || needed.is_some_and(|needed| takes_an_id(&item, path, needed)) {
             continue;
         }
         if paths.iter().any(|known| known == path) {
@@ -73,7 +117,7 @@ fn paths(value: &Value<'_>, taken: Option<bool>) -> Vec<String> {
     paths
 }
 
-fn renames(value: &Value<'_>, iterable: bool) -> Vec<(String, String)> {
+fn renames(value: &Value<'_>, needed: &[String]) -> Vec<(String, String)> {
     let Some(table) = value.table_or("write { \"traits.plan\" = \"tier\" }") else { return Vec::new() };
     let mut renames = Vec::new();
     for (_, path, target) in table.entries() {
@@ -82,7 +126,7 @@ fn renames(value: &Value<'_>, iterable: bool) -> Vec<(String, String)> {
             target.refuse("a rename is of one field", "name the field; * has no place here");
             continue;
         }
-        if !path_is_whole(&target, path) || takes_an_id(&target, path, iterable) {
+        if !path_is_whole(&target, path) || takes_an_id(&target, path, needed) {
             continue;
         }
         if name.contains('.') || name == "*" {
@@ -93,7 +137,7 @@ fn renames(value: &Value<'_>, iterable: bool) -> Vec<(String, String)> {
             continue;
         }
         let after = path.rsplit_once('.').map_or_else(|| name.to_owned(), |(parent, _)| format!("{parent}.{name}"));
-        if takes_an_id(&target, &after, iterable) {
+        if takes_an_id(&target, &after, needed) {
             continue;
         }
         renames.push((path.to_owned(), name.to_owned()));
@@ -116,12 +160,12 @@ fn path_is_whole(value: &Value<'_>, path: &str) -> bool {
 }
 
 /// Whether the path is, or has below it, something that calls need; if so, that is reported.
-fn takes_an_id(value: &Value<'_>, path: &str, iterable: bool) -> bool {
+fn takes_an_id(value: &Value<'_>, path: &str, needed: &[String]) -> bool {
     let above = path.strip_suffix(".*").unwrap_or(path);
-    let below = |needed: &str| needed == above || needed.strip_prefix(above).is_some_and(|rest| rest.starts_with('.'));
-    let more = if iterable { NEEDED_BY_ITERABLE } else { &[] };
-    let Some(needed) = NEEDED.iter().chain(more).find(|needed| below(needed)) else { return false };
-    let message = if *needed == path {
+    let below =
+        |needed: &String| *needed == above || needed.strip_prefix(above).is_some_and(|rest| rest.starts_with('.'));
+    let Some(needed) = needed.iter().find(|needed| below(needed)) else { return false };
+    let message = if needed == path {
         format!("calls need {needed}")
     } else {
         format!("\"{path}\" takes {needed} along, which calls need")

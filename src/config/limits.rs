@@ -69,16 +69,18 @@ pub(super) fn check_groups(accounts: &[(Place, Account)], sink: &Sink) {
     let mut first: BTreeMap<String, &(Place, Account)> = BTreeMap::new();
     for entry in accounts {
         let (place, account) = entry;
-        let Some(group) = group(account) else { continue };
-        let Some((other_place, other)) = first.get(&group).copied() else {
-            first.insert(group, entry);
+        let differs = |name: &&&str| {
+            let Some(group) = group(account, name) else { return false };
+            let (_, other) = first.entry(group).or_insert(entry);
+            account.limits.get(**name) != other.limits.get(**name)
+        };
+        // All of them are looked at, so that each has its first account.
+        let differing: Vec<&&str> = names(account).iter().filter(differs).collect();
+        let Some(name) = differing.first() else { continue };
+        let Some((other_place, other)) = group(account, name).and_then(|group| first.get(&group).copied()) else {
             continue;
         };
-        let names = account.limits.keys().chain(other.limits.keys());
-        let Some(name) = names.into_iter().find(|name| account.limits.get(*name) != other.limits.get(*name)) else {
-            continue;
-        };
-        let shown = |account: &Account| account.limits.get(name).map_or("the default".to_owned(), u32::to_string);
+        let shown = |account: &Account| account.limits.get(**name).map_or("the default".to_owned(), u32::to_string);
         let message = format!(
             "{name} is {} here and {} for account {} ({}:{}), and both share one limit at the vendor",
             shown(account),
@@ -92,21 +94,32 @@ pub(super) fn check_groups(accounts: &[(Place, Account)], sink: &Sink) {
     }
 }
 
-/// Whose limit it is: host and workspace, or host and project. `None`: nobody else's.
-fn group(account: &Account) -> Option<String> {
+/// The limits that an account's vendor has.
+fn names(account: &Account) -> &'static [&'static str] {
+    match account.vendor {
+        Vendor::Moengage(_) => MOENGAGE,
+        Vendor::Iterable(_) => ITERABLE,
+        Vendor::Webhook(_) => &[],
+    }
+}
+
+/// Whose limit of this name it is: host and workspace, or host and project. `None`: nobody else's.
+fn group(account: &Account, name: &str) -> Option<String> {
     let host = |vendor: String| match &account.base_url {
-        Some(url) => format!("{}:{}{}", url.host, url.port, url.prefix),
+        Some(url) => format!("{}:{}", url.host, url.port),
         None => vendor,
     };
     match &account.vendor {
         Vendor::Moengage(settings) => {
-            Some(format!("moengage {} {}", host(settings.data_center.clone()), settings.workspace))
+            Some(format!("moengage {} {} {name}", host(settings.data_center.clone()), settings.workspace))
         }
-        // Single endpoints have limits of their own.
-        Vendor::Iterable(settings) => settings
-            .project
-            .as_ref()
-            .map(|project| format!("iterable {} {} {project}", host(settings.eu.to_string()), settings.single)),
+        Vendor::Iterable(settings) => {
+            // Users and events go by bulk endpoints or by single ones, which have limits of their own; all else goes by
+            // the same endpoints.
+            let single = settings.single && matches!(name, "users" | "events");
+            let project = settings.project.as_ref()?;
+            Some(format!("iterable {} {single} {project} {name}", host(settings.eu.to_string())))
+        }
         Vendor::Webhook(_) => None,
     }
 }

@@ -32,12 +32,14 @@ use regex::Regex;
 use crate::event::Kind;
 
 pub use address::is_public;
+pub use fields::needed;
 pub use kafka_client::client_config;
 pub use load::{Loaded, load};
 pub use problem::{Place, Problem, Problems, SecretUse};
 pub use reader::dotted;
 pub use reference::SecretRef;
 pub(crate) use url::authority;
+pub use vendor::RAW_SHAPES;
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -193,6 +195,7 @@ pub struct DeadLetters {
 
 /// `[accounts.NAME]`
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Account {
     /// The name.
     pub name: String,
@@ -218,6 +221,8 @@ pub struct Account {
     pub fields: FieldRules,
     /// Raw shapes that are allowed.
     pub raw: Vec<String>,
+    /// Whether raw elements go also where `fields` or `consent` are set, which they pass by.
+    pub raw_unfiltered: bool,
     /// Limits that differ from the vendor's published ones, by the setting's name: `users_per_minute`, `events`.
     pub limits: BTreeMap<String, u32>,
     /// Requests on the wire at a time, and shards of users.
@@ -322,8 +327,21 @@ pub struct Moengage {
     pub forwarded_for: Vec<std::net::IpAddr>,
     /// Track events that trigger business events.
     pub business_events: Vec<String>,
-    /// Track events that send an alert of Inform: the event's name and the alert's id.
-    pub alerts: Vec<(String, String)>,
+    /// Track events that send an alert of Inform.
+    pub alerts: Vec<Alert>,
+}
+
+/// `[accounts.NAME.moengage.alerts."EVENT"]`
+#[derive(Clone, Debug)]
+pub struct Alert {
+    /// The track event's name.
+    pub event: String,
+    /// The vendor's id of the alert.
+    pub id: String,
+    /// The vendor's names of the channels, and where the message has the recipient of each: a JSON pointer's parts.
+    pub channels: Vec<(&'static str, Vec<String>)>,
+    /// Whether its attributes are the user's traits; else the event's properties.
+    pub of_traits: bool,
 }
 
 /// `[accounts.NAME.iterable]`
@@ -400,13 +418,35 @@ impl Account {
         }
     }
 
-    /// The keys for the data shapes: current, next.
+    /// Raw shapes that the vendor has.
     #[must_use]
-    pub fn keys(&self) -> &[Key] {
+    pub const fn raw_shapes(&self) -> &'static [&'static str] {
+        match self.vendor {
+            Vendor::Moengage(_) => vendor::MOENGAGE_RAW,
+            Vendor::Iterable(_) => vendor::ITERABLE_RAW,
+            Vendor::Webhook(_) => &[],
+        }
+    }
+
+    /// All keys, each with its family: the setting's name. A family's keys follow each other, current first.
+    #[must_use]
+    pub fn keys(&self) -> Vec<(&'static str, Key)> {
+        let of = |family: &'static str, keys: &[Key]| keys.iter().map(|key| (family, key.clone())).collect::<Vec<_>>();
         match &self.vendor {
-            Vendor::Moengage(settings) => &settings.keys,
-            Vendor::Iterable(settings) => &settings.keys,
-            Vendor::Webhook(settings) => &settings.keys,
+            Vendor::Moengage(settings) => [
+                of("keys", &settings.keys),
+                of("campaign_keys", &settings.campaign_keys),
+                of("inform_keys", &settings.inform_keys),
+            ]
+            .concat(),
+            Vendor::Iterable(settings) => {
+                let registration = settings.registration_key.iter().map(|secret| {
+                    let key = Key { name: None, secret: secret.clone() };
+                    ("registration_key", key)
+                });
+                of("keys", &settings.keys).into_iter().chain(registration).collect()
+            }
+            Vendor::Webhook(settings) => of("keys", &settings.keys),
         }
     }
 }

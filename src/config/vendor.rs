@@ -4,30 +4,16 @@
 
 use super::reader::{Table, Value};
 use super::reference::{Scope, keys, reference};
-use super::{Identity, Iterable, Key, Moengage, url};
+use super::{Alert, Identity, Iterable, Key, Moengage, sections, url};
 
 /// Raw shapes of `MoEngage`: what the header `forebay-shape` may name.
-pub(super) const MOENGAGE_RAW: &[(&str, &str)] = &[
-    ("transition", "transition"),
-    ("customer/merge", "customer/merge"),
-    ("catalog/items", "catalog/items"),
-    ("business_event/trigger", "business_event/trigger"),
-    ("alerts/send", "alerts/send"),
-];
+pub(super) const MOENGAGE_RAW: &[&str] = &["transition", "business-event", "inform", "catalog"];
 
 /// Raw shapes of Iterable.
-pub(super) const ITERABLE_RAW: &[(&str, &str)] = &[
-    ("users/bulkUpdate", "users/bulkUpdate"),
-    ("users/update", "users/update"),
-    ("users/updateEmail", "users/updateEmail"),
-    ("users/registerDeviceToken", "users/registerDeviceToken"),
-    ("users/registerBrowserToken", "users/registerBrowserToken"),
-    ("events/trackBulk", "events/trackBulk"),
-    ("events/track", "events/track"),
-    ("commerce/trackPurchase", "commerce/trackPurchase"),
-    ("commerce/updateCart", "commerce/updateCart"),
-    ("catalogs/items", "catalogs/items"),
-];
+pub(super) const ITERABLE_RAW: &[&str] = &["users/bulkUpdate", "events/trackBulk", "catalogs/items"];
+
+/// Raw shapes, vendor by vendor.
+pub const RAW_SHAPES: &[&[&str]] = &[MOENGAGE_RAW, ITERABLE_RAW];
 
 const DATA_CENTERS: &[&str] = &["01", "02", "03", "04", "05", "06", "101"];
 
@@ -101,10 +87,33 @@ fn addresses(value: &Value<'_>) -> Vec<std::net::IpAddr> {
     addresses
 }
 
-fn alerts(value: &Value<'_>) -> Vec<(String, String)> {
-    let Some(table) = value.table_or("write { \"Order Shipped\" = \"ALERT_ID\" }") else { return Vec::new() };
-    let alert = |(_, event, id): (_, &str, Value<'_>)| Some((event.to_owned(), id.filled()?.to_owned()));
-    table.entries().into_iter().filter_map(alert).collect()
+fn alerts(value: &Value<'_>) -> Vec<Alert> {
+    let Some(table) = value.table_or("write [accounts.NAME.moengage.alerts.\"Order Shipped\"]") else {
+        return Vec::new();
+    };
+    table.entries().into_iter().filter_map(|(_, event, value)| alert(event, &value)).collect()
+}
+
+fn alert(event: &str, value: &Value<'_>) -> Option<Alert> {
+    const CHANNELS: &str = "write channels = { sms = \"/properties/phone\" }; also email, push";
+    let mut table = value.table_or("write { alert_id = \"ALERT_ID\", channels = { sms = \"/properties/phone\" } }")?;
+    let id = table.require("alert_id", "it is the alert's id in the dashboard");
+    let channels = table.require("channels", CHANNELS);
+    let of_traits = table.pick("attributes", false, &[("properties", false), ("context.traits", true)]);
+    table.finish();
+    let named = channels?;
+    let (mut channels, mut given) = (Vec::new(), false);
+    let mut places = named.table_or(CHANNELS)?;
+    for (setting, name) in [("sms", "SMS"), ("email", "EMAIL"), ("push", "PUSH")] {
+        let Some(place) = places.take(setting) else { continue };
+        given = true;
+        channels.extend(sections::pointer(&place).map(|recipient| (name, recipient)));
+    }
+    places.finish();
+    if !given {
+        named.refuse("the alert has no channel, so it would reach nobody", CHANNELS);
+    }
+    Some(Alert { event: event.to_owned(), id: id?.filled()?.to_owned(), channels, of_traits })
 }
 
 /// `[accounts.NAME.iterable]`

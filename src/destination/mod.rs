@@ -7,6 +7,7 @@
 pub(crate) mod hint;
 pub mod iterable;
 pub mod moengage;
+mod raw;
 pub mod webhook;
 
 use std::borrow::Cow;
@@ -34,6 +35,10 @@ pub struct ShapeInfo {
     pub max_bytes: usize,
     /// The vendor's limit on calls a request.
     pub max_calls: usize,
+    /// The families of keys that open it, as the account's settings name them: the first that the account has.
+    pub keys: &'static [&'static str],
+    /// Whether a request may hold one call of a user at most: what is listed by name can stand there once.
+    pub apart: bool,
 }
 
 /// What a request costs of a [`Budget`].
@@ -76,16 +81,53 @@ pub struct Budget {
 }
 
 /// One call that an event becomes, before it is encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     /// The request form that it goes into.
     pub shape: Shape,
     /// Hash of the user that it is about ([`user_hash`]), for order.
     pub user: u64,
+    /// Other users that it is about as well: two ids that become one, an address and the one that it was. Such a call
+    /// changes state, waits until all of them are idle, and then goes alone of theirs.
+    pub others: [Option<u64>; 2],
     /// Whether it changes the user's state, and so must keep its place among that user's calls.
     pub state: bool,
     /// What it costs of budgets that count [`Charge::Units`].
     pub units: [u32; 2],
+    /// Which of the vendor's collections it goes into, where each has requests of its own: a part of the path.
+    pub part: Option<Arc<str>>,
+}
+
+impl Call {
+    /// A call about one user.
+    #[must_use]
+    pub const fn new(shape: Shape, user: u64, state: bool) -> Self {
+        Self { shape, user, others: [None; 2], state, units: [0; 2], part: None }
+    }
+
+    /// The same call, about these users, too; one that is named twice counts once.
+    #[must_use]
+    pub fn with(mut self, others: impl IntoIterator<Item = u64>) -> Self {
+        for other in others {
+            if self.users().all(|known| known != other)
+                && let Some(place) = self.others.iter_mut().find(|place| place.is_none())
+            {
+                *place = Some(other);
+            }
+        }
+        self
+    }
+
+    /// Everybody whom it is about, the first in whose shard it goes.
+    pub fn users(&self) -> impl Iterator<Item = u64> + use<> {
+        std::iter::once(self.user).chain(self.others.into_iter().flatten())
+    }
+
+    /// Whether it is about several users.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        self.others[0].is_some()
+    }
 }
 
 /// The vendor's answer to a request.
@@ -201,12 +243,23 @@ pub struct Judgement {
 }
 
 /// How a request is addressed. Bodies are added by the delivery.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Target {
-    /// Path and query.
+    /// Path and query; of calls that have a [`Call::part`], with [`Target::PART`] in its place.
     pub path: String,
     /// Headers with credentials marked sensitive; content type included.
     pub headers: HeaderMap,
+}
+
+impl Target {
+    /// Stands for a call's part; no path has braces of its own.
+    pub const PART: &'static str = "{part}";
+
+    /// The address for calls of this part, which is percent-encoded already.
+    #[must_use]
+    pub fn of_part(&self, part: &str) -> Self {
+        Self { path: self.path.replacen(Self::PART, part, 1), headers: self.headers.clone() }
+    }
 }
 
 /// How far an account's host may be trusted.
@@ -323,4 +376,31 @@ pub fn user_hash(identity: &str) -> u64 {
 pub fn words(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(1024)]);
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<Cow<'_, str>>().into_owned()
+}
+
+/// As a part of a path or query: all but unreserved characters (RFC 3986) become `%XX`.
+fn percent_encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            for digit in [byte >> 4, byte & 15] {
+                out.extend(char::from_digit(digit.into(), 16).map(|digit| digit.to_ascii_uppercase()));
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percent_encoded;
+
+    #[test]
+    fn a_workspace_cannot_leave_its_place_in_the_path() {
+        assert_eq!(percent_encoded("AB_c-1.~"), "AB_c-1.~");
+        assert_eq!(percent_encoded("a/../b?c=d e%"), "a%2F..%2Fb%3Fc%3Dd%20e%25");
+    }
 }

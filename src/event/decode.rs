@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Context, Event, Kind, Origin};
+use super::{Context, Event, Kind, Origin, RawForm};
 use crate::json::check::Scanner;
 use crate::json::{Fault, Raw, unescape};
 use crate::outcome::{Reason, Refusal};
@@ -13,13 +13,7 @@ const HEADER: usize = 5;
 impl<'a> Event<'a> {
     /// Decodes a record's value. Of a field that occurs twice the last one counts; unknown ones are left alone.
     pub fn decode(value: &'a [u8], origin: Origin<'a>) -> Result<Self, Refusal> {
-        let (json, skipped) = without_header(value)?;
-        let text = std::str::from_utf8(json).map_err(|error| {
-            Refusal::new(Reason::Malformed, format!("not UTF-8 at byte {}", error.valid_up_to() + skipped))
-        })?;
-        if text.starts_with('\u{feff}') {
-            return Err(Refusal::new(Reason::Malformed, format!("byte order mark at byte {skipped}")));
-        }
+        let (text, skipped) = text_of(value)?;
         let mut event = Self::empty(origin, text.trim_ascii());
         let mut kind = None;
         let scanned = Scanner::new(text).message(|scanner, key, escaped| {
@@ -32,9 +26,7 @@ impl<'a> Event<'a> {
             }
             Ok(())
         });
-        scanned.map_err(|Fault { at, what }| {
-            Refusal::new(Reason::Malformed, Fault { at: at + skipped, what }.to_string())
-        })?;
+        scanned.map_err(|fault| malformed(fault, skipped))?;
         event.kind = kind_of(kind)?;
         Ok(event)
     }
@@ -59,7 +51,16 @@ impl<'a> Event<'a> {
             context: Context::NONE,
             integrations: None,
             whole,
+            raw: None,
         }
+    }
+
+    /// Decodes the value of a raw record: any JSON object.
+    pub fn decode_raw(value: &'a [u8], origin: Origin<'a>, form: RawForm<'a>) -> Result<Self, Refusal> {
+        let (text, skipped) = text_of(value)?;
+        let scanned = Scanner::new(text).message(|scanner, _, _| scanner.raw(1).map(|_| ()));
+        scanned.map_err(|fault| malformed(fault, skipped))?;
+        Ok(Self { raw: Some(form), ..Self::empty(origin, text.trim_ascii()) })
     }
 
     /// Keeps a field of the message, if it is one of those that an event has.
@@ -112,6 +113,22 @@ impl<'a> Context<'a> {
         })?;
         Ok(parts)
     }
+}
+
+/// The text of a value, and how many bytes stand before it.
+fn text_of(value: &[u8]) -> Result<(&str, usize), Refusal> {
+    let (json, skipped) = without_header(value)?;
+    let text = std::str::from_utf8(json).map_err(|error| {
+        Refusal::new(Reason::Malformed, format!("not UTF-8 at byte {}", error.valid_up_to() + skipped))
+    })?;
+    if text.starts_with('\u{feff}') {
+        return Err(Refusal::new(Reason::Malformed, format!("byte order mark at byte {skipped}")));
+    }
+    Ok((text, skipped))
+}
+
+fn malformed(fault: Fault, skipped: usize) -> Refusal {
+    Refusal::new(Reason::Malformed, Fault { at: fault.at + skipped, what: fault.what }.to_string())
 }
 
 fn kind_of(value: Option<Raw<'_>>) -> Result<Kind, Refusal> {

@@ -1,8 +1,7 @@
 //! What an account keeps back of a message, or renames: `[accounts.NAME.fields]`.
 //!
 //! Acts on `traits`, `properties` and `context`, in the order keep, drop, hash, rename, by the names that the message
-//! has. Lists are walked through: a path goes on in each of their objects. The ids that calls need always stay as they
-//! are. An account without rules has no [`Fields`] and pays nothing; one with rules pays a copy of these three objects.
+//! has. Lists are walked through: a path goes on in each of their objects. What calls need always stays as it is. An account without rules has no [`Fields`] and pays nothing; one with rules pays a copy of these three objects.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,11 +12,6 @@ use sha2::{Digest, Sha256};
 use super::{Context, Event};
 use crate::config::FieldRules;
 use crate::json::{Raw, write};
-
-/// Places of ids, which no rule touches.
-const IDS: [&str; 4] = ["traits.userId", "traits.id", "context.traits.userId", "context.traits.id"];
-/// Places of addresses, which are ids at some destinations.
-const EMAILS: [&str; 3] = ["traits.email", "context.traits.email", "properties.email"];
 
 /// An account's rules, as a tree of the fields that they name.
 #[derive(Debug)]
@@ -49,14 +43,14 @@ struct State {
 }
 
 impl Fields {
-    /// The rules, if there are any; `emails_are_ids` keeps addresses from them.
+    /// The rules, if there are any; none touches what calls need.
     #[must_use]
-    pub fn new(rules: &FieldRules, emails_are_ids: bool) -> Option<Self> {
+    pub fn new(rules: &FieldRules, needed: &[&str]) -> Option<Self> {
         if rules.is_empty() {
             return None;
         }
         let mut root = Node::default();
-        for path in IDS.iter().chain(EMAILS.iter().filter(|_| emails_are_ids)) {
+        for path in needed {
             let (node, _) = root.at(path);
             node.is_id = true;
             node.acts.keep = true;

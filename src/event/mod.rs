@@ -107,6 +107,17 @@ pub struct Event<'a> {
     pub integrations: Option<Raw<'a>>,
     /// The whole message, for selections by path.
     pub whole: &'a str,
+    /// Whether the record is no message, but what a vendor wants already.
+    pub raw: Option<RawForm<'a>>,
+}
+
+/// What a raw record's headers say of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawForm<'a> {
+    /// The shape that its value is an element of: `forebay-shape`.
+    pub shape: &'a str,
+    /// The catalogue that it is for: `forebay-catalog`.
+    pub catalog: Option<&'a str>,
 }
 
 /// The parts of `context` that destinations read, found while the message is decoded.
@@ -129,14 +140,17 @@ impl<'a> Event<'a> {
     /// not the user's.
     #[must_use]
     pub fn user(&self) -> Option<Cow<'a, str>> {
+        self.user_id.clone().or_else(|| self.user_of_traits())
+    }
+
+    /// The user's id by the traits alone.
+    #[must_use]
+    pub fn user_of_traits(&self) -> Option<Cow<'a, str>> {
         let of_traits = |traits: Raw<'a>| {
             let id = |name| traits.field(name).and_then(Raw::id);
             id("userId").or_else(|| id("id"))
         };
-        self.user_id
-            .clone()
-            .or_else(|| self.user_traits().and_then(of_traits))
-            .or_else(|| self.context.traits.and_then(of_traits))
+        self.user_traits().and_then(of_traits).or_else(|| self.context.traits.and_then(of_traits))
     }
 
     /// `traits`, where they are the user's and not a group's.

@@ -85,7 +85,8 @@ pub(crate) fn object(out: &mut Vec<u8>, object: Raw<'_>, style: Style) {
     }
 }
 
-fn has_items(value: Raw<'_>) -> bool {
+/// Whether an object or a list has something in it.
+pub(crate) fn has_items(value: Raw<'_>) -> bool {
     value.fields().next().is_some() || value.items().next().is_some()
 }
 

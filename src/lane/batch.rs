@@ -4,12 +4,14 @@
 //! call, so that splitting copies ranges and nothing is encoded twice. A batch must be emptied by whoever ends it;
 //! dropping one that still holds calls is a bug: it is counted, and panics in debug builds. Never decides when to go.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::destination::{Elements, Shape};
+use super::MAX_BUDGETS;
+use crate::destination::{Call, Elements, Shape};
 use crate::source::Receipt;
 
 /// Calls that were dropped unsettled: bugs, each of them.
@@ -89,6 +91,8 @@ impl Buffers {
 #[derive(Debug)]
 pub struct Batch {
     shape: Shape,
+    /// Where all of its calls go, if their shape has several places ([`Call::part`]).
+    part: Option<Arc<str>>,
     /// While open: frame head and elements. Once sealed: empty.
     open: Vec<u8>,
     /// Once sealed: the whole body.
@@ -101,7 +105,7 @@ pub struct Batch {
     /// When it may go (again).
     pub not_before: Duration,
     /// Cells already paid, one count a budget of the lane.
-    pub granted: [u32; 4],
+    pub granted: [u32; MAX_BUDGETS],
     /// Answers of 5xx kind that it got.
     pub server_errors: u32,
     /// Attempts that ended without an answer or with one that says "again".
@@ -122,6 +126,7 @@ impl Batch {
         open.extend_from_slice(head);
         Self {
             shape,
+            part: None,
             open,
             sealed: Bytes::new(),
             slots,
@@ -129,13 +134,32 @@ impl Batch {
             units: [0; 2],
             opened: now,
             not_before: Duration::ZERO,
-            granted: [0; 4],
+            granted: [0; MAX_BUDGETS],
             server_errors: 0,
             attempts: 0,
             first_failure: None,
             number: 0,
             tried: false,
         }
+    }
+
+    /// The same batch, for calls that go to this part.
+    #[must_use]
+    pub fn for_part(mut self, part: Option<Arc<str>>) -> Self {
+        self.part = part;
+        self
+    }
+
+    /// Where its calls go, if their shape has several places.
+    #[must_use]
+    pub fn part(&self) -> Option<&Arc<str>> {
+        self.part.as_ref()
+    }
+
+    /// Whether a call may go with it.
+    #[must_use]
+    pub fn takes(&self, call: &Call) -> bool {
+        self.shape == call.shape && self.part == call.part
     }
 
     /// The shape of its calls.
@@ -280,7 +304,7 @@ impl Batch {
     /// A new open batch of the same shape with the calls at `indices`, in that order.
     #[must_use]
     pub fn copy(&self, head: &[u8], indices: impl Iterator<Item = usize>) -> Self {
-        let mut part = Self::new(self.shape, head, Buffers::default(), self.opened);
+        let mut part = Self::new(self.shape, head, Buffers::default(), self.opened).for_part(self.part.clone());
         part.tried = self.tried;
         for index in indices {
             let Some(slot) = self.slots.get(index) else { continue };

@@ -42,7 +42,7 @@ use crate::source::record::Kept;
 pub use self::health::{Binds, Health};
 
 /// The most budgets that one account's requests can draw on.
-const MAX_BUDGETS: usize = 4;
+const MAX_BUDGETS: usize = 8;
 /// How many ended batches' memory is kept for new ones, and how large each may be: 8 MiB in all.
 const MAX_SPARE: usize = 16;
 const LARGEST_SPARE: usize = 512 * 1024;
@@ -252,7 +252,7 @@ pub struct Lane {
     queues: Vec<Queue>,
     order: Order,
     shapes: Vec<ShapeHealth>,
-    /// A target for each key and shape; empty while no key is there.
+    /// For each shape a target for each key that opens it; none while no key is there.
     targets: Vec<Vec<Arc<Target>>>,
     /// Made of all keys, if the destination signs.
     signer: Option<Arc<dyn Sign>>,
@@ -395,8 +395,8 @@ impl Lane {
             queued.any(|batch| usize::from(batch.shape().0) == shape)
                 || self.shapes[shape].held.as_ref().is_some_and(|held| held.probing)
         };
-        let held = (0..self.shapes.len()).filter(|&shape| self.shapes[shape].held.is_some());
-        !self.targets.is_empty() && !self.settings.held_by_operator && held.into_iter().any(|shape| !asks(shape))
+        let held = (0..self.shapes.len()).filter(|&shape| self.shapes[shape].held.is_some() && !self.is_keyless(shape));
+        !self.settings.held_by_operator && held.into_iter().any(|shape| !asks(shape))
     }
 
     /// Each limit: its name, the configured figure, the share of it that is in force.
@@ -406,10 +406,11 @@ impl Lane {
         own.map(|pacer| (pacer.budget().name, pacer.budget().limit, pacer.share())).collect()
     }
 
-    /// Which of the account's keys is in use.
+    /// Which of each family's keys is in use, by the shapes that it is the first family of.
     #[must_use]
-    pub fn key_in_use(&self) -> usize {
-        self.shapes.iter().map(|shape| shape.key).max().unwrap_or(0)
+    pub fn keys_in_use(&self) -> Vec<(&'static str, usize)> {
+        let shapes = self.settings.destination.shapes().iter().zip(&self.shapes);
+        shapes.filter_map(|(info, shape)| Some((*info.keys.first()?, shape.key))).collect()
     }
 
     /// Takes one call of an event. True if a batch became full, so that pumping now may pay.
@@ -422,7 +423,7 @@ impl Lane {
         record: &dyn Fn(&mut Vec<u8>),
     ) -> Result<bool, Refusal> {
         let ticket = Ticket { receipt, user: call.user, state: call.state, was_late: false, units: call.units };
-        let place = self.order.place(call.user, call.shape, call.state);
+        let place = self.order.place(call);
         let destination = Arc::clone(&self.settings.destination);
         let now = around.now;
         if place == Place::Wait {
@@ -431,11 +432,11 @@ impl Lane {
             self.check_alone(call.shape, parcel.element.len())?;
             record(&mut parcel.record);
             self.hold(parcel.weight());
-            self.order.wait(call.shape, parcel);
+            self.order.wait(call, parcel);
             return Ok(false);
         }
         let queue = self.queue_for(place, call.user);
-        let batch = self.open_batch(around, queue, call.shape);
+        let batch = self.open_batch(around, queue, call);
         batch.append(ticket, |body| destination.encode(event, call, now, body), record)?;
         let last = batch.len() - 1;
         let weight = batch.weight(last);
@@ -443,14 +444,14 @@ impl Lane {
         if alone {
             let length = crate::destination::Elements::element(batch, 0).len();
             if let Err(refusal) = self.check_alone(call.shape, length) {
-                self.queues[queue].open.retain_mut(|open| open.shape() != call.shape || open.pop().is_none());
+                self.queues[queue].open.retain_mut(|open| !open.takes(call) || open.pop().is_none());
                 return Err(refusal);
             }
         }
-        let full = self.close_if_full(around, queue, call.shape)?;
+        let full = self.close_if_full(around, queue, call)?;
         self.hold(weight);
         if call.state {
-            self.order.issue(call.user, call.shape);
+            self.order.issue(call);
         }
         Ok(full)
     }
@@ -475,18 +476,27 @@ impl Lane {
         }
     }
 
-    fn open_batch(&mut self, around: &mut Surroundings<'_>, queue: usize, shape: Shape) -> &mut Batch {
-        let open = &mut self.queues[queue].open;
-        let index = open.iter().position(|batch| batch.shape() == shape).unwrap_or_else(|| {
-            let (head, _) = self.settings.destination.frame(shape);
-            open.push(Batch::new(shape, head, around.spare.pop().unwrap_or_default(), around.now.mono));
+    fn open_batch(&mut self, around: &mut Surroundings<'_>, queue: usize, call: &Call) -> &mut Batch {
+        let apart = self.info(call.shape).apart;
+        let Queue { open, ready, .. } = &mut self.queues[queue];
+        if apart
+            && let Some(index) = open.iter().position(|batch| batch.takes(call))
+            && open[index].tickets().any(|ticket| ticket.user == call.user)
+        {
+            ready.push_back(open.swap_remove(index));
+        }
+        let index = open.iter().position(|batch| batch.takes(call)).unwrap_or_else(|| {
+            let (head, _) = self.settings.destination.frame(call.shape);
+            let batch = Batch::new(call.shape, head, around.spare.pop().unwrap_or_default(), around.now.mono);
+            open.push(batch.for_part(call.part.clone()));
             open.len() - 1
         });
         &mut open[index]
     }
 
     /// Moves the open batch to the ready ones if it is full; a last call that was too much begins the next one.
-    fn close_if_full(&mut self, around: &mut Surroundings<'_>, queue: usize, shape: Shape) -> Result<bool, Refusal> {
+    fn close_if_full(&mut self, around: &mut Surroundings<'_>, queue: usize, call: &Call) -> Result<bool, Refusal> {
+        let shape = call.shape;
         let (head, tail) = self.settings.destination.frame(shape);
         let info = self.info(shape);
         let too_many = |batch: &Batch| {
@@ -497,7 +507,7 @@ impl Lane {
                     pacer.serves(shape) && pacer.units(batch.units()) > pacer.burst()
                 })
         };
-        let Some(index) = self.queues[queue].open.iter().position(|batch| batch.shape() == shape) else {
+        let Some(index) = self.queues[queue].open.iter().position(|batch| batch.takes(call)) else {
             return Ok(false);
         };
         let over = self.queues[queue].open[index].len() > 1 && too_many(&self.queues[queue].open[index]);
@@ -515,17 +525,17 @@ impl Lane {
             self.check_alone(shape, parcel.element.len())?;
             let mut next = Batch::new(shape, head, around.spare.pop().unwrap_or_default(), around.now.mono);
             next.append_parcel(&parcel);
-            self.queues[queue].open.push(next);
+            self.queues[queue].open.push(next.for_part(call.part.clone()));
         }
         Ok(true)
     }
 
     /// Puts a call that was encoded before into a queue: it waited behind its user.
-    fn enqueue(&mut self, around: &mut Surroundings<'_>, shape: Shape, parcel: &Parcel, place: Place) {
-        let queue = self.queue_for(place, parcel.ticket.user);
-        self.open_batch(around, queue, shape).append_parcel(parcel);
+    fn enqueue(&mut self, around: &mut Surroundings<'_>, call: &Call, parcel: &Parcel, place: Place) {
+        let queue = self.queue_for(place, call.user);
+        self.open_batch(around, queue, call).append_parcel(parcel);
         // What waits was found small enough when it was encoded.
-        let _full = self.close_if_full(around, queue, shape);
+        let _full = self.close_if_full(around, queue, call);
     }
 
     fn hold(&mut self, weight: usize) {
@@ -553,8 +563,9 @@ impl Lane {
     /// Whether it holds calls that a longer drain could still deliver.
     #[must_use]
     pub fn can_finish(&self) -> bool {
-        let held = self.targets.is_empty() || self.settings.held_by_operator;
-        let waits = self.order.waiting() > 0 && !held && self.shapes.iter().all(|shape| shape.held.is_none());
+        let held = self.settings.held_by_operator || self.targets.iter().all(Vec::is_empty);
+        let is_open = |shape: usize| self.shapes[shape].held.is_none() && !self.is_keyless(shape);
+        let waits = self.order.waiting() > 0 && !held && (0..self.shapes.len()).all(is_open);
         self.in_flight > 0
             || waits
             || (!held
@@ -562,6 +573,14 @@ impl Lane {
                     .queues
                     .iter()
                     .flat_map(|queue| queue.open.iter().chain(&queue.ready))
-                    .any(|batch| self.shapes[usize::from(batch.shape().0)].held.is_none()))
+                    .any(|batch| is_open(usize::from(batch.shape().0))))
+    }
+
+    /// Whether no key that opens the shape can be read.
+    fn is_keyless(&self, shape: usize) -> bool {
+        self.targets.get(shape).is_none_or(Vec::is_empty)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,13 +4,17 @@
 //! state call of its user. A user without unsettled state calls costs nothing and stands nowhere here. State calls of
 //! one user and one shape follow each other in their shard's queue; a call waits only behind unsettled state calls of
 //! its own user in another shape.
+//!
+//! A call that names several users is shared by them: it waits, at the first, until all of them are idle, and a mark in
+//! the others' queues keeps its place there. While it is unsettled, nothing else of them goes. Queues and marks are
+//! filled at the same moment, so any two shared calls stand in the same order everywhere, and none waits for ever.
 
 use std::collections::{HashMap, VecDeque};
 
 use foldhash::fast::RandomState;
 
 use super::batch::Parcel;
-use crate::destination::Shape;
+use crate::destination::{Call, Shape};
 
 /// Where a call may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,11 +28,26 @@ pub enum Place {
 }
 
 #[derive(Debug)]
-struct Waiting {
-    shape: Shape,
-    parcel: Parcel,
-    /// The user's state calls that come before it, counted from when the user was first met.
-    after: u64,
+enum Waiting {
+    Own {
+        call: Call,
+        parcel: Parcel,
+        /// The user's state calls that come before it, counted from when the user was first met.
+        after: u64,
+        /// Tells its marks from those of others.
+        number: u64,
+    },
+    /// The place of a shared call, which waits at this user.
+    Mark { at: u64, number: u64 },
+}
+
+impl Waiting {
+    fn is_state(&self) -> bool {
+        match self {
+            Self::Own { call, .. } => call.state,
+            Self::Mark { .. } => true,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -37,6 +56,10 @@ struct User {
     shape: Shape,
     issued: u64,
     settled: u64,
+    /// An unsettled call is shared with others: nothing may go beside it.
+    shared: bool,
+    /// Those others, at the user whose shard it is in.
+    others: [Option<u64>; 2],
     waiting: VecDeque<Waiting>,
     waiting_states: u64,
 }
@@ -45,14 +68,46 @@ impl User {
     fn idle(&self) -> bool {
         self.issued == self.settled
     }
+
+    fn issue(&mut self, shape: Shape, shared: bool) {
+        self.shape = shape;
+        self.issued += 1;
+        self.shared = shared;
+    }
+
+    fn settle(&mut self) {
+        self.settled += 1;
+        self.shared = false;
+    }
+
+    /// Takes the first of those that wait.
+    fn pop(&mut self) -> Option<Waiting> {
+        let next = self.waiting.pop_front()?;
+        self.waiting_states -= u64::from(next.is_state());
+        Some(next)
+    }
+
+    /// Where the call at the front, which is this user's alone, may go.
+    fn place_of_next(&self, call: &Call, after: u64) -> Place {
+        let beside = self.idle() || (self.shape == call.shape && !self.shared);
+        if call.state {
+            if beside { Place::Shard } else { Place::Wait }
+        } else if self.settled >= after || self.idle() {
+            Place::Free
+        } else if beside {
+            Place::Shard
+        } else {
+            Place::Wait
+        }
+    }
 }
 
 /// A call that need not wait any longer.
 #[derive(Debug)]
 pub struct Freed {
-    /// Its shape.
-    pub shape: Shape,
-    /// The call.
+    /// Its facts.
+    pub call: Call,
+    /// Its bytes.
     pub parcel: Parcel,
     /// Where it goes now: free or into its shard.
     pub place: Place,
@@ -63,41 +118,65 @@ pub struct Freed {
 pub struct Order {
     users: HashMap<u64, User, RandomState>,
     waiting: usize,
+    next_number: u64,
 }
 
 impl Order {
-    /// Where a call of this user may go now.
+    /// Where a call may go now.
     #[must_use]
-    pub fn place(&self, user: u64, shape: Shape, state: bool) -> Place {
-        let Some(known) = self.users.get(&user) else { return if state { Place::Shard } else { Place::Free } };
-        if known.waiting_states > 0 || (!known.idle() && known.shape != shape) {
+    pub fn place(&self, call: &Call) -> Place {
+        if call.is_shared() {
+            let idle = call.users().all(|user| !self.users.contains_key(&user));
+            return if idle { Place::Shard } else { Place::Wait };
+        }
+        let Some(known) = self.users.get(&call.user) else {
+            return if call.state { Place::Shard } else { Place::Free };
+        };
+        if known.waiting_states > 0 || known.shared || (!known.idle() && known.shape != call.shape) {
             Place::Wait
-        } else if state || !known.idle() {
+        } else if call.state || !known.idle() {
             Place::Shard
         } else {
             Place::Free
         }
     }
 
-    /// A state call of this user went into its shard.
-    pub fn issue(&mut self, user: u64, shape: Shape) {
-        let known = self.users.entry(user).or_insert_with(|| User {
+    /// A state call went into its user's shard.
+    pub fn issue(&mut self, call: &Call) {
+        let shared = call.is_shared();
+        for user in call.users() {
+            self.user(user, call.shape).issue(call.shape, shared);
+        }
+        if shared {
+            self.user(call.user, call.shape).others = call.others;
+        }
+    }
+
+    fn user(&mut self, user: u64, shape: Shape) -> &mut User {
+        self.users.entry(user).or_insert_with(|| User {
             shape,
             issued: 0,
             settled: 0,
+            shared: false,
+            others: [None; 2],
             waiting: VecDeque::new(),
             waiting_states: 0,
-        });
-        known.shape = shape;
-        known.issued += 1;
+        })
     }
 
     /// A call for which `place` said to wait.
-    pub fn wait(&mut self, shape: Shape, parcel: Parcel) {
-        let Some(known) = self.users.get_mut(&parcel.ticket.user) else { return };
-        known.waiting_states += u64::from(parcel.ticket.state);
+    pub fn wait(&mut self, call: &Call, parcel: Parcel) {
+        let number = self.next_number;
+        self.next_number += 1;
+        for other in call.others.into_iter().flatten() {
+            let known = self.user(other, call.shape);
+            known.waiting_states += 1;
+            known.waiting.push_back(Waiting::Mark { at: call.user, number });
+        }
+        let known = self.user(call.user, call.shape);
+        known.waiting_states += u64::from(call.state);
         let after = known.issued + known.waiting_states;
-        known.waiting.push_back(Waiting { shape, parcel, after });
+        known.waiting.push_back(Waiting::Own { call: call.clone(), parcel, after, number });
         self.waiting += 1;
     }
 
@@ -109,122 +188,126 @@ impl Order {
 
     /// Shows every call that waits.
     pub fn each_waiting(&self, mut see: impl FnMut(&Parcel)) {
-        self.users.values().flat_map(|user| &user.waiting).for_each(|call| see(&call.parcel));
+        for next in self.users.values().flat_map(|user| &user.waiting) {
+            if let Waiting::Own { parcel, .. } = next {
+                see(parcel);
+            }
+        }
     }
 
-    /// A state call of this user is settled, or given back: `freed` gets what may go now, in order.
+    /// A state call that was issued for this user is settled, or given back: `freed` gets what may go now, in order.
     pub fn settled(&mut self, user: u64, freed: &mut Vec<Freed>) {
         let Some(known) = self.users.get_mut(&user) else { return };
-        known.settled += 1;
-        while let Some(next) = known.waiting.front() {
-            let place = if next.parcel.ticket.state {
-                if !known.idle() && known.shape != next.shape {
-                    break;
-                }
-                known.shape = next.shape;
-                known.issued += 1;
-                known.waiting_states -= 1;
-                Place::Shard
-            } else if known.settled >= next.after || known.idle() {
-                Place::Free
-            } else if !known.idle() && known.shape == next.shape {
-                Place::Shard
-            } else {
-                break;
-            };
-            let Some(Waiting { shape, parcel, .. }) = known.waiting.pop_front() else { break };
-            self.waiting -= 1;
-            freed.push(Freed { shape, parcel, place });
+        known.settle();
+        let others = std::mem::take(&mut known.others);
+        for other in others.into_iter().flatten() {
+            if let Some(known) = self.users.get_mut(&other) {
+                known.settle();
+            }
         }
-        if known.idle() && known.waiting.is_empty() {
-            self.users.remove(&user);
+        for user in std::iter::once(user).chain(others.into_iter().flatten()) {
+            self.advance(user, freed);
         }
     }
 
-    /// Gives back the waiting calls for which `stale` holds.
-    pub fn release(&mut self, stale: impl Fn(&Parcel) -> bool, released: &mut Vec<Parcel>) {
-        for known in self.users.values_mut() {
-            let (gone, kept) = known.waiting.drain(..).partition::<VecDeque<_>, _>(|call| stale(&call.parcel));
-            known.waiting = kept;
-            for call in gone {
-                known.waiting_states -= u64::from(call.parcel.ticket.state);
-                self.waiting -= 1;
-                released.push(call.parcel);
+    /// Frees what may go of those that wait at this user, and forgets the user if nothing is left.
+    fn advance(&mut self, user: u64, freed: &mut Vec<Freed>) {
+        while let Some(known) = self.users.get_mut(&user) {
+            let went = match known.waiting.front() {
+                None => {
+                    if known.idle() {
+                        self.users.remove(&user);
+                    }
+                    return;
+                }
+                Some(Waiting::Mark { at, .. }) => {
+                    let at = *at;
+                    self.free_shared(at, freed)
+                }
+                Some(Waiting::Own { call, .. }) if call.is_shared() => self.free_shared(user, freed),
+                Some(Waiting::Own { call, after, .. }) => match known.place_of_next(call, *after) {
+                    Place::Wait => false,
+                    place => {
+                        let Some(Waiting::Own { call, parcel, .. }) = known.pop() else { return };
+                        if call.state {
+                            known.issue(call.shape, false);
+                        }
+                        self.waiting -= 1;
+                        freed.push(Freed { call, parcel, place });
+                        true
+                    }
+                },
+            };
+            if !went {
+                return;
             }
+        }
+    }
+
+    /// Frees the shared call that waits first at this user, if all that it names are idle and it is next for them.
+    fn free_shared(&mut self, user: u64, freed: &mut Vec<Freed>) -> bool {
+        let Some(Waiting::Own { call, number, .. }) = self.users.get(&user).and_then(|known| known.waiting.front())
+        else {
+            return false;
+        };
+        let is_next = |user: &u64| {
+            self.users.get(user).is_some_and(|known| {
+                let next = match known.waiting.front() {
+                    Some(Waiting::Own { number, .. } | Waiting::Mark { number, .. }) => Some(*number),
+                    None => None,
+                };
+                known.idle() && next == Some(*number)
+            })
+        };
+        if !call.is_shared() || !call.users().all(|user| is_next(&user)) {
+            return false;
+        }
+        for other in call.others.into_iter().flatten() {
+            if let Some(known) = self.users.get_mut(&other) {
+                known.pop();
+            }
+        }
+        let Some(Waiting::Own { call, parcel, .. }) = self.users.get_mut(&user).and_then(User::pop) else {
+            return false;
+        };
+        self.waiting -= 1;
+        self.issue(&call);
+        freed.push(Freed { call, parcel, place: Place::Shard });
+        true
+    }
+
+    /// Gives back the waiting calls for which `stale` holds; `freed` gets what waited for them alone.
+    pub fn release(&mut self, stale: impl Fn(&Parcel) -> bool, released: &mut Vec<Parcel>, freed: &mut Vec<Freed>) {
+        let mut numbers = Vec::new();
+        let mut touched = Vec::new();
+        for (user, known) in &mut self.users {
+            let is_stale = |next: &Waiting| matches!(next, Waiting::Own { parcel, .. } if stale(parcel));
+            if !known.waiting.iter().any(is_stale) {
+                continue;
+            }
+            touched.push(*user);
+            let (gone, kept) = known.waiting.drain(..).partition::<VecDeque<_>, _>(is_stale);
+            known.waiting = kept;
+            for next in gone {
+                known.waiting_states -= u64::from(next.is_state());
+                if let Waiting::Own { call, parcel, number, .. } = next {
+                    numbers.extend(call.others.into_iter().flatten().map(|other| (other, number)));
+                    released.push(parcel);
+                    self.waiting -= 1;
+                }
+            }
+        }
+        for (other, gone) in numbers {
+            let Some(known) = self.users.get_mut(&other) else { continue };
+            known.waiting.retain(|next| !matches!(next, Waiting::Mark { number, .. } if *number == gone));
+            known.waiting_states -= 1;
+            touched.push(other);
+        }
+        for user in touched {
+            self.advance(user, freed);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::lane::batch::Ticket;
-    use crate::source::Receipt;
-
-    const USERS: Shape = Shape(0);
-    const EVENTS: Shape = Shape(1);
-    const TOKENS: Shape = Shape(2);
-
-    fn parcel(offset: i64, state: bool) -> Parcel {
-        let receipt = Receipt { slot: 0, epoch: 0, offset };
-        let ticket = Ticket { receipt, user: 9, state, was_late: false, units: [0; 2] };
-        Parcel { ticket, element: Vec::new(), record: Vec::new() }
-    }
-
-    fn offsets(freed: &mut Vec<Freed>) -> Vec<(i64, Place)> {
-        freed.drain(..).map(|f| (f.parcel.ticket.receipt.offset, f.place)).collect()
-    }
-
-    #[test]
-    fn an_event_waits_behind_its_users_state_call_in_another_shape_and_only_behind_earlier_ones() {
-        let (mut order, mut freed) = (Order::default(), Vec::new());
-        assert_eq!(order.place(9, EVENTS, false), Place::Free);
-        order.issue(9, USERS);
-        assert_eq!(order.place(9, EVENTS, false), Place::Wait);
-        assert_eq!(order.place(8, EVENTS, false), Place::Free, "another user");
-        order.wait(EVENTS, parcel(1, false));
-        assert_eq!(order.place(9, USERS, true), Place::Shard);
-        order.issue(9, USERS);
-        order.settled(9, &mut freed);
-        assert_eq!(offsets(&mut freed), vec![(1, Place::Free)], "the later state call does not hold it");
-        order.settled(9, &mut freed);
-        assert!(order.users.is_empty());
-    }
-
-    #[test]
-    fn an_event_of_the_same_shape_goes_behind_the_state_call_without_waiting() {
-        let mut order = Order::default();
-        order.issue(9, USERS);
-        assert_eq!(order.place(9, USERS, false), Place::Shard);
-    }
-
-    #[test]
-    fn state_calls_of_two_shapes_take_turns_in_order() {
-        let (mut order, mut freed) = (Order::default(), Vec::new());
-        order.issue(9, USERS);
-        assert_eq!(order.place(9, TOKENS, true), Place::Wait);
-        order.wait(TOKENS, parcel(1, true));
-        assert_eq!(order.place(9, USERS, true), Place::Wait, "not past the one that waits");
-        order.wait(USERS, parcel(2, true));
-        order.wait(EVENTS, parcel(3, false));
-        order.settled(9, &mut freed);
-        assert_eq!(offsets(&mut freed), vec![(1, Place::Shard)]);
-        order.settled(9, &mut freed);
-        assert_eq!(offsets(&mut freed), vec![(2, Place::Shard)]);
-        order.settled(9, &mut freed);
-        assert_eq!(offsets(&mut freed), vec![(3, Place::Free)]);
-        assert!(order.users.is_empty() && order.waiting() == 0);
-    }
-
-    #[test]
-    fn what_is_given_back_no_longer_waits() {
-        let (mut order, mut freed, mut released) = (Order::default(), Vec::new(), Vec::new());
-        order.issue(9, USERS);
-        order.wait(TOKENS, parcel(1, true));
-        order.wait(EVENTS, parcel(2, false));
-        order.release(|parcel| parcel.ticket.receipt.offset == 1, &mut released);
-        assert_eq!((released.len(), order.waiting()), (1, 1));
-        order.settled(9, &mut freed);
-        assert_eq!(offsets(&mut freed).len(), 1);
-    }
-}
+mod tests;

@@ -199,7 +199,8 @@ impl Lane {
         }
         health.tried |= 1 << sent.key.min(7);
         if matches!(why, Hold::Unauthorized | Hold::Forbidden)
-            && let Some(other) = (0..self.targets.len().min(8)).find(|other| health.tried & (1 << other) == 0)
+            && let Some(other) =
+                (0..self.targets.get(shape).map_or(0, Vec::len).min(8)).find(|other| health.tried & (1 << other) == 0)
         {
             health.key = other;
             if let Some(held) = &mut health.held {

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::Rng;
-use secrecy::SecretString;
 
 use super::batch::Batch;
 use super::health::Health;
 use super::{Binds, Effect, Flight, Lane, OnWire, Sent, Surroundings};
 use crate::clock::Now;
 use crate::destination::{Hold, Shape};
+use crate::keys::Keys;
 use crate::outcome::Release;
 use crate::source::Receipt;
 use crate::source::record::Kept;
@@ -50,7 +50,7 @@ impl Search {
 impl Lane {
     /// Sends what is due and allowed. The result is when to call again, if nothing else happens before.
     pub fn pump(&mut self, around: &mut Surroundings<'_>) -> Option<Duration> {
-        if self.targets.is_empty() || self.settings.held_by_operator || self.queues.is_empty() || !around.may_send {
+        if self.settings.held_by_operator || self.queues.is_empty() || !around.may_send {
             return None;
         }
         loop {
@@ -134,6 +134,9 @@ impl Lane {
 
     /// When the batch may go, pacing apart; `None` while something else has to happen first.
     fn ready_at(&self, batch: &Batch) -> Option<Duration> {
+        if self.is_keyless(usize::from(batch.shape().0)) {
+            return None;
+        }
         let shape = &self.shapes[usize::from(batch.shape().0)];
         let free = batch.not_before.max(shape.gate);
         match &shape.held {
@@ -210,7 +213,12 @@ impl Lane {
         if let Some(held) = &mut shape.held {
             held.probing = true;
         }
-        let key = shape.key.min(self.targets.len() - 1);
+        let targets = &self.targets[usize::from(found.shape.0)];
+        let key = shape.key.min(targets.len() - 1);
+        let target = match batch.part() {
+            Some(part) => Arc::new(targets[key].of_part(part)),
+            None => Arc::clone(&targets[key]),
+        };
         let (_, tail) = self.settings.destination.frame(found.shape);
         batch.seal(tail);
         batch.granted = [0; super::MAX_BUDGETS];
@@ -232,7 +240,7 @@ impl Lane {
         around.wire -= 1;
         around.effects.push(Effect::Send(Box::new(Flight {
             lane: self.settings.index,
-            target: Arc::clone(&self.targets[key][usize::from(found.shape.0)]),
+            target,
             body: batch.body(),
             number,
             queue: found.queue,
@@ -242,25 +250,26 @@ impl Lane {
         })));
     }
 
-    /// The account's keys were read: current first. None at all holds the account.
-    pub fn set_keys(&mut self, now: Duration, keys: &[SecretString]) {
+    /// The account's keys were read. A shape that no key opens is held.
+    pub fn set_keys(&mut self, now: Duration, keys: &Keys) {
         let destination = &self.settings.destination;
-        let shapes = 0..destination.shapes().len();
         // What an old key was is still not to be shown: it may be in an answer that is on its way.
         let redactor = &mut self.redactor;
-        self.targets = keys
+        self.targets = destination
+            .shapes()
             .iter()
-            .map(|key| {
-                let target = |index| {
+            .enumerate()
+            .map(|(index, info)| {
+                let target = |key| {
                     let mut target = destination.target(shape_at(index), key);
                     redactor.learn(key, &target.headers);
                     target.path.insert_str(0, &self.settings.path_prefix);
                     Arc::new(target)
                 };
-                shapes.clone().map(target).collect()
+                keys.of(info.keys).iter().map(target).collect()
             })
             .collect();
-        self.signer = destination.signer(keys);
+        self.signer = destination.signer(keys.of(&["keys"]));
         self.keys_version += 1;
         for shape in &mut self.shapes {
             shape.renew(now);
@@ -270,9 +279,9 @@ impl Lane {
     /// Gives back every call whose record belongs to no current assignment and is not on the wire.
     pub fn release_stale(&mut self, around: &mut Surroundings<'_>) {
         let mut parcels = Vec::new();
-        self.order.release(|parcel| !around.is_current(parcel.ticket.receipt), &mut parcels);
+        self.order.release(|parcel| !around.is_current(parcel.ticket.receipt), &mut parcels, &mut self.freed);
         for parcel in parcels {
-            self.release(parcel.weight(), &parcel.ticket, Release::Revoked);
+            self.release_waiting(&parcel, Release::Revoked);
         }
         for index in 0..self.queues.len() {
             let open = std::mem::take(&mut self.queues[index].open);
@@ -315,10 +324,10 @@ impl Lane {
     /// it. If nothing was sent before, the oldest batch stays, to ask the vendor with.
     pub fn release_unsent(&mut self, around: &mut Surroundings<'_>) -> Vec<Receipt> {
         let mut parcels = Vec::new();
-        self.order.release(|_| true, &mut parcels);
+        self.order.release(|_| true, &mut parcels, &mut self.freed);
         let mut released: Vec<Receipt> = parcels.iter().map(|parcel| parcel.ticket.receipt).collect();
         for parcel in parcels {
-            self.release(parcel.weight(), &parcel.ticket, Release::Deferred);
+            self.release_waiting(&parcel, Release::Deferred);
         }
         let all = || self.queues.iter().flat_map(|queue| queue.open.iter().chain(&queue.ready));
         let asks = self.in_flight > 0 || all().any(|batch| batch.tried);
@@ -342,6 +351,11 @@ impl Lane {
         released
     }
 
+    /// A call that waited was never issued, so the order has nothing to settle.
+    fn release_waiting(&mut self, parcel: &super::Parcel, why: Release) {
+        self.release(parcel.weight(), &super::Ticket { state: false, ..parcel.ticket }, why);
+    }
+
     fn release(&mut self, weight: usize, ticket: &super::Ticket, why: Release) {
         self.books.released[why as usize] += 1;
         self.let_go(weight, ticket);
@@ -360,15 +374,30 @@ impl Lane {
     pub(super) fn let_freed_go(&mut self, around: &mut Surroundings<'_>) {
         while !self.freed.is_empty() {
             for freed in std::mem::take(&mut self.freed) {
-                self.enqueue(around, freed.shape, &freed.parcel, freed.place);
+                self.enqueue(around, &freed.call, &freed.parcel, freed.place);
             }
         }
+    }
+
+    /// Why something cannot go for want of a key: nothing can at all, or calls wait whose shape has keys of its own.
+    fn keyless(&self) -> Option<String> {
+        if !(0..self.shapes.len()).any(|shape| self.is_keyless(shape)) {
+            return None;
+        }
+        if self.is_keyless(0) {
+            return Some("credentials_missing".into());
+        }
+        let queued = self.queues.iter().flat_map(|queue| queue.open.iter().chain(&queue.ready));
+        let shape = queued.map(|batch| usize::from(batch.shape().0)).find(|shape| self.is_keyless(*shape))?;
+        let info = &self.settings.destination.shapes()[shape];
+        Some(format!("credentials_missing ({} of {})", info.keys.first().unwrap_or(&"keys"), info.name))
     }
 
     /// How it does.
     #[must_use]
     pub fn health(&self, now: Duration) -> Health {
-        if self.targets.is_empty() || self.settings.held_by_operator || self.shapes.iter().any(|s| s.held.is_some()) {
+        let keyless = self.keyless().is_some();
+        if keyless || self.settings.held_by_operator || self.shapes.iter().any(|s| s.held.is_some()) {
             Health::Held
         } else if self.failures >= FAILING_AFTER {
             Health::Failing
@@ -386,12 +415,15 @@ impl Lane {
         if self.settings.held_by_operator {
             return Binds { what: "held", reason: "operator".into(), until: None };
         }
-        if self.targets.is_empty() {
-            return Binds { what: "held", reason: "credentials_missing".into(), until: None };
+        if let Some(reason) = self.keyless() {
+            return Binds { what: "held", reason, until: None };
         }
         let names = self.settings.destination.shapes();
         if let Some((held, info)) = self.shapes.iter().zip(names).find_map(|(s, info)| Some((s.held.as_ref()?, info))) {
-            let reason = format!("{} ({}): {}", held.why.name(), info.name, held.words);
+            // Shapes with keys of their own say which ones.
+            let family = info.keys.first().filter(|family| **family != "keys");
+            let family = family.map_or_else(String::new, |family| format!(", {family}"));
+            let reason = format!("{} ({}{family}): {}", held.why.name(), info.name, held.words);
             return Binds { what: "held", reason, until: until(held.canary_at) };
         }
         if self.failures >= FAILING_AFTER {

@@ -84,8 +84,8 @@ pub struct AccountReport {
     pub last_delivered: Option<Now>,
     /// What went wrong last.
     pub last_error: Option<(Now, String)>,
-    /// Which of its keys is in use.
-    pub key: usize,
+    /// Which of the keys is in use, by family.
+    pub keys: Vec<(&'static str, usize)>,
 }
 
 /// The whole.
@@ -162,7 +162,7 @@ impl Report {
                 limits: lane.limits(pipeline.pacers()),
                 last_delivered: lane.last_delivered,
                 last_error: lane.last_error.clone(),
-                key: lane.key_in_use(),
+                keys: lane.keys_in_use(),
             }
         });
         Self {

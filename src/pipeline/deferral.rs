@@ -17,8 +17,9 @@ use std::time::Duration;
 use super::partition::Sweep;
 use super::{Action, Pipeline};
 use crate::clock::Now;
-use crate::event::{Event, Origin};
+use crate::event::Origin;
 use crate::lane::Health;
+use crate::router::decode;
 use crate::source::Receipt;
 use crate::source::deferral::{Entry, Left};
 use crate::source::record::Record;
@@ -183,7 +184,7 @@ impl Pipeline {
             offset: record.offset,
             timestamp_ms: record.timestamp_ms,
         };
-        let early = self.router.reads_message().then(|| Event::decode(value, origin));
+        let early = self.router.reads_message().then(|| decode(record, value, origin));
         let event = early.as_ref().and_then(|event| event.as_ref().ok());
         // What has no tenant, or cannot be read, was the poll thread's to refuse.
         let Ok(tenant) = self.router.tenant(origin.topic, record, event) else { return };
@@ -193,7 +194,7 @@ impl Pipeline {
             let entry = self.partitions[index].entries.get_mut(&lane);
             let Some(entry) = entry.filter(|entry| entry.in_pass && entry.wants(record.offset)) else { continue };
             entry.since_ms = record.timestamp_ms;
-            let event = event.get_or_insert_with(|| Event::decode(value, origin));
+            let event = event.get_or_insert_with(|| decode(record, value, origin));
             let calls = event.as_ref().map_or(0, |event| self.offer(now, lane, record, event, receipt));
             let partition = &mut self.partitions[index];
             partition.received += u64::from(calls > 0);

@@ -27,7 +27,6 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use secrecy::SecretString;
 
 use foldhash::fast::RandomState;
 
@@ -36,6 +35,7 @@ pub use self::partition::Partition;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::destination::{self, Call};
+use crate::keys::Keys;
 use crate::lane::batch::Buffers;
 use crate::lane::pacing::Pacer;
 use crate::lane::{Binds, Effect, Flight, Health, Lane, Settings, Surroundings};
@@ -460,7 +460,7 @@ impl Pipeline {
     }
 
     /// The keys of a lane's account were read.
-    pub fn set_keys(&mut self, now: Now, lane: u32, keys: &[SecretString]) {
+    pub fn set_keys(&mut self, now: Now, lane: u32, keys: &Keys) {
         if keys.is_empty() {
             tracing::warn!(account = self.accounts[lane as usize].name, "no key can be read: the account is held");
         }

@@ -103,13 +103,11 @@ impl Pipeline {
     ) -> u16 {
         let index = lane as usize;
         let account = &mut self.accounts[index];
-        if let Err(rule) = account.selection.check(event, now) {
-            account.lane.skip(rule.skip());
-            return 0;
-        }
         let mut calls = std::mem::take(&mut self.calls);
         calls.clear();
-        let owed = match account.lane.plan(event, now, &mut calls) {
+        let selected = account.selection.check(event, now).map_err(|rule| rule.no());
+        let planned = selected.and_then(|()| account.lane.plan(event, now, &mut calls));
+        let owed = match planned {
             Ok(()) => calls.iter().map(|call| self.admit(now, lane, record, event, receipt, call)).sum(),
             Err(No::Skipped(skip)) => {
                 account.lane.skip(skip);

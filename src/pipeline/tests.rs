@@ -38,7 +38,7 @@ fn pipeline() -> Pipeline {
     let config = config::load(&path).expect("a configuration").config;
     let mut pipeline = Pipeline::new(Parts::of(&config, at(0), 1));
     for lane in 0..=LANES {
-        pipeline.set_keys(at(0), u32::try_from(lane).expect("small"), &[SecretString::from("key")]);
+        pipeline.set_keys(at(0), u32::try_from(lane).expect("small"), &vec![SecretString::from("key")].into());
     }
     let slot = pipeline.slot("events", 0);
     pipeline.assign(slot, Contents::default());

@@ -47,6 +47,20 @@ pub struct Workspace {
     pub events_per_minute: u64,
     /// Pairs of `/v1/customer/merge` in a fixed minute.
     pub merges_per_minute: u64,
+    /// Business events in a fixed hour.
+    pub business_events_per_hour: u64,
+    /// Business events in a fixed day.
+    pub business_events_per_day: u64,
+    /// Requests to Inform in a fixed minute.
+    pub alerts_per_minute: u64,
+    /// Requests with items of catalogues in a fixed minute.
+    pub catalog_per_minute: u64,
+    /// Names of business events; none: all exist.
+    pub business_events: Option<Vec<String>>,
+    /// Ids and reference names of alerts; none: all exist.
+    pub alerts: Option<Vec<String>>,
+    /// Names of catalogues; none: all exist.
+    pub catalogs: Option<Vec<String>>,
     /// How `x-ratelimit-reset` and the 429 look.
     pub throttle: MoengageThrottle,
     /// If any: requests must carry one of them in `X-Forwarded-For`.
@@ -160,17 +174,23 @@ pub struct Key {
     pub kind: KeyKind,
 }
 
-/// What an Iterable key may; MoEngage's are all [`KeyKind::Any`].
+/// What a key may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyKind {
     /// Everything.
     #[default]
     Any,
-    /// Everything but the registration of tokens.
+    /// Iterable: everything but the registration of tokens.
     Server,
-    /// Single calls and the registration of tokens; nothing in bulk.
+    /// Iterable: single calls and the registration of tokens; nothing in bulk.
     Client,
+    /// MoEngage's data alone.
+    Data,
+    /// MoEngage's business events and catalogues alone.
+    Campaign,
+    /// MoEngage's Inform alone.
+    Inform,
 }
 
 /// Why an accounts file is refused. Never quotes a key.
@@ -238,10 +258,16 @@ pub(super) fn check(accounts: &[Account]) -> Result<(), AccountsError> {
                 if !places.insert(&it.workspace) {
                     return Err(wrong("the workspace stands twice; one account can have many keys"));
                 }
+                if it.keys.iter().any(|key| matches!(key.kind, KeyKind::Server | KeyKind::Client)) {
+                    return Err(wrong("a key of MoEngage's is of kind any, data, campaign or inform"));
+                }
             }
             Vendor::Iterable(it) => {
                 if it.region == Region::Eu && it.identity == Identity::Email {
                     return Err(wrong("email-based projects exist in the US only"));
+                }
+                if it.keys.iter().any(|key| matches!(key.kind, KeyKind::Data | KeyKind::Campaign | KeyKind::Inform)) {
+                    return Err(wrong("a key of Iterable's is of kind any, server or client"));
                 }
                 if let Some(name) =
                     it.requests_per_second.keys().find(|name| super::iterable::Endpoint::named(name).is_none())
@@ -294,6 +320,8 @@ impl Account {
         match &mut self.vendor {
             Vendor::Moengage(it) => {
                 (it.users_per_minute, it.events_per_minute, it.merges_per_minute) = (0, 0, 0);
+                (it.business_events_per_hour, it.business_events_per_day) = (0, 0);
+                (it.alerts_per_minute, it.catalog_per_minute) = (0, 0);
                 it.fair_usage = false;
             }
             Vendor::Iterable(it) => {
@@ -328,6 +356,13 @@ impl Default for Workspace {
             users_per_minute: 60_000,
             events_per_minute: 60_000,
             merges_per_minute: 1_000,
+            business_events_per_hour: 50,
+            business_events_per_day: 200,
+            alerts_per_minute: 10_000,
+            catalog_per_minute: 100,
+            business_events: None,
+            alerts: None,
+            catalogs: None,
             throttle: MoengageThrottle::default(),
             allowed_ips: Vec::new(),
             identity_resolution: false,
@@ -386,8 +421,11 @@ impl Key {
 
 /// A list of texts, or of tables `{ value, kind }`. Through [`toml::Value`], because serde's own message would quote it.
 fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Key>, D::Error> {
-    let wrong =
-        || D::Error::custom("`keys` is a list of texts, or of { value = \"..\", kind = \"any|server|client\" }");
+    let wrong = || {
+        D::Error::custom(
+            "`keys` is a list of texts, or of { value = \"..\", kind = \"any|server|client|data|campaign|inform\" }",
+        )
+    };
     let toml::Value::Array(items) = toml::Value::deserialize(deserializer)? else { return Err(wrong()) };
     let key = |item: &toml::Value| match item {
         toml::Value::String(value) => Some(Key::new(value)),

@@ -9,10 +9,11 @@ use std::time::Duration;
 const MINUTE_MS: i64 = 60_000;
 const TOKEN: u64 = 1_000_000_000;
 
-/// A fixed minute of the wall clock, as MoEngage's gateway counts (`w=60`).
+/// A fixed minute of the wall clock, as MoEngage's gateway counts (`w=60`), or a fixed hour or day.
 #[derive(Debug)]
 pub(super) struct Minute {
     limit: u64,
+    length_ms: i64,
     index: i64,
     used: u64,
 }
@@ -37,7 +38,12 @@ pub(super) struct FairUse {
 
 impl Minute {
     pub(super) const fn new(limit: u64) -> Self {
-        Self { limit, index: i64::MIN, used: 0 }
+        Self::many(limit, 1)
+    }
+
+    /// A window of so many minutes.
+    pub(super) const fn many(limit: u64, minutes: i64) -> Self {
+        Self { limit, length_ms: minutes * MINUTE_MS, index: i64::MIN, used: 0 }
     }
 
     /// Takes `units` if the minute still has them.
@@ -60,7 +66,7 @@ impl Minute {
 
     /// Begins a new minute if it is time.
     pub(super) const fn turn(&mut self, wall_ms: i64) {
-        let index = wall_ms.div_euclid(MINUTE_MS);
+        let index = wall_ms.div_euclid(self.length_ms);
         if index != self.index {
             self.index = index;
             self.used = 0;

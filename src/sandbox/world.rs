@@ -174,6 +174,13 @@ impl World {
         keys.get(key).is_some_and(|opened| opened.iter().any(|(index, _)| *index == account))
     }
 
+    /// What this key may at the account.
+    pub(super) fn kinds(&self, key: &str, account: usize) -> Vec<KeyKind> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let opened = keys.get(key).into_iter().flatten().filter(|(index, _)| *index == account);
+        opened.map(|(_, kind)| *kind).collect()
+    }
+
     /// Replaces the account's keys; `false` if there is no such account.
     pub(super) fn set_keys(&self, account: &str, new: Vec<Key>) -> bool {
         let Some(index) = self.index(account) else { return false };

@@ -12,7 +12,6 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
-use secrecy::SecretString;
 
 use super::group::{Group, GroupEvent, TopicPartition, list};
 use super::raw::{self, MessageHeaders};
@@ -22,6 +21,7 @@ use super::sweeper::Sweeper;
 use crate::clock::{Clock, Now};
 use crate::dead_letter::Letters;
 use crate::delivery::{Answered, Delivery};
+use crate::keys::Keys;
 use crate::metrics::report::Report;
 use crate::pipeline::{Action, Partition, Pipeline};
 use crate::status::Status;
@@ -61,7 +61,7 @@ pub enum Message {
     /// The scout found something out.
     Found(Finding),
     /// An account's keys were read, current first.
-    Keys(u32, Vec<SecretString>),
+    Keys(u32, Keys),
     /// Somebody wants to know how it goes.
     Report(Sender<Report>),
     /// There is something to poll.

@@ -48,10 +48,10 @@ pub struct Record<'a> {
     pub headers: &'a dyn Headers,
 }
 
-impl Record<'_> {
+impl<'a> Record<'a> {
     /// The last header of this name that has a value.
     #[must_use]
-    pub fn header(&self, name: &str) -> Option<&[u8]> {
+    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
         (0..self.headers.count())
             .rev()
             .filter_map(|index| self.headers.at(index))

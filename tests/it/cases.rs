@@ -2,7 +2,8 @@
 //!
 //! | file has | and expects |
 //! | --- | --- |
-//! | `event` (or `value`, text that is no object), `settings`, `headers` of the record, `tenant` (the table) | `calls` (`shape`, `element` or `elements`), `refused` or `skipped` |
+//! | `event` (or `value`, text that is no object), `settings`, `headers` of the record, `tenant` (the table) | `calls` (`shape`, `element` or `elements`; `part`; how many `users`, if several), `refused` or `skipped` |
+//! | the same with `shape` (and `catalog`), the headers of a raw record | the same |
 //! | `request` (a shape), `settings` | `origin`, `path`, `headers`, `frame`, `budgets` |
 //! | `answer`, `shape`, `elements` | `verdict`, `calls` by index, `words` |
 //!
@@ -127,8 +128,13 @@ fn shape_of(destination: &dyn Destination, name: &Value) -> Shape {
 fn mapped(explainer: &Explainer, case: &Value, now: Now) -> Value {
     let value = case["value"].as_str().map_or_else(|| case["event"].to_string(), str::to_owned);
     let tombstone = case.get("event") == Some(&Value::Null);
-    let given =
+    let mut given =
         case["headers"].as_object().cloned().unwrap_or_else(|| Map::from_iter([("tenant".into(), json!("acme"))]));
+    for (header, of_raw) in [("forebay-shape", &case["shape"]), ("forebay-catalog", &case["catalog"])] {
+        if of_raw.is_string() {
+            given.insert(header.to_owned(), of_raw.clone());
+        }
+    }
     let headers: Vec<(&str, &[u8])> =
         given.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default().as_bytes())).collect();
     let record = Record {
@@ -148,11 +154,23 @@ fn mapped(explainer: &Explainer, case: &Value, now: Now) -> Value {
         return ended(end);
     }
     let call = |call: &CallPart| {
-        let mut elements: Vec<Value> = serde_json::from_str(&format!("[{}]", call.element)).expect(&call.element);
+        // Items of a catalogue are fields, not values.
+        let is_field = call.element.starts_with('"');
+        let text = if is_field { format!("[{{{}}}]", call.element) } else { format!("[{}]", call.element) };
+        let mut elements: Vec<Value> = serde_json::from_str(&text).expect(&call.element);
+        let mut written = json!({ "shape": call.shape });
         match elements.len() {
-            1 => json!({ "shape": call.shape, "element": elements.remove(0) }),
-            _ => json!({ "shape": call.shape, "elements": elements }),
+            1 => written["element"] = elements.remove(0),
+            _ => written["elements"] = elements.into(),
         }
+        // A catalogue's name is a part of the path.
+        if let Some((before, "items")) = call.url.rsplit_once('/') {
+            written["part"] = json!(before.rsplit('/').next());
+        }
+        if call.users > 1 {
+            written["users"] = call.users.into();
+        }
+        written
     };
     json!({ "calls": calls().map(call).collect::<Vec<_>>() })
 }

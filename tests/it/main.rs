@@ -25,6 +25,7 @@ mod outages;
 mod real;
 mod rebalance;
 mod secrets;
+mod shapes;
 mod simulation;
 mod support;
 mod tenants_apart;

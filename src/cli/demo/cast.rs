@@ -169,6 +169,7 @@ fn account(tenant: &str, vendor: Vendor) -> Account {
         consent: Vec::new(),
         fields: FieldRules::default(),
         raw: Vec::new(),
+        raw_unfiltered: false,
         limits: BTreeMap::new(),
         max_in_flight: 4,
         linger: Duration::from_millis(100),
@@ -291,7 +292,11 @@ mod tests {
         assert_eq!(cast.configured, config.accounts.len());
         for (lane, account) in cast.config.accounts.iter().enumerate() {
             assert_eq!(account.name, cast.vendors[lane].name);
-            assert!(account.keys().iter().all(|key| matches!(key.secret, SecretRef::Value(_))), "{}", account.name);
+            assert!(
+                account.keys().iter().all(|(_, key)| matches!(key.secret, SecretRef::Value(_))),
+                "{}",
+                account.name
+            );
         }
         assert!(cast.config.kafka.properties.iter().all(|(name, _)| name == "fetch.wait.max.ms"));
         let debugged = format!("{cast:?}");

@@ -270,7 +270,7 @@ fn paths_of_included_files_are_relative_to_the_main_file() {
     let main = format!("include = [\"a.d/a.toml\"]\n{MAIN}");
     let directory = directory(&[("config.toml", &main), ("a.d/a.toml", ACME)]);
     let loaded = load_in(directory.path()).unwrap_or_else(|problems| panic!("{problems}"));
-    let SecretRef::File(path) = &loaded.config.accounts[0].keys()[0].secret else { panic!("a file") };
+    let SecretRef::File(path) = &loaded.config.accounts[0].keys()[0].1.secret else { panic!("a file") };
     assert_eq!(*path, directory.path().join("secrets/acme"));
     assert_eq!(loaded.secrets[0].place.key, "accounts.acme.moengage.keys[0]");
     assert_eq!((loaded.secrets[0].place.line, loaded.secrets[0].place.column), (4, 9));

@@ -9,6 +9,7 @@
 //! | `BatchTooLarge`, 413 | split |
 //! | `UnknownEmailError`, `UnknownUserIdError` | alone: once more after a minute; else bisect |
 //! | `ForgottenUserError` | alone: skipped; else bisect |
+//! | `error.catalogs.notFound` | all refused: the records name a catalogue that is not there |
 //! | 429 in any form | again, when `params.rateLimitReset` or the headers say |
 //! | 408, 425, 5xx | again |
 //! | other 4xx | bisect |
@@ -78,6 +79,12 @@ fn by_code(code: &str, body: &Value, batch: &Batch<'_>, after: Option<Duration>)
         | "JwtUserIdentifiersMismatched" => Verdict::Hold(Hold::Unauthorized),
         "Forbidden" | "ForbiddenParamsError" => Verdict::Hold(Hold::Forbidden),
         "NotFound" => Verdict::Hold(Hold::NotFound),
+        // The records name it, so none of them can ever go.
+        "error.catalogs.notFound" => {
+            let refusal = Refusal::new(Reason::Rejected, format!("Iterable: {}", said(code, body, b"")));
+            let calls = (0..batch.elements.len()).map(|index| (index, CallVerdict::Refused(refusal.clone())));
+            return Some((Verdict::Rest, calls.collect()));
+        }
         "RateLimitExceeded" => Verdict::Again(Again::Throttled, after),
         "BatchTooLarge" => Verdict::Split,
         "InvalidEmailAddressError" | "InvalidUserIdError" => Verdict::Bisect(Reason::InvalidIdentity),

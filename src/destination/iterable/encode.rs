@@ -6,6 +6,7 @@
 //! | track | an element of `events/trackBulk`, or the body of `events/track` |
 //! | track `Order Completed`, `Cart Updated` | a purchase, the cart: [`commerce`](super::commerce) |
 //! | page, screen | the same, as `<name> page`, `<name> screen`; without a name, or with `single_event`, as `Loaded a Page`, `Loaded a Screen`; where `pages` asks for it |
+//! | alias | a change of address: [`alias`](super::alias) |
 //! | group | an element of `users/bulkUpdate`, or the body of `users/update`: [`group`](super::group) |
 //!
 //! One element of a wrong type fails the whole request, so types are made right or refused here: ids, addresses, names,
@@ -28,12 +29,15 @@ const LONGEST_USER_ID: usize = 52;
 /// The vendor's longest event id, in bytes.
 const LONGEST_EVENT_ID: usize = 512;
 
+pub(super) const USER_ID_RULE: &str =
+    "Iterable's user ids have 1 to 52 printable ASCII characters and no space at the end";
+
 /// What an account's settings change about elements.
 #[derive(Debug)]
 pub(super) struct Encoder {
     anonymous: Anonymous,
     pub(super) style: Style,
-    identity: Identity,
+    pub(super) identity: Identity,
     prefer_user_id: bool,
     merge_nested_objects: bool,
     pub(super) create_new_fields: Option<bool>,
@@ -83,14 +87,20 @@ impl Encoder {
     /// Hash of whom the event is about: the user id, else the address, without case.
     pub(super) fn user_hash(&self, event: &Event<'_>) -> Result<u64, No> {
         if let Some(user) = event.user() {
-            return Ok(user_hash(&user));
+            return Ok(self.hash_of(&user));
         }
         if self.identity != Identity::UserId
             && let Some(email) = email(event)
         {
             return Ok(user_hash(&email.to_lowercase()));
         }
-        event.anonymous(self.anonymous).map(|id| user_hash(&id))
+        event.anonymous(self.anonymous).map(|id| self.hash_of(&id))
+    }
+
+    /// Hash of a user id; one that is an address is the same user as that address, where addresses are ids.
+    pub(super) fn hash_of(&self, user: &str) -> u64 {
+        let is_address = self.identity != Identity::UserId && user.contains('@');
+        if is_address { user_hash(&user.to_lowercase()) } else { user_hash(user) }
     }
 
     /// What is sent of the ids, in the way of the project; `email` is the event's address.
@@ -111,10 +121,7 @@ impl Encoder {
             return Err(Refusal::new(Reason::InvalidEmail, "the e-mail address is not one"));
         }
         if ids.user.as_deref().is_some_and(|user| !is_user_id(user)) {
-            return Err(Refusal::new(
-                Reason::InvalidUserId,
-                "Iterable's user ids have 1 to 52 printable ASCII characters and no space at the end",
-            ));
+            return Err(Refusal::new(Reason::InvalidUserId, USER_ID_RULE));
         }
         Ok(ids)
     }
@@ -157,10 +164,15 @@ impl Encoder {
 
     /// How the vendor is to take a user's element, and the element's end.
     pub(super) fn close_user(&self, create_new_fields: Option<bool>, out: &mut Vec<u8>) {
-        flag(out, "preferUserId", Some(self.prefer_user_id));
+        self.write_preference(out);
         flag(out, "mergeNestedObjects", Some(self.merge_nested_objects));
         flag(out, "createNewFields", create_new_fields);
         out.push(b'}');
+    }
+
+    /// Whether an unknown user id makes a user.
+    pub(super) fn write_preference(&self, out: &mut Vec<u8>) {
+        flag(out, "preferUserId", Some(self.prefer_user_id));
     }
 
     /// The flag as a bulk request has it once for all of its users, and a single one for its user.
@@ -310,8 +322,7 @@ pub(super) fn id_and_time(event: &Event<'_>, out: &mut Vec<u8>) {
 
 /// The message's id where the vendor takes it, else its hash: an id that comes again updates the event.
 fn event_id(out: &mut Vec<u8>, id: &str) {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    if !id.is_empty() && id.len() <= LONGEST_EVENT_ID && id.bytes().all(plain) {
+    if is_event_id(id) {
         write::string(out, id);
     } else {
         out.push(b'"');
@@ -320,14 +331,20 @@ fn event_id(out: &mut Vec<u8>, id: &str) {
     }
 }
 
-fn is_user_id(id: &str) -> bool {
+/// Whether the vendor takes it as an event's id.
+pub(super) fn is_event_id(id: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    !id.is_empty() && id.len() <= LONGEST_EVENT_ID && id.bytes().all(plain)
+}
+
+pub(super) fn is_user_id(id: &str) -> bool {
     let printable = id.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     printable && (1..=LONGEST_USER_ID).contains(&id.len()) && !id.ends_with(' ')
 }
 
 /// Whether this could be an address: one `@`, something before it, a dotted name behind it, nothing that an address
 /// cannot hold. What slips through, the vendor names in its answer.
-fn is_email(text: &str) -> bool {
+pub(super) fn is_email(text: &str) -> bool {
     let odd = |character: char| {
         character.is_whitespace()
             || character.is_control()

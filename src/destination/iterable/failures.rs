@@ -6,6 +6,7 @@
 //! same holds for all that is unmatched when more failed than the lists explain. Nothing unmatched is taken as good
 //! then. Sending again is harmless: events carry an id, users come to the same state.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
@@ -146,6 +147,14 @@ fn count(entries: &mut BTreeMap<Who, Entry>, list: &str, values: &Value, events:
     }
 }
 
+/// The address among a user's data fields: where the user has none beside it, it is the one that conflicts are about.
+fn moved_to(element: Raw<'_>, events: bool) -> Option<Cow<'_, str>> {
+    if events || element.field("email").is_some() {
+        return None;
+    }
+    element.field("dataFields")?.field("email")?.string()
+}
+
 /// The batch's elements, by what the vendor's lists can name them.
 #[derive(Debug)]
 struct Matching {
@@ -170,6 +179,9 @@ impl Matching {
         let mut seen = vec![false; names.len()];
         for (index, end) in ends.iter_mut().enumerate() {
             let element = Raw::trusted(std::str::from_utf8(batch.elements.element(index)).unwrap_or_default());
+            if let Some(new) = moved_to(element, batch.events) {
+                by_email.entry(new.to_lowercase()).or_default().push(index);
+            }
             for field in element.fields() {
                 let Some(text) = field.value.string() else { continue };
                 match &*field.name() {

@@ -5,12 +5,15 @@
 //! either the bulk or the single endpoints, never both: the vendor works them off apart, so order would be lost. Purchases
 //! and carts have single endpoints alone.
 
+mod alias;
 mod answer;
 mod commerce;
 mod culprits;
 mod encode;
 mod failures;
 mod group;
+mod raw;
+mod tokens;
 
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue};
@@ -31,33 +34,55 @@ use encode::Encoder;
 pub const USERS: Shape = Shape(0);
 /// Events: `events/trackBulk`, or `events/track`.
 pub const EVENTS: Shape = Shape(1);
-
 /// Purchases: `commerce/trackPurchase`.
 pub const PURCHASES: Shape = Shape(2);
 /// Carts: `commerce/updateCart`.
 pub const CARTS: Shape = Shape(3);
+/// Changes of address in projects that know users by it: `users/updateEmail`.
+pub const EMAILS: Shape = Shape(4);
+/// Tokens of devices: `users/registerDeviceToken`.
+pub const DEVICES: Shape = Shape(5);
+/// Tokens of browsers: `users/registerBrowserToken`.
+pub const BROWSERS: Shape = Shape(6);
+/// Items of a catalogue: `catalogs/{name}/items`.
+pub const ITEMS: Shape = Shape(7);
 
 /// "4 MB" is published for `bulkUpdate` alone, no number of items for either; 1000 is what all integrators send.
 const BULK: &[ShapeInfo] =
-    &[shape("users/bulkUpdate", 1000), shape("events/trackBulk", 1000), shape(PURCHASE, 1), shape(CART, 1)];
-const SINGLE: &[ShapeInfo] = &[shape("users/update", 1), shape("events/track", 1), shape(PURCHASE, 1), shape(CART, 1)];
-const PURCHASE: &str = "commerce/trackPurchase";
-const CART: &str = "commerce/updateCart";
+    &[shape("users/bulkUpdate", 1000), shape("events/trackBulk", 1000), PURCHASE, CART, EMAIL, DEVICE, BROWSER, ITEM];
+const SINGLE: &[ShapeInfo] =
+    &[shape("users/update", 1), shape("events/track", 1), PURCHASE, CART, EMAIL, DEVICE, BROWSER, ITEM];
+const PURCHASE: ShapeInfo = shape("commerce/trackPurchase", 1);
+const CART: ShapeInfo = shape("commerce/updateCart", 1);
+const EMAIL: ShapeInfo = shape("users/updateEmail", 1);
+const DEVICE: ShapeInfo = ShapeInfo { keys: REGISTRATION, ..shape("users/registerDeviceToken", 1) };
+const BROWSER: ShapeInfo = ShapeInfo { keys: REGISTRATION, ..shape("users/registerBrowserToken", 1) };
+/// 1000 items are published, and they are fields of one object, so none can stand there twice.
+const ITEM: ShapeInfo = ShapeInfo { apart: true, ..shape("catalogs/items", 1000) };
+/// The vendor opens registrations to keys of applications, and not to a server's.
+const REGISTRATION: &[&str] = &["registration_key"];
 
 /// Requests a second to the endpoints of commerce together. The vendor publishes no figure: a choice, low enough for
-/// the least of the figures that it has for single calls.
+/// the least of the figures that it has for single calls. The same for changes of address.
 const COMMERCE: u32 = 100;
+/// Published for devices' tokens; browsers' have no figure and draw on the same.
+const TOKENS: u32 = 500;
+/// Published for items of catalogues; counted by key, which comes to the same.
+const CATALOGS: u32 = 100;
 
 const fn shape(name: &'static str, max_calls: usize) -> ShapeInfo {
-    ShapeInfo { name, max_bytes: 3_900_000, max_calls }
+    ShapeInfo { name, max_bytes: 3_900_000, max_calls, keys: &["keys"], apart: false }
 }
 
 /// One account at Iterable.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Iterable {
     eu: bool,
     single: bool,
     rudder_cart: bool,
+    /// Whether there is a key to register tokens with.
+    registers: bool,
     /// What a body of users ends with.
     users_end: &'static [u8],
     budgets: Vec<Budget>,
@@ -96,9 +121,13 @@ impl Iterable {
                 of_shape("users", USERS, 5, 500),
                 of_shape("events", EVENTS, 10, 2000),
                 budget("commerce", "commerce", COMMERCE, &[PURCHASES, CARTS]),
+                budget("emails", "emails", COMMERCE, &[EMAILS]),
+                budget("catalogs", "catalogs", CATALOGS, &[ITEMS]),
+                budget("tokens", "tokens", TOKENS, &[DEVICES, BROWSERS]),
             ],
             encoder: Encoder::new(account, settings),
-            fields: Fields::new(&account.fields, true),
+            fields: Fields::new(&account.fields, &config::needed(&account.vendor)),
+            registers: settings.registration_key.is_some(),
         }
     }
 }
@@ -136,11 +165,16 @@ impl Destination for Iterable {
         match shape {
             USERS if !self.single => (b"{\"users\":[", self.users_end),
             EVENTS if !self.single => (b"{\"events\":[", b"]}"),
+            ITEMS => (b"{\"documents\":{", b"},\"replaceUploadedFieldsOnly\":false}"),
             _ => (b"", b""),
         }
     }
 
     fn plan(&self, event: &Event<'_>, _now: Now, calls: &mut Vec<Call>) -> Result<(), No> {
+        if let Some(form) = &event.raw {
+            calls.push(self.encoder.plan_raw(event, form)?);
+            return Ok(());
+        }
         let (shape, state) = match event.kind {
             Kind::Identify | Kind::Group => (USERS, true),
             Kind::Page | Kind::Screen if !self.encoder.wants_page(event) => return Err(Skip::NotSelected.into()),
@@ -151,19 +185,32 @@ impl Destination for Iterable {
                 Some(Commerce::Cart) => (CARTS, true),
                 None => (EVENTS, false),
             },
-            Kind::Alias => return Err(Skip::Unsupported.into()),
+            Kind::Alias => {
+                calls.push(self.encoder.plan_alias(event)?);
+                return Ok(());
+            }
         };
         let user = self.encoder.user_hash(event)?;
-        calls.push(Call { shape, user, state, units: [0, 0] });
+        calls.push(Call::new(shape, user, state));
+        if event.kind == Kind::Identify && self.registers {
+            calls.extend(tokens::of(event).map(|shape| Call::new(shape, user, true)));
+        }
         Ok(())
     }
 
     fn encode(&self, event: &Event<'_>, call: &Call, _now: Now, body: &mut Vec<u8>) -> Result<(), Refusal> {
+        if event.raw.is_some() {
+            raw::write(event, call.shape, body);
+            return Ok(());
+        }
         let mut scratch = Vec::new();
         let seen = self.fields.as_ref().map(|fields| fields.apply(event, &mut scratch));
         let event = seen.as_ref().unwrap_or(event);
         match (event.kind, call.shape) {
             (Kind::Group, _) => self.encoder.group(event, body),
+            (Kind::Alias, _) => self.encoder.alias(event, body),
+            (_, DEVICES) => self.encoder.device(event, body),
+            (_, BROWSERS) => self.encoder.browser(event, body),
             (_, USERS) => self.encoder.user(event, body),
             (_, PURCHASES) => self.encoder.purchase(event, body),
             (_, CARTS) => self.encoder.cart(event, body),
@@ -179,7 +226,11 @@ impl Destination for Iterable {
             headers.insert(HeaderName::from_static("api-key"), value);
         }
         let name = self.shapes().get(usize::from(shape.0)).map_or("", |info| info.name);
-        Target { path: format!("/api/{name}"), headers }
+        let path = match shape {
+            ITEMS => format!("/api/catalogs/{}/items", Target::PART),
+            _ => format!("/api/{name}"),
+        };
+        Target { path, headers }
     }
 
     fn judge(&self, shape: Shape, answer: &Answer<'_>, elements: &dyn Elements, now: Now) -> Judgement {

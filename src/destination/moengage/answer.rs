@@ -13,6 +13,16 @@
 //! | 429 | again, when the headers say |
 //! | other 4xx | bisect: no answer names the element |
 //!
+//! Other forms than the bulk request's differ in how they say yes, and in who is to blame:
+//!
+//! | answer | verdict |
+//! | --- | --- |
+//! | 2xx of a business event, an alert: the vendor's message | delivered |
+//! | 409 of an alert, `DUPLICATE_REQUEST_RECEIVED` | delivered: it was taken before |
+//! | other 409 of these | bisect |
+//! | 2xx of a catalogue: counts of good and bad | delivered, except the items that it names; bisect if it names too few |
+//! | 404 of a catalogue, in the vendor's words | all refused: the records name a catalogue that is not there |
+//!
 //! The status decides first, because types are spelt differently from page to page; a type that speaks of the account
 //! decides within 400. Error table and envelopes: page `data/data-overview` and the vendor's API descriptions (2026-11).
 
@@ -20,21 +30,79 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::{ALERTS, BUSINESS, ITEMS};
 use crate::clock::Now;
-use crate::destination::{Again, Answer, Hold, Judgement, Verdict, hint, words};
-use crate::outcome::Reason;
+use crate::destination::{Again, Answer, CallVerdict, Elements, Hold, Judgement, Shape, Verdict, hint, words};
+use crate::json::Raw;
+use crate::outcome::{Reason, Refusal};
 
-/// What the answer means; one answer is about the whole request.
-pub(super) fn judge(answer: &Answer<'_>, now: Now) -> Judgement {
+/// What the answer means.
+pub(super) fn judge(shape: Shape, answer: &Answer<'_>, elements: &dyn Elements, now: Now) -> Judgement {
     let body = serde_json::from_slice::<Value>(answer.body).unwrap_or_default();
     let said = Said::of(&body);
     let after = hint::retry_after(answer.headers, now);
     let words = said.words().map_or_else(|| words(answer.body), |said| words(said.as_bytes()));
-    let verdict = match verdict(answer.status, &said, after) {
+    let own = of_shape(shape, answer.status, &body, &words, elements);
+    let (verdict, calls) = own.unwrap_or_else(|| (verdict(answer.status, &said, after), Vec::new()));
+    let verdict = match verdict {
         Verdict::Again(Again::Throttled, None) => Verdict::Again(Again::Throttled, hint::reset(answer.headers, now)),
         other => other,
     };
-    Judgement { verdict, calls: Vec::new(), words, remaining: hint::remaining(answer.headers, now) }
+    Judgement { verdict, calls, words, remaining: hint::remaining(answer.headers, now) }
+}
+
+/// A verdict for the request, and the calls that differ from it.
+type Judged = (Verdict, Vec<(usize, CallVerdict)>);
+
+/// What only answers to this shape say.
+fn of_shape(shape: Shape, status: u16, body: &Value, words: &str, elements: &dyn Elements) -> Option<Judged> {
+    let taken = (200..300).contains(&status);
+    let all = |verdict| Some((verdict, Vec::new()));
+    let message = || body["message"].as_str().unwrap_or_default();
+    match shape {
+        BUSINESS if taken && message().contains("has been triggered") => all(Verdict::Delivered),
+        ALERTS if taken && message() == "Successfully Received" => all(Verdict::Delivered),
+        ALERTS if status == 409 && is_repetition(body) => all(Verdict::Delivered),
+        ALERTS | BUSINESS if status == 409 => all(Verdict::Bisect(Reason::Rejected)),
+        ITEMS if taken && body["message"].is_object() => Some(items(&body["message"], elements)),
+        ITEMS if status == 404 && body["error-code"].is_string() => {
+            let refusal = Refusal::new(Reason::Rejected, words.to_owned());
+            let calls = (0..elements.len()).map(|index| (index, CallVerdict::Refused(refusal.clone())));
+            Some((Verdict::Rest, calls.collect()))
+        }
+        _ => None,
+    }
+}
+
+fn is_repetition(body: &Value) -> bool {
+    let coded = body["status_code"].as_u64() == Some(120_105) || body["status_code"].as_str() == Some("120105");
+    coded || body["err_code"].as_str() == Some("DUPLICATE_REQUEST_RECEIVED")
+}
+
+/// A catalogue's counts, and the items that it lists as bad, by their ids.
+fn items(message: &Value, elements: &dyn Elements) -> Judged {
+    let count = |name: &str| message[name]["count"].as_u64().and_then(|count| usize::try_from(count).ok());
+    let id = |index| Raw::trusted(std::str::from_utf8(elements.element(index)).ok()?).field("id")?.id();
+    let ids: Vec<_> = (0..elements.len()).map(id).collect();
+    let mut calls: Vec<(usize, CallVerdict)> = Vec::new();
+    for detail in message["invalid"]["details"].as_array().into_iter().flatten() {
+        let said = detail["message"].as_str().unwrap_or("the vendor names no reason");
+        for bad in detail["document_ids"].as_array().into_iter().flatten() {
+            let bad = bad.as_str().map_or_else(|| bad.to_string(), str::to_owned);
+            let found = ids.iter().position(|id| id.as_deref() == Some(bad.as_str()));
+            if let Some(index) = found.filter(|index| calls.iter().all(|(known, _)| known != index)) {
+                let refusal = Refusal::new(Reason::InvalidData, format!("MoEngage: {said}"));
+                calls.push((index, CallVerdict::Refused(refusal)));
+            }
+        }
+    }
+    calls.sort_by_key(|(index, _)| *index);
+    let bad = count("invalid").unwrap_or(0);
+    match calls.len() {
+        named if named >= bad => (Verdict::Delivered, calls),
+        // Which of them are bad is told apart by sending again: items come to the same state.
+        _ => (Verdict::Bisect(Reason::InvalidData), Vec::new()),
+    }
 }
 
 fn verdict(status: u16, said: &Said<'_>, after: Option<Duration>) -> Verdict {

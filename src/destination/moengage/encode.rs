@@ -5,6 +5,8 @@
 //! | identify | `customer`; with `context.device.type` and `.token` also `device`, behind it |
 //! | track | `event` with one action |
 //! | page, screen | `event` with the action `Viewed <name> Page`, `Viewed <name> Screen`; without a name `Viewed Page`, `Viewed Screen` |
+//! | alias | a pair of a merge request, with `alias = "merge"` |
+//! | track, named in the settings | a business event, an alert: [`campaign`](super::campaign) |
 //! | group | `customer` with the group's traits and `group_id` |
 //!
 //! The vendor answers 200 first and looks at the elements later, so all that it would drop without a word is refused
@@ -13,6 +15,7 @@
 
 use std::borrow::Cow;
 
+use super::limits::{MOST_ATTRIBUTES, MOST_OF_A_USER, check_attributes, check_id, check_name, check_time};
 use super::{attributes, zone};
 use crate::clock::Now;
 use crate::config::{self, Anonymous};
@@ -21,37 +24,11 @@ use crate::json::copy::{self, Style};
 use crate::json::{Raw, write};
 use crate::outcome::{No, Reason, Refusal};
 
-/// By how much a producer's clock may be ahead of ours: a guess that covers badly kept clocks, not wrong time zones.
-const SKEW_MS: i64 = 5 * 60 * 1000;
-
-/// Ids that the vendor refuses; it does not say whether case counts.
-const REFUSED_IDS: &[&str] = &[
-    "unknown",
-    "guest",
-    "null",
-    "true",
-    "false",
-    "user_attribute_unique_id",
-    "(empty)",
-    "na",
-    "n/a",
-    "\"\"",
-    "dummy_seller_code",
-    "user_id",
-    "id",
-    "customer_id",
-    "uid",
-    "userid",
-    "none",
-    "-2",
-    "-1",
-];
-
 /// What an account's settings change about elements.
 #[derive(Debug)]
 pub(super) struct Encoder {
     anonymous: Anonymous,
-    style: Style,
+    pub(super) style: Style,
     update_existing_only: bool,
 }
 
@@ -70,27 +47,47 @@ impl Encoder {
             Some(id) => id,
             None => event.anonymous(self.anonymous)?,
         };
-        if id.chars().nth(1).is_none() {
-            return Err(Refusal::new(Reason::InvalidUserId, "MoEngage takes no user id of one character").into());
-        }
-        if REFUSED_IDS.iter().any(|refused| refused.eq_ignore_ascii_case(&id)) {
-            return Err(Refusal::new(Reason::InvalidUserId, "MoEngage refuses this placeholder as a user id").into());
-        }
+        check_id(&id)?;
         Ok(id)
+    }
+
+    /// Who is merged, and into whom.
+    pub(super) fn merged<'a>(event: &Event<'a>) -> Result<(Cow<'a, str>, Cow<'a, str>), Refusal> {
+        // Never an anonymous id: what is merged is merged for ever.
+        let retained = event.user().ok_or_else(|| Refusal::new(Reason::NoUser, "an alias has a `userId`"))?;
+        check_id(&retained)?;
+        let merged = event.previous_id.clone();
+        let merged = merged.ok_or_else(|| Refusal::new(Reason::NoUser, "an alias has a `previousId`"))?;
+        check_id(&merged)?;
+        if merged == retained {
+            return Err(Refusal::new(Reason::InvalidUserId, "`previousId` is the user's id already"));
+        }
+        Ok((merged, retained))
+    }
+
+    /// A pair of `merge_data`.
+    pub(super) fn merge(event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let (merged, retained) = Self::merged(event)?;
+        out.extend_from_slice(b"{\"merged_user\":");
+        write::string(out, &merged);
+        write::key(out, "retained_user");
+        write::string(out, &retained);
+        out.push(b'}');
+        Ok(())
     }
 
     /// The id again, once the event was planned.
     fn planned_id<'a>(&self, event: &Event<'a>) -> Result<Cow<'a, str>, Refusal> {
-        self.customer_id(event).map_err(|no| match no {
-            No::Refused(refusal) => refusal,
-            No::Skipped(_) => Refusal::new(Reason::Anonymous, "the message has an anonymous id alone"),
-        })
+        self.customer_id(event).map_err(refused)
     }
 
     /// The `customer` element, and the `device` element if the event names a device.
     pub(super) fn identify(&self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
         let id = self.planned_id(event)?;
         let context = event.context;
+        for traits in [event.traits, context.traits].into_iter().flatten() {
+            check_attributes(traits, self.style.flatten, MOST_OF_A_USER)?;
+        }
         self.open_customer(&id, out);
         attributes::write(out, event.traits, context.traits, self.style);
         out.extend_from_slice(b"}}");
@@ -153,6 +150,9 @@ impl Encoder {
     pub(super) fn event(&self, event: &Event<'_>, now: Now, out: &mut Vec<u8>) -> Result<(), Refusal> {
         let id = self.planned_id(event)?;
         let name = event_name(event)?;
+        if let Some(properties) = event.properties {
+            check_attributes(properties, self.style.flatten, MOST_ATTRIBUTES)?;
+        }
         let time = event_time(event, now)?;
         let context = event.context;
         let device = Device::of(&context);
@@ -186,32 +186,45 @@ impl Encoder {
     }
 }
 
+/// What planning has let through is not skipped later.
+fn refused(no: No) -> Refusal {
+    match no {
+        No::Refused(refusal) => refusal,
+        No::Skipped(_) => Refusal::new(Reason::Anonymous, "the message has an anonymous id alone"),
+    }
+}
+
 fn event_name<'a>(event: &'a Event<'_>) -> Result<Cow<'a, str>, Refusal> {
     let viewed = |what| match event.page_name() {
         Some(name) => format!("Viewed {} {what}", name.trim()),
         None => format!("Viewed {what}"),
     };
     match event.kind {
-        Kind::Page => return Ok(viewed("Page").into()),
-        Kind::Screen => return Ok(viewed("Screen").into()),
-        _ => {}
+        Kind::Page => check_viewed(viewed("Page")),
+        Kind::Screen => check_viewed(viewed("Screen")),
+        _ => named(event),
     }
+}
+
+fn check_viewed<'a>(name: String) -> Result<Cow<'a, str>, Refusal> {
+    check_name(&name)?;
+    Ok(name.into())
+}
+
+/// A track event's name.
+pub(super) fn named<'a>(event: &'a Event<'_>) -> Result<Cow<'a, str>, Refusal> {
     let name = event.event.as_deref().unwrap_or_default();
     if name.trim().is_empty() {
         return Err(Refusal::new(Reason::NoEventName, "track without `event`"));
     }
-    if name.starts_with("moe_") {
-        return Err(Refusal::new(Reason::ReservedName, "MoEngage keeps event names that begin with moe_ for itself"));
-    }
+    check_name(name)?;
     Ok(name.into())
 }
 
 /// The event's time; one that is ahead by no more than clocks differ is now.
 fn event_time(event: &Event<'_>, now: Now) -> Result<Option<i64>, Refusal> {
     let Some(ms) = event.time_ms() else { return Ok(None) };
-    if ms > now.wall_ms.saturating_add(SKEW_MS) {
-        return Err(Refusal::new(Reason::FutureTime, "MoEngage takes no events of the future"));
-    }
+    check_time(ms, now)?;
     Ok(Some(ms.min(now.wall_ms)))
 }
 

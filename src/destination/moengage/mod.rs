@@ -1,12 +1,18 @@
-//! MoEngage's Data API: the bulk endpoint, its authorisation and its limits.
+//! MoEngage's APIs: the bulk endpoint for data, and what else its keys open; authorisation and limits.
 //!
 //! Vendor's pages (read 2026-11): <https://www.moengage.com/docs/api/bulk/bulk-import-users-and-events> (100 KB a
 //! request, 60,000 users and 60,000 events a minute and workspace), <https://www.moengage.com/docs/api/introduction>
-//! (hosts, Basic authorisation). Never sends `MOE-APPKEY` or a compressed body: the Data API asks for neither.
+//! (hosts, Basic authorisation, families of keys), <https://www.moengage.com/docs/api/rate-limits> (merges 1,000 users a
+//! minute and 50 pairs a request, business events 50 an hour and 200 a day, catalogue items 100 requests a minute with 50
+//! items and 5 MB, Inform 10,000 a minute). Never sends a compressed body, nor `MOE-APPKEY` to the bulk endpoint: the
+//! vendor asks for neither.
 
 mod answer;
 mod attributes;
+mod campaign;
 mod encode;
+mod limits;
+mod raw;
 mod zone;
 
 use base64::Engine as _;
@@ -17,25 +23,41 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     Answer, Budget, Call, Charge, Destination, Elements, Judgement, Per, Shape, ShapeInfo, Target, authority, limit,
-    user_hash,
+    percent_encoded, user_hash,
 };
 use crate::clock::Now;
 use crate::config;
 use crate::event::fields::Fields;
 use crate::event::{Event, Kind};
 use crate::outcome::{No, Refusal, Skip};
+use campaign::Campaign;
 use encode::Encoder;
 
 /// The bulk request: customers, events and devices, mixed.
 pub const TRANSITION: Shape = Shape(0);
+/// Pairs of users that become one.
+pub const MERGES: Shape = Shape(1);
+/// Business events, which start campaigns.
+pub const BUSINESS: Shape = Shape(2);
+/// Alerts of Inform.
+pub const ALERTS: Shape = Shape(3);
+/// Items of a catalogue.
+pub const ITEMS: Shape = Shape(4);
 
-const SHAPES: &[ShapeInfo] = &[ShapeInfo {
-    name: "transition",
-    // "100 KB", and no word on whether that is 1000 or 1024: the smaller.
-    max_bytes: 100_000,
-    // No limit is published but the bytes; the smallest element has some 70 of them.
-    max_calls: 10_000,
-}];
+const SHAPES: &[ShapeInfo] = &[
+    // "100 KB", and no word on whether that is 1000 or 1024: the smaller. No limit is published on elements; the smallest
+    // has some 70 bytes.
+    shape("transition", 100_000, 10_000, &["keys"]),
+    shape("merge", 128_000, 50, &["keys"]),
+    shape("business-event", 128_000, 1, CAMPAIGN),
+    shape("inform", 128_000, 1, &["inform_keys", "campaign_keys", "keys"]),
+    ShapeInfo { apart: true, ..shape("catalog", 5_000_000, 50, CAMPAIGN) },
+];
+const CAMPAIGN: &[&str] = &["campaign_keys", "keys"];
+
+const fn shape(name: &'static str, max_bytes: usize, max_calls: usize, keys: &'static [&'static str]) -> ShapeInfo {
+    ShapeInfo { name, max_bytes, max_calls, keys, apart: false }
+}
 
 /// The vendor's published limit of users and of events a minute.
 const PER_MINUTE: u32 = 60_000;
@@ -45,10 +67,13 @@ const PER_MINUTE: u32 = 60_000;
 pub struct Moengage {
     workspace: String,
     data_center: String,
-    path: String,
+    /// By shape.
+    paths: [String; 5],
     forwarded_for: Option<HeaderValue>,
     budgets: Vec<Budget>,
+    merges: bool,
     encoder: Encoder,
+    campaign: Campaign,
     fields: Option<Fields>,
 }
 
@@ -56,31 +81,78 @@ impl Moengage {
     /// The account's API, from its settings.
     #[must_use]
     pub fn new(account: &config::Account, settings: &config::Moengage) -> Self {
-        let mut path = format!("/v1/transition/{}", percent_encoded(&settings.workspace));
-        if let Some(project) = &settings.project_code {
-            path.push_str("?project_code=");
-            path.push_str(&percent_encoded(project));
-        }
         let forwarded: Vec<String> = settings.forwarded_for.iter().map(ToString::to_string).collect();
-        let host = authority(account, &format!("api-{}.moengage.com", settings.data_center));
-        let budget = |name, units| Budget {
-            key: format!("{host} {} {name}", settings.workspace),
-            name,
-            limit: limit(account, name, PER_MINUTE),
-            per: Per::Minute,
-            charge: Charge::Units(units),
-            shapes: vec![TRANSITION],
-        };
         Self {
-            budgets: vec![budget("users_per_minute", 0), budget("events_per_minute", 1)],
+            budgets: budgets(account, settings),
             workspace: settings.workspace.clone(),
             data_center: settings.data_center.clone(),
-            path,
+            paths: paths(settings),
             forwarded_for: HeaderValue::try_from(forwarded.join(", ")).ok().filter(|value| !value.is_empty()),
+            merges: settings.merge_aliases,
             encoder: Encoder::new(account, settings),
-            fields: Fields::new(&account.fields, false),
+            campaign: Campaign::new(settings),
+            fields: Fields::new(&account.fields, &config::needed(&account.vendor)),
         }
     }
+
+    /// The call of a track event.
+    fn plan_track(&self, event: &Event<'_>) -> Result<Call, No> {
+        let name = event.event.as_deref().unwrap_or_default();
+        if self.campaign.is_business(name) {
+            // About nobody, so it has no order to keep.
+            return Ok(Call::new(BUSINESS, user_hash(&event.id()), false));
+        }
+        if self.campaign.alert(name).is_some() {
+            // An alert may go to somebody who is no user yet.
+            let user = event.user().map_or_else(|| user_hash(&event.id()), |user| user_hash(&user));
+            return Ok(Call::new(ALERTS, user, false));
+        }
+        let user = user_hash(&self.encoder.customer_id(event)?);
+        Ok(Call { units: [0, 1], ..Call::new(TRANSITION, user, false) })
+    }
+
+    /// The event as the account's rules leave it.
+    fn seen<'s>(&self, event: &Event<'s>, scratch: &'s mut Vec<u8>) -> Option<Event<'s>> {
+        self.fields.as_ref().map(|fields| fields.apply(event, scratch))
+    }
+}
+
+/// The path of each shape.
+fn paths(settings: &config::Moengage) -> [String; 5] {
+    let workspace = percent_encoded(&settings.workspace);
+    let mut transition = format!("/v1/transition/{workspace}");
+    if let Some(project) = &settings.project_code {
+        transition.push_str("?project_code=");
+        transition.push_str(&percent_encoded(project));
+    }
+    [
+        transition,
+        format!("/v1/customer/merge?app_id={workspace}"),
+        "/v1.0/business_event/trigger".to_owned(),
+        "/v1.0/alerts/send".to_owned(),
+        format!("/v1/catalog/{}/items", Target::PART),
+    ]
+}
+
+fn budgets(account: &config::Account, settings: &config::Moengage) -> Vec<Budget> {
+    let host = authority(account, &format!("api-{}.moengage.com", settings.data_center));
+    let budget = |name, published, per, charge, shape| Budget {
+        key: format!("{host} {} {name}", settings.workspace),
+        name,
+        limit: limit(account, name, published),
+        per,
+        charge,
+        shapes: vec![shape],
+    };
+    vec![
+        budget("users_per_minute", PER_MINUTE, Per::Minute, Charge::Units(0), TRANSITION),
+        budget("events_per_minute", PER_MINUTE, Per::Minute, Charge::Units(1), TRANSITION),
+        budget("merges_per_minute", 1_000, Per::Minute, Charge::Units(0), MERGES),
+        budget("business_events_per_hour", 50, Per::Hour, Charge::Request, BUSINESS),
+        budget("business_events_per_day", 200, Per::Day, Charge::Request, BUSINESS),
+        budget("alerts_per_minute", 10_000, Per::Minute, Charge::Request, ALERTS),
+        budget("catalog_per_minute", 100, Per::Minute, Charge::Request, ITEMS),
+    ]
 }
 
 impl Destination for Moengage {
@@ -104,33 +176,62 @@ impl Destination for Moengage {
         self.budgets.clone()
     }
 
-    fn frame(&self, _shape: Shape) -> (&[u8], &[u8]) {
-        (b"{\"type\":\"transition\",\"elements\":[", b"]}")
+    fn frame(&self, shape: Shape) -> (&[u8], &[u8]) {
+        match shape {
+            TRANSITION => (b"{\"type\":\"transition\",\"elements\":[", b"]}"),
+            MERGES => (b"{\"merge_data\":[", b"]}"),
+            ITEMS => (b"{\"items\":[", b"]}"),
+            _ => (b"", b""),
+        }
     }
 
-    fn plan(&self, event: &Event<'_>, _now: Now, calls: &mut Vec<Call>) -> Result<(), No> {
-        let (state, units) = match event.kind {
-            Kind::Identify | Kind::Group => (true, [1, 0]),
-            Kind::Track | Kind::Page | Kind::Screen => (false, [0, 1]),
-            Kind::Alias => return Err(Skip::Unsupported.into()),
+    fn plan(&self, event: &Event<'_>, now: Now, calls: &mut Vec<Call>) -> Result<(), No> {
+        if let Some(form) = &event.raw {
+            calls.push(raw::plan(event, form, now)?);
+            return Ok(());
+        }
+        let call = match event.kind {
+            Kind::Identify | Kind::Group => {
+                let user = user_hash(&self.encoder.customer_id(event)?);
+                Call { units: [1, 0], ..Call::new(TRANSITION, user, true) }
+            }
+            Kind::Page | Kind::Screen => {
+                let user = user_hash(&self.encoder.customer_id(event)?);
+                Call { units: [0, 1], ..Call::new(TRANSITION, user, false) }
+            }
+            Kind::Track => self.plan_track(event)?,
+            Kind::Alias if !self.merges => return Err(Skip::NotSelected.into()),
+            Kind::Alias => {
+                let (merged, retained) = Encoder::merged(event)?;
+                let call = Call::new(MERGES, user_hash(&merged), true).with([user_hash(&retained)]);
+                Call { units: [1, 0], ..call }
+            }
         };
-        let user = user_hash(&self.encoder.customer_id(event)?);
-        calls.push(Call { shape: TRANSITION, user, state, units });
+        calls.push(call);
         Ok(())
     }
 
-    fn encode(&self, event: &Event<'_>, _call: &Call, now: Now, body: &mut Vec<u8>) -> Result<(), Refusal> {
+    fn encode(&self, event: &Event<'_>, call: &Call, now: Now, body: &mut Vec<u8>) -> Result<(), Refusal> {
+        if event.raw.is_some() {
+            body.extend_from_slice(event.whole.as_bytes());
+            return Ok(());
+        }
         let mut scratch = Vec::new();
-        let seen = self.fields.as_ref().map(|fields| fields.apply(event, &mut scratch));
+        let seen = self.seen(event, &mut scratch);
+        let whole = event;
         let event = seen.as_ref().unwrap_or(event);
-        match event.kind {
-            Kind::Identify => self.encoder.identify(event, body),
-            Kind::Group => self.encoder.group(event, body),
+        match (call.shape, event.kind) {
+            (MERGES, _) => Encoder::merge(event, body),
+            (BUSINESS, _) => self.encoder.business(event, body),
+            // A recipient is found in the message as it came.
+            (ALERTS, _) => self.encoder.alert(&self.campaign, event, whole, body),
+            (_, Kind::Identify) => self.encoder.identify(event, body),
+            (_, Kind::Group) => self.encoder.group(event, body),
             _ => self.encoder.event(event, now, body),
         }
     }
 
-    fn target(&self, _shape: Shape, key: &SecretString) -> Target {
+    fn target(&self, shape: Shape, key: &SecretString) -> Target {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let credentials = STANDARD.encode(format!("{}:{}", self.workspace, key.expose_secret()));
@@ -138,32 +239,18 @@ impl Destination for Moengage {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
+        if shape != TRANSITION
+            && let Ok(workspace) = HeaderValue::try_from(&self.workspace)
+        {
+            headers.insert(HeaderName::from_static("moe-appkey"), workspace);
+        }
         if let Some(addresses) = &self.forwarded_for {
             headers.insert(HeaderName::from_static("x-forwarded-for"), addresses.clone());
         }
-        Target { path: self.path.clone(), headers }
+        Target { path: self.paths.get(usize::from(shape.0)).cloned().unwrap_or_default(), headers }
     }
 
-    fn judge(&self, _shape: Shape, answer: &Answer<'_>, _elements: &dyn Elements, now: Now) -> Judgement {
-        answer::judge(answer, now)
+    fn judge(&self, shape: Shape, answer: &Answer<'_>, elements: &dyn Elements, now: Now) -> Judgement {
+        answer::judge(shape, answer, elements, now)
     }
 }
-
-/// As a part of a path or query: all but unreserved characters (RFC 3986) become `%XX`.
-fn percent_encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            for digit in [byte >> 4, byte & 15] {
-                out.extend(char::from_digit(digit.into(), 16).map(|digit| digit.to_ascii_uppercase()));
-            }
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests;

@@ -29,7 +29,8 @@ use sign::Signer;
 pub const EVENTS: Shape = Shape(0);
 
 /// A million bytes is what nginx takes if nobody tells it otherwise (1 MiB); the number of events is a choice.
-const SHAPES: &[ShapeInfo] = &[ShapeInfo { name: "events", max_bytes: 1_000_000, max_calls: 1_000 }];
+const SHAPES: &[ShapeInfo] =
+    &[ShapeInfo { name: "events", max_bytes: 1_000_000, max_calls: 1_000, keys: &["keys"], apart: false }];
 
 /// A receiver has little to say.
 const ANSWER_CAP: usize = 64 * 1024;
@@ -60,7 +61,7 @@ impl Webhook {
             origin: settings.origin.clone(),
             path: settings.path.clone(),
             budgets: limit.map(budget).into_iter().collect(),
-            fields: Fields::new(&account.fields, false),
+            fields: Fields::new(&account.fields, &config::needed(&account.vendor)),
         }
     }
 }
@@ -95,7 +96,7 @@ impl Destination for Webhook {
         let state = matches!(event.kind, Kind::Identify | Kind::Alias | Kind::Group);
         let user = event.user().or_else(|| event.anonymous_id.clone());
         let user = user_hash(user.as_deref().unwrap_or(&event.id()));
-        calls.push(Call { shape: EVENTS, user, state, units: [0, 0] });
+        calls.push(Call::new(EVENTS, user, state));
         Ok(())
     }
 

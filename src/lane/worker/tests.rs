@@ -33,7 +33,7 @@ pub(in crate::lane) fn pipeline() -> Pipeline {
     std::fs::write(&path, CONFIG).expect("a file");
     let config = config::load(&path).expect("a configuration").config;
     let mut pipeline = Pipeline::new(Parts::of(&config, at(0), 1));
-    pipeline.set_keys(at(0), 0, &[SecretString::from("key")]);
+    pipeline.set_keys(at(0), 0, &vec![SecretString::from("key")].into());
     let slot = pipeline.slot("events", 0);
     pipeline.assign(slot, Contents::default());
     pipeline

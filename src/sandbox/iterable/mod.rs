@@ -132,7 +132,7 @@ impl Endpoint {
     /// Whether a key of this kind may call it.
     const fn is_open_to(self, kind: KeyKind) -> bool {
         match kind {
-            KeyKind::Any => true,
+            KeyKind::Any | KeyKind::Data | KeyKind::Campaign | KeyKind::Inform => true,
             KeyKind::Server => !matches!(self, Self::DeviceToken | Self::BrowserToken),
             KeyKind::Client => {
                 matches!(self, Self::Track | Self::Update | Self::UpdateEmail | Self::Purchase | Self::Cart)

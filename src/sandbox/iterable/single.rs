@@ -6,7 +6,7 @@ use super::bulk::refused;
 use super::fields::{Findings, Of};
 use super::identity::{self, Failed, Purpose, Who};
 use super::{Endpoint, State, envelope};
-use crate::sandbox::accounts::Project;
+use crate::sandbox::accounts::{Project, UnknownUsers};
 use crate::sandbox::books::fingerprint;
 use crate::sandbox::faults::Listed;
 use crate::sandbox::reply::Reply;
@@ -69,6 +69,9 @@ pub(super) fn update_email(project: &Project, state: &mut State, desk: &mut Desk
         return envelope(400, "EmailAlreadyExists", &format!("Email already exists: {new}"), &Json::Null);
     }
     let old = if root.text("currentEmail").is_some() { old.to_lowercase() } else { old.to_owned() };
+    if project.unknown_users == UnknownUsers::Refuse && !state.known.contains(&fingerprint(&old)) {
+        return envelope(400, "UnknownEmailError", &format!("Email does not exist: {old}"), &Json::Null);
+    }
     state.rename(&old, &new);
     take(desk, Endpoint::UpdateEmail, "email", None, root);
     success("Email updated.", &Json::Null)

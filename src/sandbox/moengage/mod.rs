@@ -1,18 +1,22 @@
-//! MoEngage's data API: `/v1/transition`, `/v1/customer/merge`, `/v1/integrations/authentication`; all else is 404.
+//! MoEngage's data API: `/v1/transition`, `/v1/customer/merge`, `/v1/integrations/authentication`; and what its other
+//! keys open: business events, alerts of Inform, catalogues ([`campaign`]). All else is 404.
 //!
 //! The door (path, method, credentials, data centre, address list), then the request (media type, size, JSON, fixed minutes), then
 //! the elements ([`rules`]). Bodies and codes are the vendor's pages', read 2026-11; what a wrong data centre answers stands
 //! nowhere: here it is a workspace that does not exist.
 
+mod campaign;
 mod rules;
 mod transition;
+
+use std::collections::HashMap;
 
 use base64::Engine;
 use http::Method;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use serde_json::json;
 
-use super::accounts::{MoengageThrottle, Workspace};
+use super::accounts::{KeyKind, MoengageThrottle, Workspace};
 use super::limits::{FairUse, Minute, seconds_to_minute};
 use super::reply::Reply;
 use super::server::length;
@@ -26,6 +30,9 @@ pub(super) enum Endpoint {
     Transition,
     Merge,
     Authentication,
+    Business,
+    Alert,
+    Catalog,
 }
 
 /// What a workspace has used, and of whom it has heard too often.
@@ -34,6 +41,12 @@ pub(super) struct State {
     users: Minute,
     events: Minute,
     merges: Minute,
+    business_hour: Minute,
+    business_day: Minute,
+    alerts: Minute,
+    catalog: Minute,
+    /// When which transaction of an alert was taken.
+    transactions: HashMap<u64, i64, foldhash::fast::RandomState>,
     fair: FairUse,
     /// Of the request at hand: whether it was refused for its users, or for its events.
     users_refused: Option<bool>,
@@ -52,7 +65,15 @@ const AUTHENTICATION: &str = "Authentication required";
 /// "KB" is not defined anywhere; the smaller reading.
 const TRANSITION_BYTES: usize = 100_000;
 const OTHER_BYTES: usize = 128_000;
+/// "5 MB"; the smaller reading, again.
+const CATALOG_BYTES: usize = 5_000_000;
 const MERGE_PAIRS: usize = 50;
+
+/// The name in `/v1/catalog/{name}/items`.
+fn catalog(path: &str) -> Option<&str> {
+    let name = path.trim_end_matches('/').strip_prefix("/v1/catalog/")?.strip_suffix("/items")?;
+    (!name.is_empty() && !name.contains('/') && !matches!(name, "." | "..")).then_some(name)
+}
 
 // === impl Endpoint ===
 
@@ -62,13 +83,27 @@ impl Endpoint {
             Self::Transition => "transition",
             Self::Merge => "customer/merge",
             Self::Authentication => "integrations/authentication",
+            Self::Business => "business_event/trigger",
+            Self::Alert => "alerts/send",
+            Self::Catalog => "catalog/items",
         }
     }
 
     const fn most_bytes(self) -> usize {
         match self {
             Self::Transition => TRANSITION_BYTES,
-            Self::Merge | Self::Authentication => OTHER_BYTES,
+            Self::Catalog => CATALOG_BYTES,
+            _ => OTHER_BYTES,
+        }
+    }
+
+    /// Whether a key of this kind opens it.
+    const fn is_open_to(self, kind: KeyKind) -> bool {
+        match kind {
+            KeyKind::Data => matches!(self, Self::Transition | Self::Merge | Self::Authentication),
+            KeyKind::Campaign => matches!(self, Self::Business | Self::Catalog),
+            KeyKind::Inform => matches!(self, Self::Alert),
+            KeyKind::Any | KeyKind::Server | KeyKind::Client => true,
         }
     }
 
@@ -78,6 +113,9 @@ impl Endpoint {
             "/v1/transition" => Some((Self::Transition, None)),
             "/v1/customer/merge" => Some((Self::Merge, None)),
             "/v1/integrations/authentication" => Some((Self::Authentication, None)),
+            "/v1.0/business_event/trigger" => Some((Self::Business, None)),
+            "/v1.0/alerts/send" => Some((Self::Alert, None)),
+            other if catalog(other).is_some() => Some((Self::Catalog, None)),
             other => {
                 let workspace = other.strip_prefix("/v1/transition/").filter(|it| !it.contains('/'))?;
                 Some((Self::Transition, Some(workspace)))
@@ -114,6 +152,11 @@ impl State {
             users: Minute::new(workspace.users_per_minute),
             events: Minute::new(workspace.events_per_minute),
             merges: Minute::new(workspace.merges_per_minute),
+            business_hour: Minute::many(workspace.business_events_per_hour, 60),
+            business_day: Minute::many(workspace.business_events_per_day, 24 * 60),
+            alerts: Minute::new(workspace.alerts_per_minute),
+            catalog: Minute::new(workspace.catalog_per_minute),
+            transactions: HashMap::default(),
             fair: FairUse::default(),
             users_refused: None,
         }
@@ -121,6 +164,10 @@ impl State {
 
     /// The reply with the headers of the limit that refused it, or else of whichever is nearer to its end.
     fn measured(&mut self, workspace: &Workspace, endpoint: Endpoint, reply: Reply, now: Now) -> Reply {
+        if matches!(endpoint, Endpoint::Business | Endpoint::Alert | Endpoint::Catalog) {
+            // Their pages show no such headers.
+            return reply;
+        }
         let throttled = reply.status == 429;
         for minute in [&mut self.users, &mut self.events, &mut self.merges] {
             minute.turn(now.wall_ms);
@@ -185,6 +232,9 @@ pub(super) fn admit(world: &World, call: &Call<'_>) -> Result<(usize, Endpoint),
         let message = "App Secret key mismatch. Please log in to the dashboard to verify key details.";
         return Err(turned(Refusal::new(401, AUTHENTICATION, message)));
     }
+    if !world.kinds(&secret, account).into_iter().any(|kind| endpoint.is_open_to(kind)) {
+        return Err(turned(Refusal::new(403, "Forbidden", "The key has no access to this API")));
+    }
     in_order(workspace, endpoint, in_path, call).map_err(turned)?;
     if !allowed(workspace, call) {
         let body =
@@ -201,7 +251,10 @@ fn in_order(workspace: &Workspace, endpoint: Endpoint, in_path: Option<&str>, ca
         let message = "MOE_APPKEY doesn't match the Username (APP_KEY) in Authorization header";
         return Err(Refusal::new(401, AUTHENTICATION, message));
     }
-    if endpoint == Endpoint::Authentication {
+    if endpoint == Endpoint::Business {
+        return Ok(());
+    }
+    if matches!(endpoint, Endpoint::Authentication | Endpoint::Alert | Endpoint::Catalog) {
         return app_key.map(|_| ()).ok_or(Refusal::new(
             401,
             AUTHENTICATION,
@@ -249,6 +302,9 @@ pub(super) fn take(
             Endpoint::Transition => transition::take(workspace, state, desk, &root),
             Endpoint::Merge => merge(workspace, state, desk, &root),
             Endpoint::Authentication => authentication(workspace, desk, call, &root),
+            Endpoint::Business => campaign::business(workspace, state, desk, &root),
+            Endpoint::Alert => campaign::alert(workspace, state, desk, &root),
+            Endpoint::Catalog => campaign::items(workspace, state, desk, catalog(call.path).unwrap_or_default(), &root),
         },
         Ok(_) => {
             Refusal::new(400, "Body type is not JSON", "A valid JSON document is required").reply(&desk.request_id)

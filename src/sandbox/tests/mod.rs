@@ -1,5 +1,6 @@
 //! Each rule of the simulation, over a real socket, by a client that does exactly what it is told.
 
+mod campaign;
 mod control;
 mod faults;
 mod iterable;

@@ -9,8 +9,20 @@ use serde_json::Value;
 use super::{VENDORS, cases};
 
 /// The headings, in their order. A case belongs to the one that its `page` names.
-const HEADINGS: &[&str] =
-    &["identify", "track", "Order Completed", "Cart Updated", "Product Added", "page", "screen", "alias", "group"];
+const HEADINGS: &[&str] = &[
+    "identify",
+    "push tokens",
+    "track",
+    "Order Completed",
+    "Cart Updated",
+    "Product Added",
+    "business events and alerts",
+    "page",
+    "screen",
+    "alias",
+    "group",
+    "raw elements",
+];
 
 /// Cases that show a semantic event, and what their spec is called.
 const SPECS: [(&str, &str); 3] = [("spec-ecommerce", "E-commerce"), ("spec-mobile", "Mobile"), ("spec-video", "Video")];

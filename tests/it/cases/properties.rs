@@ -208,7 +208,7 @@ const TAKEN: &[u8] = br#"{"status":"success","code":"Success","msg":"","successC
 /// Gives a pipeline these events, and the vendor whatever it wants to send, until nothing is owed.
 pub(super) fn sent(config: &Config, events: &[impl AsRef<[u8]>]) -> Sent {
     let mut pipeline = Pipeline::new(Parts::of(config, NOW, 1));
-    pipeline.set_keys(NOW, 0, &[SecretString::from("key")]);
+    pipeline.set_keys(NOW, 0, &vec![SecretString::from("key")].into());
     let slot = pipeline.slot("events", 0);
     pipeline.assign(slot, Contents::default());
     let headers: &[(&str, &[u8])] = &[("tenant", b"acme")];

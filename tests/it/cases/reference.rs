@@ -13,6 +13,8 @@ use serde_json::{Map, Value, json};
 
 use super::account;
 
+mod shapes;
+
 const ROUNDS: usize = 4_000;
 const NOW_MS: i64 = 1_795_207_260_000;
 

@@ -406,7 +406,7 @@ impl World {
     fn start(&mut self) {
         for lane in 0..self.config.accounts.len() {
             let lane = u32::try_from(lane).unwrap();
-            self.pipeline.set_keys(self.now, lane, &[SecretString::from("key")]);
+            self.pipeline.set_keys(self.now, lane, &vec![SecretString::from("key")].into());
         }
         for partition in 0..PARTITIONS {
             self.assign(partition);

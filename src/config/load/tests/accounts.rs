@@ -48,6 +48,10 @@ fn settings_of_an_account_are_checked() {
             "raw = [\"transitions\"]",
             "config.toml:5:8: accounts.acme.raw[0]: \"transitions\" is not known; did you mean \"transition\"?",
         ),
+        (
+            "raw = [\"customer/merge\"]",
+            "config.toml:5:8: accounts.acme.raw[0]: \"customer/merge\" is not known; known here: transition, business-event",
+        ),
         ("nested = \"flat\"", "config.toml:5:10: accounts.acme.nested: \"flat\" is not known"),
         ("where = [{ field = \"/a\", in = [] }]", "config.toml:5:31: accounts.acme.where[0].in: nothing is listed"),
         ("where = [{ in = [\"a\"] }]", "config.toml:5:10: accounts.acme.where[0]: field is missing"),
@@ -144,6 +148,51 @@ fn accounts_that_share_a_limit_agree_on_it() {
         "events is 2 here and 1 for account a",
     );
     assert_eq!(errors(&format!("{MAIN}{}{}", iterable("a", 1, ""), iterable("b", 2, ""))), [""; 0]);
+    // Bulk and single endpoints have limits of their own; what has one endpoint alone has one limit.
+    let mixed = |class: &str| {
+        let first = iterable("a", 1, project).replace("second.events", &format!("second.{class}"));
+        let single = format!("{project}delivery = \"single\"\n");
+        errors(&format!(
+            "{MAIN}{first}{}",
+            iterable("b", 2, &single).replace("second.events", &format!("second.{class}"))
+        ))
+    };
+    assert_eq!(mixed("users"), [""; 0]);
+    contains(&mixed("commerce")[0], "commerce is 2 here and 1 for account a");
+    contains(&mixed("tokens")[0], "tokens is 2 here and 1 for account a");
+}
+
+#[test]
+fn an_alert_says_which_one_it_is_and_whom_it_reaches() {
+    let alert = |text: &str| error(&format!("{ACME}[accounts.acme.moengage.alerts.\"OTP\"]\n{text}\n"));
+    let channels = "channels = { sms = \"/properties/phone\", push = \"/userId\" }";
+    contains(&alert(channels), "accounts.acme.moengage.alerts.OTP: alert_id is missing");
+    contains(&alert("alert_id = \"A\""), "channels is missing");
+    contains(&alert("alert_id = \"A\"\nchannels = {}"), "the alert has no channel");
+    contains(&alert("alert_id = \"A\"\nchannels = { sms = \"/x\", fax = \"/x\" }"), "this key is not known");
+    contains(&alert("alert_id = \"A\"\nchannels = { sms = \"phone\" }"), "\"phone\" is not a JSON pointer");
+    contains(&alert(&format!("alert_id = \"A\"\n{channels}\nattributes = \"all\"")), "\"all\" is not known");
+    let text = format!("{MAIN}{ACME}[accounts.acme.moengage.alerts.\"OTP\"]\nalert_id = \"A\"\n{channels}\n");
+    let Vendor::Moengage(settings) = good(&text).config.accounts.remove(0).vendor else { panic!("MoEngage") };
+    let alert = &settings.alerts[0];
+    assert_eq!((alert.event.as_str(), alert.id.as_str(), alert.of_traits), ("OTP", "A", false));
+    assert_eq!(alert.channels[0], ("SMS", vec!["properties".to_owned(), "phone".to_owned()]));
+    assert_eq!(alert.channels[1].0, "PUSH");
+    let hidden = format!("{text}[accounts.acme.fields]\nsha256 = [\"properties.phone\"]\n");
+    contains(&errors(&hidden)[0], "calls need properties.phone");
+}
+
+#[test]
+fn rules_never_take_what_a_purchase_or_a_token_needs() {
+    let iterable = |rules: &str, more: &str| {
+        let account = format!("[accounts.acme.iterable]\nregion = \"us\"\nkeys = [{{ env = \"K\" }}]\n{more}\n");
+        errors(&format!("{MAIN}[accounts.acme]\nfields = {{ {rules} }}\n{account}"))
+    };
+    contains(&iterable("drop = [\"properties.products\"]", "")[0], "takes properties.products.product_id along");
+    contains(&iterable("sha256 = [\"properties.total\"]", "")[0], "calls need properties.total");
+    let token = "drop = [\"context.device.token\"]";
+    assert_eq!(iterable(token, ""), [""; 0]);
+    contains(&iterable(token, "registration_key = { env = \"R\" }")[0], "calls need context.device.token");
 }
 
 #[test]

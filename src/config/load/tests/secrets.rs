@@ -33,7 +33,7 @@ fn no_message_shows_a_secret_that_stands_in_the_wrong_place() {
 fn a_command_stands_in_the_main_file_only() {
     let command = ACME.replace("file = \"secrets/acme\"", "command = [\"bin/key\", \"acme\"]");
     let loaded = good(&format!("{MAIN}{command}"));
-    let SecretRef::Command(argv) = &loaded.config.accounts[0].keys()[0].secret else { panic!("a command") };
+    let SecretRef::Command(argv) = &loaded.config.accounts[0].keys()[0].1.secret else { panic!("a command") };
     assert!(argv[0].starts_with('/') && argv[0].ends_with("/bin/key"), "{argv:?}");
     let main = format!("include = [\"a.toml\"]\n{MAIN}");
     let directory = directory(&[("config.toml", &main), ("a.toml", &command)]);

@@ -1,0 +1,112 @@
+//! Raw elements of Iterable: `users/bulkUpdate`, `events/trackBulk`, `catalogs/items`.
+//!
+//! Sent as they came, by whichever endpoint the account uses. Read of them is what order needs, and checked are the
+//! fields that the vendor has a type for: one wrong type fails everybody's batch. A catalogue's item is an object with one
+//! field, the item's id, as in the vendor's `documents`.
+
+use super::encode::{Encoder, USER_ID_RULE, is_email, is_user_id};
+use super::{EVENTS, ITEMS, USERS};
+use crate::config::Identity;
+use crate::destination::raw::{Type, catalog, check_types, invalid};
+use crate::destination::{Call, Shape, user_hash};
+use crate::event::{Event, RawForm};
+use crate::json::Raw;
+use crate::outcome::{Reason, Refusal};
+
+const USER: &[(&str, Type)] = &[
+    ("email", Type::Text),
+    ("userId", Type::Text),
+    ("dataFields", Type::Object),
+    ("preferUserId", Type::Flag),
+    ("mergeNestedObjects", Type::Flag),
+    ("createNewFields", Type::Flag),
+];
+const EVENT: &[(&str, Type)] = &[
+    ("email", Type::Text),
+    ("userId", Type::Text),
+    ("eventName", Type::Text),
+    ("id", Type::Text),
+    ("createdAt", Type::Whole),
+    ("dataFields", Type::Object),
+    ("campaignId", Type::Whole),
+    ("templateId", Type::Whole),
+    ("createNewFields", Type::Flag),
+];
+
+/// The vendor's longest id of an item, and its largest item, in bytes.
+const LONGEST_ITEM_ID: usize = 255;
+const LARGEST_ITEM: usize = 30_000;
+
+impl Encoder {
+    /// The call of a raw record.
+    pub(super) fn plan_raw(&self, event: &Event<'_>, form: &RawForm<'_>) -> Result<Call, Refusal> {
+        let element = Raw::trusted(event.whole);
+        match form.shape {
+            "users/bulkUpdate" => {
+                check_types(element, USER)?;
+                Ok(Call::new(USERS, self.user_of_raw(element)?, true))
+            }
+            "events/trackBulk" => {
+                check_types(element, EVENT)?;
+                let text = |name| element.field(name).and_then(Raw::string);
+                if text("eventName").is_none_or(|name| name.trim().is_empty()) {
+                    return Err(Refusal::new(Reason::NoEventName, "a raw event without `eventName`"));
+                }
+                if text("id").is_some_and(|id| !super::encode::is_event_id(&id)) {
+                    return Err(invalid("`id` of the raw event is not 1 to 512 letters, digits and hyphens"));
+                }
+                Ok(Call::new(EVENTS, self.user_of_raw(element)?, false))
+            }
+            "catalogs/items" => {
+                let catalog = catalog(form)?;
+                let item = user_hash(&format!("{catalog}/{}", item_id(element)?));
+                Ok(Call { part: Some(catalog), ..Call::new(ITEMS, item, true) })
+            }
+            _ => Err(Refusal::new(Reason::RawNotAllowed, "Iterable has no raw shape of this name")),
+        }
+    }
+
+    /// Hash of the user whom a raw element names.
+    fn user_of_raw(&self, element: Raw<'_>) -> Result<u64, Refusal> {
+        let text = |name| element.field(name).and_then(Raw::string).filter(|text| !text.is_empty());
+        let (user, email) = (text("userId"), text("email").filter(|_| self.identity != Identity::UserId));
+        if user.as_deref().is_some_and(|user| !is_user_id(user)) {
+            return Err(Refusal::new(Reason::InvalidUserId, USER_ID_RULE));
+        }
+        if email.as_deref().is_some_and(|email| !is_email(email)) {
+            return Err(Refusal::new(Reason::InvalidEmail, "`email` of the raw element is no address"));
+        }
+        let user = user.map(|user| self.hash_of(&user));
+        let user = user.or_else(|| email.map(|email| user_hash(&email.to_lowercase())));
+        user.ok_or_else(|| Refusal::new(Reason::NoUser, "the raw element names no user that this project knows by"))
+    }
+}
+
+/// The id of a raw item that the vendor takes.
+fn item_id(element: Raw<'_>) -> Result<String, Refusal> {
+    let mut fields = element.fields();
+    let (Some(item), None) = (fields.next(), fields.next()) else {
+        return Err(invalid("a raw item is an object with one field, named by the item's id"));
+    };
+    let id = item.name();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if id.is_empty() || id.len() > LONGEST_ITEM_ID || !id.bytes().all(plain) {
+        return Err(invalid("an item's id is not 1 to 255 letters, digits and hyphens"));
+    }
+    if !item.value.is_object() || item.value.fields().any(|field| field.name().contains('.')) {
+        return Err(invalid("an item is an object without periods in its fields' names"));
+    }
+    if item.value.get().len() > LARGEST_ITEM {
+        return Err(Refusal::new(Reason::TooLarge, "Iterable takes items of 30,000 bytes"));
+    }
+    Ok(id.into_owned())
+}
+
+/// Writes a raw element into its request.
+pub(super) fn write(event: &Event<'_>, shape: Shape, out: &mut Vec<u8>) {
+    let whole = event.whole;
+    // Items are fields of one object.
+    let within = whole.strip_prefix('{').and_then(|whole| whole.strip_suffix('}'));
+    let text = if shape == ITEMS { within.unwrap_or_default().trim() } else { whole };
+    out.extend_from_slice(text.as_bytes());
+}

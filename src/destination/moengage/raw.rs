@@ -1,0 +1,103 @@
+//! Raw elements of MoEngage: `transition`, `business-event`, `inform`, `catalog`.
+//!
+//! Sent as they came. Read of them is what order and limits need, and checked is what the vendor would answer for the
+//! whole batch, or drop behind a 200.
+
+use super::limits::{check_id, check_name, check_time};
+use super::{ALERTS, BUSINESS, ITEMS, TRANSITION};
+use crate::clock::Now;
+use crate::destination::raw::{catalog, invalid};
+use crate::destination::{Call, user_hash};
+use crate::event::{Event, RawForm, time};
+use crate::json::Raw;
+use crate::outcome::{Reason, Refusal};
+
+/// The call of a raw record.
+pub(super) fn plan(event: &Event<'_>, form: &RawForm<'_>, now: Now) -> Result<Call, Refusal> {
+    let element = Raw::trusted(event.whole);
+    match form.shape {
+        "transition" => transition(element, now),
+        "business-event" => {
+            let name = element.field("event_name").and_then(Raw::string).filter(|name| !name.trim().is_empty());
+            name.ok_or_else(|| Refusal::new(Reason::NoEventName, "a raw business event without `event_name`"))?;
+            Ok(Call::new(BUSINESS, user_hash(&event.id()), false))
+        }
+        "inform" => alert(event, element),
+        "catalog" => {
+            let id = element.field("id").and_then(Raw::string).filter(|id| !id.is_empty());
+            let id = id.ok_or_else(|| invalid("a raw item of a catalogue without `id`"))?;
+            let catalog = catalog(form)?;
+            let item = user_hash(&format!("{catalog}/{id}"));
+            Ok(Call { part: Some(catalog), ..Call::new(ITEMS, item, true) })
+        }
+        _ => Err(Refusal::new(Reason::RawNotAllowed, "MoEngage has no raw shape of this name")),
+    }
+}
+
+fn transition(element: Raw<'_>, now: Now) -> Result<Call, Refusal> {
+    let no_user = || Refusal::new(Reason::NoUser, "a raw element without `customer_id`");
+    let id = element.field("customer_id").filter(|id| !id.is_null()).ok_or_else(no_user)?;
+    let id = id.string().ok_or_else(|| invalid("`customer_id` of the raw element is not a text"))?;
+    check_id(&id)?;
+    let kind = element.field("type").and_then(Raw::string).unwrap_or_default();
+    let attributes = element.field("attributes").filter(|attributes| !attributes.is_null());
+    if attributes.is_some_and(|attributes| !attributes.is_object()) {
+        return Err(invalid("`attributes` of the raw element is not an object"));
+    }
+    let (state, units) = match &*kind {
+        "customer" => (true, [1, 0]),
+        "device" => {
+            device(element, attributes)?;
+            (true, [0, 0])
+        }
+        "event" => (false, [0, actions(element, now)?]),
+        _ => return Err(invalid("`type` of the raw element is none of customer, event, device")),
+    };
+    Ok(Call { units, ..Call::new(TRANSITION, user_hash(&id), state) })
+}
+
+fn device(element: Raw<'_>, attributes: Option<Raw<'_>>) -> Result<(), Refusal> {
+    let filled = |place: Option<Raw<'_>>, name| place.and_then(|it| it.field(name)?.id()).is_some();
+    let platform = attributes.and_then(|attributes| attributes.field("platform")?.string()).unwrap_or_default();
+    if !["ANDROID", "iOS", "web", "TV"].contains(&&*platform) {
+        return Err(invalid("`attributes.platform` of the raw device is none of ANDROID, iOS, web, TV"));
+    }
+    if !filled(attributes, "push_id") || !filled(Some(element), "device_id") {
+        return Err(invalid("a raw device needs `device_id` and `attributes.push_id`"));
+    }
+    Ok(())
+}
+
+/// How many actions a raw event has.
+fn actions(element: Raw<'_>, now: Now) -> Result<u32, Refusal> {
+    let mut count = 0;
+    for action in element.field("actions").into_iter().flat_map(Raw::items) {
+        let name = action.field("action").and_then(Raw::string).filter(|name| !name.trim().is_empty());
+        let name = name.ok_or_else(|| Refusal::new(Reason::NoEventName, "a raw event has an action without a name"))?;
+        check_name(&name)?;
+        if let Some(time) = action.field("current_time").filter(|time| !time.is_null()) {
+            let ms = time::of(time).ok_or_else(|| invalid("`current_time` of the raw event is no time"))?;
+            check_time(ms, now)?;
+        }
+        count += 1;
+    }
+    if count == 0 {
+        return Err(invalid("`actions` of the raw event is not a list with something in it"));
+    }
+    Ok(count)
+}
+
+fn alert(event: &Event<'_>, element: Raw<'_>) -> Result<Call, Refusal> {
+    let text = |name| element.field(name).and_then(Raw::string).filter(|text| !text.is_empty());
+    if text("alert_id").or_else(|| text("alert_reference_name")).is_none() {
+        return Err(invalid("a raw alert needs `alert_id` or `alert_reference_name`"));
+    }
+    if text("transaction_id").is_none_or(|id| id.chars().count() > super::campaign::LONGEST_TRANSACTION) {
+        return Err(invalid("a raw alert needs a `transaction_id` of at most 50 characters"));
+    }
+    if element.field("payloads").is_none_or(|payloads| payloads.fields().next().is_none()) {
+        return Err(Refusal::new(Reason::NoRecipient, "a raw alert without `payloads`"));
+    }
+    let user = text("user_id").map_or_else(|| user_hash(&event.id()), |user| user_hash(&user));
+    Ok(Call::new(ALERTS, user, false))
+}

@@ -1,0 +1,65 @@
+//! Raw elements: a record that is already what the vendor wants, named by the header `forebay-shape`.
+//!
+//! What all vendors' raw shapes share: fields of a type that would fail everybody else's batch are refused, and the
+//! catalogue that the header `forebay-catalog` names becomes one segment of a path.
+
+use std::sync::Arc;
+
+use super::percent_encoded;
+use crate::event::RawForm;
+use crate::json::Raw;
+use crate::outcome::{Reason, Refusal};
+
+/// What a field of an element must be, where it is there; null is absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Type {
+    Text,
+    Whole,
+    Flag,
+    Object,
+}
+
+impl Type {
+    fn fits(self, value: Raw<'_>) -> bool {
+        match self {
+            Self::Text => value.is_string(),
+            Self::Whole => value.is_number() && value.get().parse::<i64>().is_ok(),
+            Self::Flag => matches!(value.get(), "true" | "false"),
+            Self::Object => value.is_object(),
+        }
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Text => "a text",
+            Self::Whole => "a whole number",
+            Self::Flag => "true or false",
+            Self::Object => "an object",
+        }
+    }
+}
+
+/// Refuses an element of which a field has another type.
+pub(super) fn check_types(element: Raw<'_>, types: &[(&str, Type)]) -> Result<(), Refusal> {
+    for field in element.fields().filter(|field| !field.value.is_null()) {
+        let name = field.name();
+        if let Some((name, wanted)) = types.iter().find(|(known, _)| *known == name)
+            && !wanted.fits(field.value)
+        {
+            return Err(invalid(format!("`{name}` of the raw element is not {}", wanted.words())));
+        }
+    }
+    Ok(())
+}
+
+/// A refusal of a raw element.
+pub(super) fn invalid(detail: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
+    Refusal::new(Reason::InvalidField, detail)
+}
+
+/// The catalogue that the record names, as a segment of a path.
+pub(super) fn catalog(form: &RawForm<'_>) -> Result<Arc<str>, Refusal> {
+    let named = form.catalog.filter(|name| !name.is_empty() && !matches!(*name, "." | ".."));
+    let refusal = || Refusal::new(Reason::NoCatalog, "the header forebay-catalog names no catalogue");
+    Ok(percent_encoded(named.ok_or_else(refusal)?).into())
+}
