@@ -11,6 +11,7 @@
 //! ```
 
 pub mod batch;
+mod books;
 pub mod health;
 pub mod order;
 pub mod pacing;
@@ -36,10 +37,11 @@ use crate::clock::Now;
 use crate::destination::{self, Call, Destination, Shape, Sign, Target};
 use crate::event::Event;
 use crate::keys::Keys;
-use crate::outcome::{No, Reason, Refusal, Release, Skip};
+use crate::outcome::{No, Reason, Refusal, Skip};
 use crate::source::Receipt;
 use crate::source::record::Kept;
 
+pub use self::books::{Books, Requests};
 pub use self::health::{Binds, Health};
 
 /// The most budgets that one account's requests can draw on.
@@ -172,59 +174,6 @@ pub struct Settings {
     pub held_by_operator: bool,
     /// When this share of the recent calls was refused by the vendor, the shape is held.
     pub hold_percent: u32,
-}
-
-/// Calls by how they ended.
-#[derive(Clone, Debug)]
-pub struct Books {
-    /// Calls that entered.
-    pub owed: u64,
-    /// Taken by the vendor.
-    pub delivered: u64,
-    /// On the dead-letter topic, by [`Reason`].
-    pub dead_lettered: [u64; Reason::ALL.len()],
-    /// Left out, by [`Skip`].
-    pub skipped: [u64; Skip::ALL.len()],
-    /// Given back, by [`Release`].
-    pub released: [u64; Release::ALL.len()],
-}
-
-impl Default for Books {
-    fn default() -> Self {
-        Self {
-            owed: 0,
-            delivered: 0,
-            dead_lettered: [0; Reason::ALL.len()],
-            skipped: [0; Skip::ALL.len()],
-            released: [0; Release::ALL.len()],
-        }
-    }
-}
-
-impl Books {
-    /// All calls that ended.
-    #[must_use]
-    pub fn ended(&self) -> u64 {
-        let sum = |counts: &[u64]| counts.iter().sum::<u64>();
-        self.delivered + sum(&self.dead_lettered) + sum(&self.skipped) + sum(&self.released)
-    }
-}
-
-/// Requests by how they ended, for metrics.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Requests {
-    /// All calls taken.
-    pub ok: u64,
-    /// Some calls taken, or none but for their own fault.
-    pub partial: u64,
-    /// 429.
-    pub throttled: u64,
-    /// Held: credentials, suspension, redirect.
-    pub held: u64,
-    /// The vendor's trouble.
-    pub server_error: u64,
-    /// No answer.
-    pub transport: u64,
 }
 
 /// What the lane remembers of a request while the batch is away.

@@ -18,6 +18,7 @@ mod deferral;
 mod ends;
 mod memory;
 mod partition;
+mod parts;
 mod records;
 
 use std::cmp::Reverse;
@@ -32,13 +33,13 @@ use foldhash::fast::RandomState;
 
 pub use self::commits::Commit;
 pub use self::partition::Partition;
+pub use self::parts::{Bounds, Parts};
 use crate::clock::Now;
-use crate::config::Config;
-use crate::destination::{self, Call};
+use crate::destination::Call;
 use crate::keys::Keys;
 use crate::lane::batch::Buffers;
 use crate::lane::pacing::Pacer;
-use crate::lane::{Binds, Effect, Flight, Health, Lane, Settings, Surroundings};
+use crate::lane::{Binds, Effect, Flight, Health, Lane, Surroundings};
 use crate::outcome::{Reason, Refusal, Skip};
 use crate::router::{Router, Selection};
 use crate::source::Receipt;
@@ -148,84 +149,6 @@ struct Pending {
     lane: Option<u32>,
     reason: Reason,
     weight: usize,
-}
-
-/// Bounds on what is held, in bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// In all lanes and dead letters.
-    pub total: usize,
-    /// In one lane.
-    pub lane: usize,
-}
-
-/// What a pipeline is built from.
-#[derive(Debug)]
-pub struct Parts {
-    /// Finds tenants.
-    pub router: Router,
-    /// The lanes, by index, each with its account's selection.
-    pub lanes: Vec<(Settings, Selection)>,
-    /// The limiters that the lanes' settings point to.
-    pub pacers: Vec<Pacer>,
-    /// Memory.
-    pub bounds: Bounds,
-    /// What commits call each account: a hash of its name.
-    pub hashes: Vec<u32>,
-    /// Where each account's requests go: hosts, numbered.
-    pub hosts: Vec<usize>,
-    /// Seed of all randomness.
-    pub seed: u64,
-}
-
-impl Parts {
-    /// What a configuration asks for.
-    #[must_use]
-    pub fn of(config: &Config, now: Now, seed: u64) -> Self {
-        let mut pacers: Vec<Pacer> = Vec::new();
-        let mut known: HashMap<(String, &'static str), usize> = HashMap::new();
-        let (mut known_hosts, mut hosts): (HashMap<String, usize>, Vec<usize>) = Default::default();
-        let mut lanes = Vec::with_capacity(config.accounts.len());
-        for (index, account) in (0..).zip(&config.accounts) {
-            let destination = destination::of(account);
-            // Accounts of one workspace or project share its limiter.
-            let own = destination.budgets().into_iter().map(|budget| {
-                *known.entry((budget.key.clone(), budget.name)).or_insert_with(|| {
-                    pacers.push(Pacer::new(budget, now.mono));
-                    pacers.len() - 1
-                })
-            });
-            let origin = match &account.base_url {
-                Some(url) => format!("{}:{}{}", url.host, url.port, url.prefix),
-                None => destination.origin(),
-            };
-            let next = known_hosts.len();
-            hosts.push(*known_hosts.entry(origin).or_insert(next));
-            let settings = Settings {
-                index,
-                pacers: own.collect(),
-                destination,
-                path_prefix: account.base_url.as_ref().map(|url| url.prefix.clone()).unwrap_or_default(),
-                max_in_flight: account.max_in_flight.max(1) as usize,
-                linger: account.linger,
-                held_by_operator: account.hold,
-                hold_percent: config.dead_letters.hold_percent,
-            };
-            lanes.push((settings, Selection::new(account)));
-        }
-        let bytes = |figure: u64| usize::try_from(figure).unwrap_or(usize::MAX);
-        let bounds = Bounds { total: bytes(config.memory.total), lane: bytes(config.memory.lane) };
-        let hashes = config.accounts.iter().map(|account| crc32fast::hash(account.name.as_bytes())).collect();
-        Self {
-            router: Router::new(config.tenant.clone(), &config.accounts),
-            lanes,
-            pacers,
-            bounds,
-            hashes,
-            hosts,
-            seed,
-        }
-    }
 }
 
 /// The core of one poll thread.

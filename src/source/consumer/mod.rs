@@ -4,26 +4,28 @@
 //! dead letters are written by their own thread, and a rebalance is answered when its turn comes. It sleeps only when
 //! there is nothing to read, and any message wakes it. Ends when the drain is done, or at once when abandoned.
 
+mod assignment;
+
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, RebalanceProtocol};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::group::{Group, GroupEvent, TopicPartition, list};
-use super::raw::{self, MessageHeaders};
-use super::record::{Headers, Record};
-use super::scout::{Beginning, Finding, Question};
-use super::sweeper::Sweeper;
 use crate::clock::{Clock, Now};
 use crate::dead_letter::Letters;
 use crate::delivery::{Answered, Delivery};
 use crate::keys::Keys;
 use crate::metrics::report::Report;
 use crate::pipeline::{Action, Partition, Pipeline};
+use crate::source::group::{Group, TopicPartition, list};
+use crate::source::raw::{self, MessageHeaders};
+use crate::source::record::{Headers, Record};
+use crate::source::scout::{Finding, Question};
+use crate::source::sweeper::Sweeper;
 use crate::status::Status;
 
 /// Commits go out this often, unchanged ones too: they also prove that we are still in the group.
@@ -318,206 +320,6 @@ impl Poller {
         if self.questions.send(question).is_err() {
             tracing::error!("the scout is gone");
         }
-    }
-
-    // === The group ===
-
-    fn group_event(&mut self, now: Now, event: GroupEvent) {
-        match event {
-            GroupEvent::Assigned(partitions) => {
-                tracing::info!(partitions = partitions.len(), "assigned");
-                self.state.rebalances += 1;
-                self.status.joined();
-                self.state.proven = now.mono;
-                if partitions.is_empty() {
-                    self.assign(&TopicPartitionList::new());
-                } else {
-                    self.state.assignment += 1;
-                    self.state.pending = Some(partitions.clone());
-                    self.ask(Question::Begin { assignment: self.state.assignment, partitions });
-                }
-            }
-            GroupEvent::Revoked { partitions, lost } => self.revoked(now, partitions, lost),
-            GroupEvent::Failed(error) => tracing::warn!(%error, "rebalance failed; the group tries again"),
-            GroupEvent::Committed(result) => {
-                let sent = self.state.commits_sent.pop_front();
-                match result {
-                    Ok(()) => self.state.proven = sent.unwrap_or(self.state.proven),
-                    Err(error) => tracing::warn!(%error, "failed to commit; the next one says the same and more"),
-                }
-            }
-        }
-    }
-
-    fn assign(&self, partitions: &TopicPartitionList) {
-        let assigned = match self.consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => self.consumer.incremental_assign(partitions),
-            RebalanceProtocol::Eager | RebalanceProtocol::None => self.consumer.assign(partitions),
-        };
-        if let Err(error) = assigned {
-            tracing::warn!(%error, "failed to take an assignment; the group tries again");
-        }
-    }
-
-    fn revoked(&mut self, now: Now, partitions: Vec<TopicPartition>, lost: bool) {
-        tracing::info!(partitions = partitions.len(), lost, "revoked");
-        if let Some(pending) = &mut self.state.pending {
-            pending.retain(|partition| !partitions.contains(partition));
-        }
-        if lost {
-            // Somebody else may read them already: nothing may be committed, and nothing is worth waiting for.
-            self.give_up(now, &partitions);
-            return;
-        }
-        for (topic, partition) in &partitions {
-            let slot = self.pipeline.slot(topic, *partition);
-            self.pipeline.revoking(slot, now);
-        }
-        self.state.revoking.push((partitions, now.mono + REVOKE_DRAIN));
-    }
-
-    /// Lets revoked partitions go whose calls are settled, or have had their time.
-    fn end_revocations(&mut self, now: Now) {
-        let mut waiting = std::mem::take(&mut self.state.revoking);
-        waiting.retain(|(partitions, deadline)| {
-            let slots: Vec<_> = partitions.iter().map(|(topic, number)| self.pipeline.slot(topic, *number)).collect();
-            let settled = slots.iter().all(|&slot| self.pipeline.is_settled(slot));
-            if !settled && now.mono < *deadline && self.pipeline.can_finish() {
-                return true;
-            }
-            self.commit(now, Some(&slots), CommitMode::Async);
-            self.give_up(now, partitions);
-            false
-        });
-        self.state.revoking.append(&mut waiting);
-    }
-
-    fn give_up(&mut self, now: Now, partitions: &[TopicPartition]) {
-        let slots: Vec<_> = partitions.iter().map(|(topic, number)| self.pipeline.slot(topic, *number)).collect();
-        let given_back = match self.consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => self.consumer.incremental_unassign(&list(partitions)),
-            RebalanceProtocol::Eager | RebalanceProtocol::None => self.consumer.unassign(),
-        };
-        if let Err(error) = given_back {
-            tracing::warn!(%error, "failed to give partitions back");
-        }
-        self.pipeline.unassign(&slots, now);
-    }
-
-    fn found(&mut self, now: Now, finding: Finding) {
-        match finding {
-            Finding::Presence { brokers, missing } => self.status.presence(brokers, missing.is_empty()),
-            Finding::Range(ranges) => {
-                self.state.asked_range = false;
-                for ((topic, partition), low, high) in ranges {
-                    self.expire(&topic, partition, low);
-                    self.correct_position(now, &topic, partition, (low, high));
-                }
-            }
-            Finding::Begin { assignment, cluster, beginnings } => {
-                if assignment != self.state.assignment {
-                    return;
-                }
-                self.state.cluster = cluster;
-                let wanted = self.state.pending.take().unwrap_or_default();
-                let beginnings: Vec<_> = beginnings.into_iter().filter(|b| wanted.contains(&b.partition)).collect();
-                self.begin(now, beginnings);
-            }
-        }
-    }
-
-    fn begin(&mut self, now: Now, beginnings: Vec<Beginning>) {
-        let mut assignment = TopicPartitionList::with_capacity(beginnings.len());
-        let mut ahead = None;
-        for beginning in beginnings {
-            let (topic, number) = &beginning.partition;
-            self.state.expired += u64::try_from(beginning.expired).unwrap_or(0);
-            if let Some(records) = beginning.first_join {
-                *ahead.get_or_insert(0) += records;
-            }
-            let offset = Offset::Offset(beginning.contents.window);
-            if let Err(error) = assignment.add_partition_offset(topic, *number, offset) {
-                tracing::error!(%error, topic, partition = number, "failed to place a partition");
-                continue;
-            }
-            let slot = self.pipeline.slot(topic, *number);
-            self.pipeline.assign(slot, beginning.contents);
-        }
-        if ahead == Some(0) {
-            tracing::info!("first join of the group: no records lie before us");
-        }
-        self.state.first_join = ahead;
-        self.state.proven = now.mono;
-        self.assign(&assignment);
-        if self.state.draining {
-            self.pause_all();
-        } else if let Err(error) = self.consumer.resume(&assignment) {
-            // A partition that was paused when it went would come back paused.
-            tracing::warn!(%error, "failed to resume what was assigned");
-        }
-    }
-
-    /// The topic no longer has what deferred accounts would have read again.
-    fn expire(&mut self, topic: &str, number: i32, low: i64) {
-        let slot = self.pipeline.slot(topic, number);
-        let expired = self.pipeline.expire(slot, low);
-        if expired > 0 {
-            self.state.expired += expired.unsigned_abs();
-            tracing::error!(
-                topic,
-                partition = number,
-                expired,
-                "the topic dropped records that deferred accounts still owed"
-            );
-        }
-    }
-
-    /// The topic no longer has what we want to read next.
-    fn correct_position(&mut self, now: Now, topic: &str, number: i32, (low, high): (i64, i64)) {
-        let slot = self.pipeline.slot(topic, number);
-        let partition = self.pipeline.partitions().get(slot as usize);
-        let Some(front) = partition.filter(|p| p.ledger.is_some()).map(Partition::front) else { return };
-        if (low..=high).contains(&front) {
-            return;
-        }
-        if front < low {
-            let expired = low - front;
-            self.state.expired += u64::try_from(expired).unwrap_or(0);
-            tracing::error!(topic, partition = number, expired, "the topic dropped records that were not read yet");
-        } else {
-            tracing::error!(
-                topic,
-                partition = number,
-                front,
-                end = high,
-                "the topic was made again or cut; reading from its beginning"
-            );
-            self.pipeline.unassign(&[slot], now);
-            let contents = super::commit::Contents { window: low, ..super::commit::Contents::default() };
-            self.pipeline.assign(slot, contents);
-        }
-        if let Err(error) = self.restart(topic, number, low) {
-            tracing::warn!(%error, topic, partition = number, "failed to read on from another offset");
-        }
-        let paused = self.pipeline.partitions().get(slot as usize).is_some_and(Partition::is_paused);
-        self.pause(slot, paused);
-    }
-
-    /// Reads a partition on from this offset. librdkafka has stopped fetching it, and ignores seeks then.
-    fn restart(&self, topic: &str, number: i32, offset: i64) -> KafkaResult<()> {
-        let mut anew = TopicPartitionList::new();
-        anew.add_partition_offset(topic, number, Offset::Offset(offset))?;
-        if matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative) {
-            self.consumer.incremental_unassign(&list(&[(topic.to_owned(), number)]))?;
-            return self.consumer.incremental_assign(&anew);
-        }
-        for other in self.pipeline.partitions().iter().filter(|other| other.number != number || &*other.topic != topic)
-        {
-            if let Some(ledger) = &other.ledger {
-                anew.add_partition_offset(&other.topic, other.number, Offset::Offset(ledger.front()))?;
-            }
-        }
-        self.consumer.assign(&anew)
     }
 
     // === Commits ===
