@@ -41,7 +41,7 @@ impl Redactor {
     /// Every form of every secret, longest first, so that no part of a longer form stays.
     fn forms(&self) -> Vec<SecretString> {
         let mut forms: Vec<String> = Vec::new();
-        for secret in self.secrets.iter().map(|secret| secret.expose_secret()) {
+        for secret in self.secrets.iter().map(ExposeSecret::expose_secret) {
             forms.extend([secret.to_owned(), secret.trim_end_matches('=').to_owned()]);
             forms.extend([STANDARD.encode(secret), STANDARD_NO_PAD.encode(secret), URL_SAFE_NO_PAD.encode(secret)]);
         }
