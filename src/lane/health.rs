@@ -99,7 +99,7 @@ pub(super) struct ShapeHealth {
     pub gate_hinted: bool,
     /// 429s in a row.
     pub throttles: u32,
-    pub held: Option<Held>,
+    pub held: Option<Box<Held>>,
     /// The key in use: an index into the lane's keys.
     pub key: usize,
     /// Keys that were refused since the last success, a bit each.

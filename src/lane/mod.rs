@@ -35,6 +35,7 @@ use self::redact::Redactor;
 use crate::clock::Now;
 use crate::destination::{self, Call, Destination, Shape, Sign, Target};
 use crate::event::Event;
+use crate::keys::Keys;
 use crate::outcome::{No, Reason, Refusal, Release, Skip};
 use crate::source::Receipt;
 use crate::source::record::Kept;
@@ -253,7 +254,8 @@ pub struct Lane {
     order: Order,
     shapes: Vec<ShapeHealth>,
     /// For each shape a target for each key that opens it; none while no key is there.
-    targets: Vec<Vec<Arc<Target>>>,
+    targets: Vec<Vec<Option<Arc<Target>>>>,
+    keys: Keys,
     /// Made of all keys, if the destination signs.
     signer: Option<Arc<dyn Sign>>,
     keys_version: u64,
@@ -297,6 +299,7 @@ impl Lane {
             order: Order::default(),
             shapes,
             targets: Vec::new(),
+            keys: Keys::default(),
             signer: None,
             keys_version: 0,
             redactor: Redactor::default(),

@@ -173,7 +173,7 @@ impl Lane {
             }
             None if self.refusals.reach(self.settings.hold_percent) => {
                 let (why, pause) = (Hold::TooManyRefusals, FIRST_CANARY);
-                health.held = Some(Held { why, words, canary_at: now + pause, pause, probing: false });
+                health.held = Some(Box::new(Held { why, words, canary_at: now + pause, pause, probing: false }));
             }
             Some(_) | None => {}
         }
@@ -210,7 +210,7 @@ impl Lane {
         }
         health.tried = 0;
         let pause = health.held.as_ref().map_or(FIRST_CANARY, |held| (held.pause * 2).min(LONGEST_CANARY));
-        health.held = Some(Held { why, words: words.into(), canary_at: now + pause, pause, probing: false });
+        health.held = Some(Box::new(Held { why, words: words.into(), canary_at: now + pause, pause, probing: false }));
     }
 
     /// The batch goes again, later.

@@ -12,7 +12,7 @@ use super::batch::Batch;
 use super::health::Health;
 use super::{Binds, Effect, Flight, Lane, OnWire, Sent, Surroundings};
 use crate::clock::Now;
-use crate::destination::{Hold, Shape};
+use crate::destination::{Hold, Shape, Target};
 use crate::keys::Keys;
 use crate::outcome::Release;
 use crate::source::Receipt;
@@ -207,18 +207,18 @@ impl Lane {
             if found.ready { queue.ready.remove(found.index) } else { Some(queue.open.swap_remove(found.index)) };
         let Some(batch) = batch else { return };
         let mut batch = self.canary(found, batch);
-        let queue = &mut self.queues[found.queue];
         let shape = &mut self.shapes[usize::from(found.shape.0)];
         let canary = shape.held.is_some();
         if let Some(held) = &mut shape.held {
             held.probing = true;
         }
-        let targets = &self.targets[usize::from(found.shape.0)];
-        let key = shape.key.min(targets.len() - 1);
+        let key = shape.key;
+        let (key, target) = self.target(found.shape, key);
         let target = match batch.part() {
-            Some(part) => Arc::new(targets[key].of_part(part)),
-            None => Arc::clone(&targets[key]),
+            Some(part) => Arc::new(target.of_part(part)),
+            None => target,
         };
+        let queue = &mut self.queues[found.queue];
         let (_, tail) = self.settings.destination.frame(found.shape);
         batch.seal(tail);
         batch.granted = [0; super::MAX_BUDGETS];
@@ -250,25 +250,28 @@ impl Lane {
         })));
     }
 
+    /// Where requests of this shape go, made when the first one does: most lanes use few of their shapes. Also which
+    /// of the keys it is.
+    fn target(&mut self, shape: Shape, key: usize) -> (usize, Arc<Target>) {
+        let info = self.info(shape);
+        let targets = &mut self.targets[usize::from(shape.0)];
+        let key = key.min(targets.len() - 1);
+        let target = targets[key].get_or_insert_with(|| {
+            let secret = &self.keys.of(info.keys)[key];
+            let mut target = self.settings.destination.target(shape, secret);
+            // What an old key was is still not to be shown: it may be in an answer that is on its way.
+            self.redactor.learn(secret, &target.headers);
+            target.path.insert_str(0, &self.settings.path_prefix);
+            Arc::new(target)
+        });
+        (key, Arc::clone(target))
+    }
+
     /// The account's keys were read. A shape that no key opens is held.
     pub fn set_keys(&mut self, now: Duration, keys: &Keys) {
         let destination = &self.settings.destination;
-        // What an old key was is still not to be shown: it may be in an answer that is on its way.
-        let redactor = &mut self.redactor;
-        self.targets = destination
-            .shapes()
-            .iter()
-            .enumerate()
-            .map(|(index, info)| {
-                let target = |key| {
-                    let mut target = destination.target(shape_at(index), key);
-                    redactor.learn(key, &target.headers);
-                    target.path.insert_str(0, &self.settings.path_prefix);
-                    Arc::new(target)
-                };
-                keys.of(info.keys).iter().map(target).collect()
-            })
-            .collect();
+        self.keys = keys.clone();
+        self.targets = destination.shapes().iter().map(|info| vec![None; keys.of(info.keys).len()]).collect();
         self.signer = destination.signer(keys.of(&["keys"]));
         self.keys_version += 1;
         for shape in &mut self.shapes {
@@ -443,11 +446,6 @@ impl Lane {
         }
         Binds { what: "nothing", ..Binds::default() }
     }
-}
-
-/// The shape at an index of the destination's list.
-fn shape_at(index: usize) -> Shape {
-    Shape(u8::try_from(index).unwrap_or(u8::MAX))
 }
 
 #[cfg(test)]

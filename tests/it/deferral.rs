@@ -165,7 +165,7 @@ fn a_rebalance_in_the_middle_of_catching_up_loses_nothing_and_keeps_the_order() 
 #[test]
 fn an_account_with_twice_the_inflow_that_its_limit_allows_delays_itself_alone() {
     let mut slow = Account::moengage("t00");
-    slow.settings = "limits.users_per_minute = 1200\nlimits.events_per_minute = 1200".to_owned();
+    slow.settings = "limits.users_per_minute = 600\nlimits.events_per_minute = 600".to_owned();
     let accounts = [slow, Account::moengage("t01")];
     let stage = Stage::with(Kafka::shared(), "twice-the-limit", 1, &accounts).configured(|config| {
         config.section("[memory]\nlane = \"64KiB\"\ntotal = \"16MiB\"\n[delivery]\nlinger = \"20ms\"")
@@ -173,8 +173,8 @@ fn an_account_with_twice_the_inflow_that_its_limit_allows_delays_itself_alone() 
     let mut forebay = stage.config.setup().start();
     forebay.wait_ready(JOIN);
     let mut all = Vec::new();
-    for round in 0..80_u64 {
-        // Forty a second for each.
+    for round in 0..60_u64 {
+        // Two or three times what the first one's limit allows.
         let part = events(100 + round, &tenants(2), 20);
         stage.produce(&part);
         all.extend(part);

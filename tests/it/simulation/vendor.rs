@@ -24,6 +24,9 @@ pub(super) enum Mood {
     Lie,
 }
 
+/// The name of a call that registers a device.
+pub(super) const TOKEN: &str = "token";
+
 /// One element of a request.
 #[derive(Clone, Debug)]
 pub(super) struct Element {
@@ -45,14 +48,20 @@ pub(super) enum Reply {
 pub(super) fn elements(path: &str, body: &[u8]) -> (bool, Vec<Element>) {
     let body: Value = serde_json::from_slice(body).unwrap();
     let iterable = path.contains("/api/");
+    if let Some(token) = body.pointer("/device/token").and_then(Value::as_str) {
+        let number = token.trim_start_matches("tok-").parse().unwrap();
+        return (iterable, vec![Element { number, name: TOKEN.to_owned(), json: body }]);
+    }
     let list = ["elements", "users", "events"].iter().find_map(|name| body.get(name)).unwrap().as_array().unwrap();
+    // A device that MoEngage is told of beside its user is part of that user's call.
+    let own = list.iter().filter(|element| element["type"] != "device");
     let known = |element: &Value| {
         let places = ["/actions/0/attributes/n", "/attributes/n", "/dataFields/n"];
         let number = places.iter().find_map(|place| element.pointer(place)).unwrap().as_u64().unwrap();
         let name = element.get("eventName").and_then(Value::as_str).unwrap_or_default();
         Element { number, name: name.to_owned(), json: element.clone() }
     };
-    (iterable, list.iter().map(known).collect())
+    (iterable, own.map(known).collect())
 }
 
 /// Answers, and says which elements were taken.
@@ -60,6 +69,15 @@ pub(super) fn serve(path: &str, body: &[u8], mood: Mood, rng: &mut SmallRng) -> 
     let (iterable, elements) = elements(path, body);
     let poison = elements.iter().any(|element| element.json.to_string().contains("poison"));
     let all = || elements.clone();
+    let single = elements.iter().any(|element| element.name == TOKEN);
+    let mood = if single && matches!(mood, Mood::Partial | Mood::Lie) { Mood::Good } else { mood };
+    let success = |iterable| {
+        if single {
+            answer(200, r#"{"msg":"Success","code":"Success","params":null}"#, None)
+        } else {
+            success(iterable)
+        }
+    };
     match mood {
         Mood::Silence { taken } => (Reply::Silence, if taken && !poison { all() } else { Vec::new() }),
         Mood::Portal => (answer(200, "<html>please log in</html>", None), Vec::new()),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use forebay::clock::Now;
 use forebay::config::{self, Config, Memory};
 use forebay::destination::Answer;
+use forebay::keys::Keys;
 use forebay::lane::Flight;
 use forebay::metrics::report::Report;
 use forebay::outcome::Release;
@@ -66,7 +67,7 @@ fn configuration(rng: &mut SmallRng) -> Config {
              users_per_minute = {limit}\nevents_per_minute = {limit}\n[accounts.t{tenant}-m.moengage]\nworkspace = \"W{tenant}\"\n\
              data_center = \"01\"\nkeys = [{{ file = \"k\" }}]\n\
              [accounts.t{tenant}-i]\ntenant = \"t{tenant}\"\nmax_in_flight = {in_flight}\naccept = [\"identify\", \"track\", \"page\"]\n\
-             [accounts.t{tenant}-i.iterable]\nregion = \"us\"\npages = [\"all\", \"named\"]\nkeys = [{{ file = \"k\" }}]\n"
+             [accounts.t{tenant}-i.iterable]\nregion = \"us\"\npages = [\"all\", \"named\"]\nregistration_key = {{ file = \"r\" }}\nkeys = [{{ file = \"k\" }}]\n"
         );
         text.push_str(&account);
     }
@@ -210,15 +211,24 @@ impl World {
         let fields = format!(r#"{{"n":{number},"note":"{note}","pad":"{size}"}}"#);
         let name = format!("t{tenant}-user-{user}");
         let page = !state && self.rng.random_bool(0.4);
+        // At Iterable a device is registered by a call of its own.
+        let has_device = state && self.rng.random_bool(0.4);
+        let device = if has_device {
+            format!(
+                r#","context":{{"device":{{"type":"iOS","token":"tok-{number}"}},"app":{{"namespace":"com.acme"}}}}"#
+            )
+        } else {
+            String::new()
+        };
         let value = if page {
             format!(r#"{{"type":"page","name":"P","userId":"{name}","messageId":"m{number}","properties":{fields}}}"#)
         } else if state {
-            format!(r#"{{"type":"identify","userId":"{name}","messageId":"m{number}","traits":{fields}}}"#)
+            format!(r#"{{"type":"identify","userId":"{name}","messageId":"m{number}","traits":{fields}{device}}}"#)
         } else {
             format!(r#"{{"type":"track","event":"E","userId":"{name}","messageId":"m{number}","properties":{fields}}}"#)
         };
         self.log[partition].push(Some(value.into_bytes()));
-        let accounts = vec![(2 * tenant, 1), (2 * tenant + 1, 1)];
+        let accounts = vec![(2 * tenant, 1), (2 * tenant + 1, if has_device { 2 } else { 1 })];
         self.oracle.produced.push(Produced { partition, offset, user: tenant * USERS + user, state, poison, accounts });
     }
 
@@ -406,7 +416,9 @@ impl World {
     fn start(&mut self) {
         for lane in 0..self.config.accounts.len() {
             let lane = u32::try_from(lane).unwrap();
-            self.pipeline.set_keys(self.now, lane, &vec![SecretString::from("key")].into());
+            let mut keys = Keys::from(vec![SecretString::from("key")]);
+            keys.add("registration_key", Some("another".into()));
+            self.pipeline.set_keys(self.now, lane, &keys);
         }
         for partition in 0..PARTITIONS {
             self.assign(partition);
