@@ -1,4 +1,4 @@
-//! The wire, shared by lanes of several hosts; and raw records that are deferred.
+//! The wire, shared by lanes of several hosts; records that are given back, and read again.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use crate::clock::Now;
 use crate::config;
 use crate::destination::Answer;
 use crate::lane::Flight;
+use crate::outcome::Release;
 use crate::source::commit::Contents;
 use crate::source::record::{Headers, Record};
 
@@ -151,4 +152,27 @@ fn a_raw_record_that_is_read_again_is_raw_still() {
     }
     assert!(again > 0, "some were read again");
     assert_eq!(elements, usize::try_from(COUNT).expect("small"));
+}
+
+#[test]
+fn a_release_gives_back_what_was_never_sent_and_keeps_what_was_with_its_attempts() {
+    let mut pipeline = pipeline();
+    for offset in 0..3 {
+        track(&mut pipeline, at(1_000), offset, 0);
+    }
+    pipeline.tick(at(1_500));
+    for flight in sent(&mut pipeline) {
+        pipeline.answered(at(2_000), flight, Err("no answer".into()));
+    }
+    for offset in 3..7 {
+        track(&mut pipeline, at(2_000), offset, 0);
+    }
+    pipeline.release(at(2_000), 0);
+    let lane = &pipeline.accounts()[0].lane;
+    assert_eq!((lane.held_calls(), lane.books.released[Release::Deferred as usize]), (3, 4));
+    let partition = &pipeline.partitions()[0];
+    assert_eq!((partition.base(), partition.in_flight(), partition.released), (0, 3, 4));
+    assert_eq!(partition.deferred().map(|(lane, lowest, _)| (lane, lowest)).collect::<Vec<_>>(), vec![(0, 0)]);
+    pipeline.abandon(at(3_000));
+    pipeline.unassign(&[0], at(3_000));
 }
