@@ -86,12 +86,15 @@ pub struct Place {
     pub time: Option<String>,
 }
 
-/// What was read of a message.
+/// What was read of a message, or of a raw element.
 #[derive(Debug, Serialize)]
 pub struct Seen {
-    /// `type`
+    /// `type`; of a raw element `raw`.
     #[serde(rename = "type")]
     pub kind: &'static str,
+    /// The shape that a raw element's header names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shape: Option<String>,
     /// What it is told apart by.
     pub id: String,
     /// The user's id.
@@ -147,6 +150,9 @@ pub struct CallPart {
     /// Whether headers are added that sign the body when it goes.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub signed: bool,
+    /// Which of the vendor's collections it goes into, as it stands in the URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
     /// Whether it changes the user, and so keeps its place among that user's calls.
     pub changes_user: bool,
     /// How many users it is about: where several, it waits for all of them.
@@ -159,7 +165,8 @@ pub struct CallPart {
     /// The body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<Box<RawValue>>,
-    /// The call's part of the body, as it stands in a batch: one JSON value, or several, separated by commas.
+    /// The call's part of the body, as it stands in a batch: one JSON value, or several, separated by commas; or fields, in
+    /// a body that lists them by name.
     #[serde(skip)]
     pub element: String,
 }
@@ -305,6 +312,7 @@ impl Account {
             url: format!("{}{}", self.base, target.path),
             headers: target.headers.iter().map(header).collect(),
             signed: destination.signer(&[]).is_some(),
+            part: call.part.as_deref().map(str::to_owned),
             changes_user: call.state,
             users: call.users().count(),
             costs: budgets.map(|budget| (budget.name, cost(budget.charge))).filter(|(_, cost)| *cost > 0).collect(),
@@ -329,6 +337,7 @@ impl Seen {
     fn of(event: &Event<'_>) -> Self {
         Self {
             kind: if event.raw.is_some() { "raw" } else { event.kind.name() },
+            shape: event.raw.as_ref().map(|form| form.shape.to_owned()),
             id: event.id().into_owned(),
             user: event.user().map(Into::into),
             name: event.event.clone().or_else(|| event.name.clone()).map(Into::into),

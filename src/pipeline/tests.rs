@@ -1,13 +1,15 @@
-//! The wire, shared by lanes of several hosts.
+//! The wire, shared by lanes of several hosts; records that are given back, and read again.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use http::HeaderMap;
 use secrecy::SecretString;
 
 use super::{Action, MAX_HOST, Parts, Pipeline};
 use crate::clock::Now;
 use crate::config;
+use crate::destination::Answer;
 use crate::lane::Flight;
 use crate::outcome::Release;
 use crate::source::commit::Contents;
@@ -22,8 +24,6 @@ fn at(millis: u64) -> Now {
 
 /// A hundred tenants at one host, and one at another.
 fn pipeline() -> Pipeline {
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("config.toml");
     let mut text = "[kafka]\nbrokers = \"nobody:1\"\ntopics = [\"events\"]\n".to_owned();
     for tenant in 0..=LANES {
         let place = if tenant < LANES { "one" } else { "two" };
@@ -35,12 +35,20 @@ fn pipeline() -> Pipeline {
         )
         .expect("a string");
     }
-    std::fs::write(&path, text).expect("a file");
-    let config = config::load(&path).expect("a configuration").config;
-    let mut pipeline = Pipeline::new(Parts::of(&config, at(0), 1));
+    let mut pipeline = of(&text);
     for lane in 0..=LANES {
         pipeline.set_keys(at(0), u32::try_from(lane).expect("small"), &vec![SecretString::from("key")].into());
     }
+    pipeline
+}
+
+/// The pipeline of a configuration, with one partition.
+fn of(text: &str) -> Pipeline {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("config.toml");
+    std::fs::write(&path, text).expect("a file");
+    let config = config::load(&path).unwrap_or_else(|problems| panic!("{problems}")).config;
+    let mut pipeline = Pipeline::new(Parts::of(&config, at(0), 1));
     let slot = pipeline.slot("events", 0);
     pipeline.assign(slot, Contents::default());
     pipeline
@@ -98,6 +106,52 @@ fn a_host_that_hangs_leaves_the_others_room_on_the_wire_and_its_lanes_go_on_when
     }
     pipeline.abandon(at(6_000));
     pipeline.unassign(&[0], at(6_000));
+}
+
+#[test]
+fn a_raw_record_that_is_read_again_is_raw_still() {
+    const COUNT: i64 = 200;
+    let none = HeaderMap::new();
+    let body = br#"{"successCount":0,"failCount":0,"failedUpdates":{}}"#;
+    let answer = Answer { status: 200, headers: &none, body };
+    let mut pipeline = of("[kafka]\nbrokers = \"nobody:1\"\ntopics = [\"events\"]\n[memory]\nlane = \"64KiB\"\n\
+         [accounts.acme]\nraw = [\"users/bulkUpdate\"]\n\
+         iterable = { region = \"us\", keys = [{ file = \"k\" }] }\n");
+    let value = format!(r#"{{"userId":"u-1","dataFields":{{"raw":"{}"}}}}"#, "x".repeat(1_000));
+    let headers: &[(&str, &[u8])] = &[("tenant", b"acme"), ("forebay-shape", b"users/bulkUpdate")];
+    let record = |offset| Record {
+        slot: 0,
+        offset,
+        timestamp_ms: Some(0),
+        key: None,
+        value: Some(value.as_bytes()),
+        headers: &headers as &dyn Headers,
+    };
+    // No key yet: what does not fit is given back.
+    (0..COUNT).for_each(|offset| pipeline.record(at(0), &record(offset)));
+    pipeline.set_keys(at(1_000), 0, &vec![SecretString::from("key")].into());
+    let (mut elements, mut again, mut actions) = (0, 0, Vec::new());
+    for round in 1..=100 {
+        pipeline.tick(at(1_000 + round * 1_000));
+        pipeline.take_actions(&mut actions);
+        for action in std::mem::take(&mut actions) {
+            match action {
+                Action::Send(flight) => {
+                    let body = String::from_utf8_lossy(&flight.body).into_owned();
+                    elements += body.matches(r#""dataFields":{"raw":"x"#).count();
+                    pipeline.answered(at(1_000 + round * 1_000), flight, Ok(answer));
+                }
+                Action::Sweep { from: Some(from), .. } => {
+                    again += COUNT - from;
+                    (from..COUNT).for_each(|offset| pipeline.swept(at(1_000 + round * 1_000), &record(offset)));
+                }
+                Action::Write(letter) => panic!("{letter:?}"),
+                _ => {}
+            }
+        }
+    }
+    assert!(again > 0, "some were read again");
+    assert_eq!(elements, usize::try_from(COUNT).expect("small"));
 }
 
 #[test]

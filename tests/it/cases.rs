@@ -163,9 +163,9 @@ fn mapped(explainer: &Explainer, case: &Value, now: Now) -> Value {
             1 => written["element"] = elements.remove(0),
             _ => written["elements"] = elements.into(),
         }
-        // A catalogue's name is a part of the path.
-        if let Some((before, "items")) = call.url.rsplit_once('/') {
-            written["part"] = json!(before.rsplit('/').next());
+        if let Some(part) = &call.part {
+            assert!(call.url.contains(part), "{}", call.url);
+            written["part"] = json!(part);
         }
         if call.users > 1 {
             written["users"] = call.users.into();

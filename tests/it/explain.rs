@@ -89,6 +89,40 @@ fn every_end_before_and_at_an_account_is_named() {
 }
 
 #[test]
+fn raw_elements_and_calls_about_several_users_are_explained_as_messages_are() {
+    let mut accounts = [Account::moengage("t00"), Account::iterable("t00")];
+    "raw = [\"transition\", \"catalog\"]".clone_into(&mut accounts[0].settings);
+    "alias = \"merge\"".clone_into(&mut accounts[0].details);
+    let config = ConfigText::new(Kafka::shared(), "explained-raw", "", &accounts);
+    let of = |event: Value, arguments: &[&str]| {
+        let setup = config.setup();
+        setup.write("event.json", event.to_string());
+        explained(setup, &[&["event.json", "--account", "t00-moengage"], arguments].concat())
+    };
+    let item = json!({ "id": "i-1", "title": "Shoe" });
+    let found = of(item.clone(), &["-H", "forebay-shape=catalog", "-H", "forebay-catalog=a b"]);
+    assert_eq!([&found["event"]["type"], &found["event"]["shape"]], ["raw", "catalog"], "{found}");
+    let call = &found["accounts"][0]["calls"][0];
+    assert_eq!((&call["part"], &call["users"]), (&json!("a%20b"), &json!(1)));
+    assert!(call["url"].as_str().is_some_and(|url| url.contains("/a%20b/")), "{call}");
+    assert!(call["body"].to_string().contains(&item.to_string()), "{call}");
+    let tenant = ["-H", "tenant=t00"];
+    let found = of(item.clone(), &[&tenant[..], &["-H", "forebay-shape=inform"]].concat());
+    assert_eq!(found["accounts"][0]["reason"], "raw_not_allowed");
+    let found = of(item, &[&tenant[..], &["-H", "forebay-shape=catalogs/items"]].concat());
+    assert_eq!(found["accounts"][0]["reason"], "not_accepted");
+    assert_eq!(found["accounts"][0]["why"], "the header forebay-shape names a shape of another vendor");
+    let alias = json!({ "type": "alias", "userId": "new", "previousId": "old" });
+    let found = of(alias.clone(), &tenant);
+    let call = &found["accounts"][0]["calls"][0];
+    assert_eq!((&call["shape"], &call["users"]), (&json!("merge"), &json!(2)), "{found}");
+    let setup = config.setup();
+    setup.write("event.json", alias.to_string());
+    let (_, said) = said(setup, &["event.json", "--account", "t00-moengage"]);
+    assert!(said.contains("merge: in the order of 2 users, alone of theirs"), "{said}");
+}
+
+#[test]
 fn people_read_the_body_as_it_goes_out_field_by_field() {
     let setup = config().setup();
     setup.write("event.json", r#"{"type":"identify","userId":"user-1","traits":{"b":1,"a":[{}, -0],"b":1e2}}"#);

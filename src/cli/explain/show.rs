@@ -14,7 +14,8 @@ pub(super) fn write(out: &mut dyn Write, explanation: &Explanation) -> io::Resul
     writeln!(out, "record   {}[{}]@{}{at}", place.topic, place.partition, place.offset)?;
     if let Some(event) = &explanation.event {
         let of = |word, text: &Option<String>| text.as_ref().map(|text| format!(" {word}{text:?}")).unwrap_or_default();
-        let (name, user) = (of("", &event.name), of("of user ", &event.user));
+        let name = of("", if event.shape.is_some() { &event.shape } else { &event.name });
+        let user = of("of user ", &event.user);
         let at = event.time.as_ref().map(|time| format!(", {time}")).unwrap_or_default();
         writeln!(out, "event    {}{name}{user}, id {:?}{at}", event.kind, event.id)?;
     }
@@ -35,7 +36,11 @@ fn write_account(out: &mut dyn Write, account: &AccountPart) -> io::Result<()> {
 
 fn write_call(out: &mut dyn Write, call: &CallPart) -> io::Result<()> {
     let costs: Vec<String> = call.costs.iter().map(|(limit, cost)| format!("{cost} of {limit}")).collect();
-    let order = if call.changes_user { "in its user's order" } else { "in any order" };
+    let order = match (call.changes_user, call.users) {
+        (true, 0 | 1) => "in its user's order".to_owned(),
+        (true, users) => format!("in the order of {users} users, alone of theirs"),
+        (false, _) => "in any order".to_owned(),
+    };
     let costs = if costs.is_empty() { "no limit".to_owned() } else { costs.join(", ") };
     writeln!(out, "\n  {}: {order}, costs {costs}", call.shape)?;
     if let Some(end) = &call.end {

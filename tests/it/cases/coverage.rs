@@ -58,6 +58,16 @@ const ROWS: &[Row] = &[
     ("nested values", &["moengage/track-flattened", "moengage/track-full"], &["moengage/name-blank"]),
     ("check first", &["moengage/track-bare"], &["moengage/malformed", "webhook/encoding"]),
     ("fields", &["moengage/fields-", "webhook/fields-"], &["moengage/fields-refused"]),
+    (
+        "raw elements",
+        &["moengage/raw-where-holds", "moengage/raw-tenant-of-a-field", "moengage/raw-accepted-whatever-the-type"],
+        &["moengage/raw-where-not", "moengage/raw-disabled", "moengage/raw-of-another", "moengage/raw-unknown"],
+    ),
+    (
+        "raw elements and rules",
+        &["moengage/raw-unfiltered", "iterable/raw-unfiltered"],
+        &["moengage/raw-with-fields", "moengage/raw-with-consent", "iterable/raw-with-fields"],
+    ),
     // MoEngage.
     (
         "moengage identify",
@@ -78,14 +88,24 @@ const ROWS: &[Row] = &[
         &["moengage/name-longest", "moengage/track-most-fields"],
         &["moengage/name-too-long", "moengage/track-too-many-fields", "moengage/identify-too-many-fields"],
     ),
-    ("moengage raw", &["moengage/raw-customer", "moengage/raw-catalog"], &["moengage/raw-future", "moengage/raw-not"]),
+    (
+        "moengage raw",
+        &["moengage/raw-customer", "moengage/raw-event", "moengage/raw-device"],
+        &["moengage/raw-future", "moengage/raw-no-user", "moengage/raw-device-token"],
+    ),
+    ("moengage catalogue", &["moengage/raw-catalog"], &["moengage/raw-catalog-missing", "moengage/raw-catalog-no-id"]),
+    (
+        "moengage raw campaigns",
+        &["moengage/raw-business-event", "moengage/raw-inform"],
+        &["moengage/raw-business-event-no-name", "moengage/raw-inform-no-payload"],
+    ),
     // Iterable.
     ("iterable alias", &["iterable/alias-email-project", "iterable/alias-hybrid"], &["iterable/alias-ids"]),
     ("iterable tokens", &["iterable/token-device", "iterable/token-browser"], &["iterable/token-platform"]),
     (
         "iterable raw",
-        &["iterable/raw-user", "iterable/raw-item"],
-        &["iterable/raw-user-nobody", "iterable/raw-item-two"],
+        &["iterable/raw-user", "iterable/raw-event", "iterable/raw-item"],
+        &["iterable/raw-user-nobody", "iterable/raw-event-no-name", "iterable/raw-item-two"],
     ),
     ("iterable identify", &["iterable/identify-hybrid"], &["iterable/email-invalid"]),
     ("iterable track", &["iterable/track-full"], &["iterable/name-missing"]),
@@ -104,6 +124,7 @@ const ROWS: &[Row] = &[
     ("iterable dates", &["iterable/identify-dates", "iterable/track-dates-kept"], &["iterable/dates-refused"]),
     // Webhook.
     ("webhook", &["webhook/identify", "webhook/nobody"], &["webhook/page-not-accepted"]),
+    ("webhook raw", &["webhook/track"], &["webhook/raw-not-accepted", "webhook/raw-unknown"]),
 ];
 
 /// A setting: where it stands in a case's `settings`, and its values; `null` is the default, `*` any.
@@ -119,10 +140,13 @@ const SETTINGS: &[(&str, &str, &[&str])] = &[
     ("moengage", "/consent", &["null", "*"]),
     ("moengage", "/fields", &["null", "*"]),
     ("moengage", "/moengage/update_existing_only", &["null", "true", "false"]),
-    ("moengage", "/moengage/alias", &["null", "\"merge\""]),
+    ("moengage", "/moengage/alias", &["null", "\"off\"", "\"merge\""]),
+    ("moengage", "/moengage/business_events", &["null", "*"]),
     ("moengage", "/moengage/alerts", &["null", "*"]),
     ("moengage", "/raw", &["null", "*"]),
+    ("moengage", "/raw_unfiltered", &["null", "true"]),
     ("iterable", "/raw", &["null", "*"]),
+    ("iterable", "/raw_unfiltered", &["null", "true"]),
     ("iterable", "/iterable/registration_key", &["null", "*"]),
     ("iterable", "/iterable/identity", &["null", "\"hybrid\"", "\"email\"", "\"user_id\""]),
     ("iterable", "/iterable/delivery", &["null", "\"bulk\"", "\"single\""]),

@@ -245,7 +245,14 @@ fn a_webhook_has_a_url_and_no_setting_that_would_change_its_events() {
     assert_eq!((account.destination(), account.keys().len()), ("webhook", 1));
     let Vendor::Webhook(settings) = account.vendor else { panic!("a webhook") };
     assert_eq!((settings.origin.as_str(), settings.path.as_str()), ("https://hooks.example.com:443", "/a/?b=c"));
-    for setting in ["nested = \"keep\"", "anonymous = \"use\"", "base_url = \"https://api.iterable.com\"", "raw = []"] {
+    let settings = [
+        "nested = \"keep\"",
+        "anonymous = \"use\"",
+        "base_url = \"https://api.iterable.com\"",
+        "raw = []",
+        "raw_unfiltered = true",
+    ];
+    for setting in settings {
         let name = setting.split(' ').next().unwrap_or_default();
         contains(
             &error(&format!("[accounts.hook]\n{setting}\n{HOOK}")),
