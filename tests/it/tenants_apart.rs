@@ -236,9 +236,11 @@ fn a_redirect_is_never_followed_and_holds_the_account() {
     stage.produce(&events);
     let mut forebay = stage.config.setup().start();
     for name in ["t00-iterable", "t01-moengage"] {
-        let held = wait_health(&mut forebay, name, "held");
-        let reason = held["binds"]["reason"].as_str().unwrap_or_default();
-        assert!(reason.starts_with("redirected"), "{held}");
+        eventually(WORK, &format!("{name} is held for the redirect"), || {
+            let account = account(&mut forebay, name);
+            let reason = account["binds"]["reason"].as_str().unwrap_or_default();
+            if reason.starts_with("redirected") { Ok(()) } else { Err(account.to_string()) }
+        });
     }
     stage.vendors.set_faults("");
     stage.wait_for_all(&events);
