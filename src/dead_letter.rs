@@ -112,7 +112,7 @@ struct Postman {
     acknowledge: Arc<dyn Fn(u64) + Send + Sync>,
 }
 
-/// A writer to `topic`; `names` are indexed by lane. The writer has to be run on a thread of its own.
+/// A writer to `topic`; `names` are indexed by account. The writer has to be run on a thread of its own.
 pub fn new(
     config: &ClientConfig,
     topic: &str,
@@ -220,7 +220,7 @@ impl Writer {
                 value = kept.value;
             }
         }
-        let names = letter.lane.and_then(|lane| self.names.get(lane as usize));
+        let names = letter.account.and_then(|account| self.names.get(account as usize));
         let tenant = names.map(|names| names.tenant.as_str()).or(letter.tenant.as_deref()).unwrap_or("_unknown");
         let detail = cut(&letter.refusal.detail, MAX_DETAIL);
         let time = time.and_then(|ms| Timestamp::from_millisecond(ms).ok()).map(|time| time.to_string());

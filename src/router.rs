@@ -53,6 +53,12 @@ impl Router {
         Self { rules, reads_message, tenants }
     }
 
+    /// Another lane of this tenant's.
+    pub fn add(&mut self, tenant: &str, lane: u32) {
+        let lanes = self.tenants.entry(tenant.to_owned()).or_default();
+        *lanes = lanes.iter().copied().chain([lane]).collect();
+    }
+
     /// Where the record goes. The message is read before its tenant is known only if that stands in it.
     pub fn route<'a>(&self, record: &Record<'a>, origin: Origin<'a>) -> Route<'a> {
         let Some(value) = record.value else { return Route::Skipped(Skip::Tombstone) };

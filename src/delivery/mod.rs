@@ -60,7 +60,7 @@ pub struct Courier {
     bring_back: Arc<dyn Fn(Answered) + Send + Sync>,
 }
 
-/// A delivery by `client`; `routes` are indexed by lane. The courier has to be run on a thread of its own.
+/// A delivery by `client`; `routes` are indexed by account. The courier has to be run on a thread of its own.
 #[must_use]
 pub fn new(
     client: Client,
@@ -111,7 +111,7 @@ impl Courier {
 }
 
 async fn send(client: &Client, routes: &[Route], flight: &Flight) -> Result<Response, String> {
-    let Some(route) = routes.get(flight.lane as usize) else { return Err("the lane has no route".into()) };
+    let Some(route) = routes.get(flight.account as usize) else { return Err("the account has no route".into()) };
     let begun = Instant::now();
     let headers = flight.headers(Clock::default().now().wall_ms);
     let result = client.send(&route.origin, &flight.target.path, &headers, flight.body.clone()).await;

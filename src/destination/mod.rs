@@ -39,6 +39,9 @@ pub struct ShapeInfo {
     pub keys: &'static [&'static str],
     /// Whether a request may hold one call of a user at most: what is listed by name can stand there once.
     pub apart: bool,
+    /// Whether its calls have a lane of their own: they need no order with the account's others, and their quota is so
+    /// small, or their key another's, that those would wait for them.
+    pub own_lane: bool,
 }
 
 /// What a request costs of a [`Budget`].
@@ -306,6 +309,11 @@ pub trait Destination: Send + Sync + std::fmt::Debug {
 
     /// The limits that its requests draw on.
     fn budgets(&self) -> Vec<Budget>;
+
+    /// Whether the account's settings make calls of this shape from messages; asked of shapes with lanes of their own.
+    fn makes(&self, _shape: Shape) -> bool {
+        false
+    }
 
     /// What a body of this shape begins and ends with; calls stand between, separated by commas.
     fn frame(&self, shape: Shape) -> (&[u8], &[u8]);

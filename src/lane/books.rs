@@ -30,6 +30,17 @@ impl Default for Books {
 }
 
 impl Books {
+    /// Counts what another lane of the same account has counted, too.
+    pub fn add(&mut self, other: &Self) {
+        self.owed += other.owed;
+        self.delivered += other.delivered;
+        let sum =
+            |counts: &mut [u64], more: &[u64]| counts.iter_mut().zip(more).for_each(|(count, more)| *count += more);
+        sum(&mut self.dead_lettered, &other.dead_lettered);
+        sum(&mut self.skipped, &other.skipped);
+        sum(&mut self.released, &other.released);
+    }
+
     /// All calls that ended.
     #[must_use]
     pub fn ended(&self) -> u64 {
@@ -53,4 +64,16 @@ pub struct Requests {
     pub server_error: u64,
     /// No answer.
     pub transport: u64,
+}
+
+impl Requests {
+    /// Counts what another lane of the same account has counted, too.
+    pub fn add(&mut self, other: &Self) {
+        self.ok += other.ok;
+        self.partial += other.partial;
+        self.throttled += other.throttled;
+        self.held += other.held;
+        self.server_error += other.server_error;
+        self.transport += other.transport;
+    }
 }

@@ -79,6 +79,8 @@ pub struct Letter {
 pub struct Flight {
     /// The lane's index.
     pub lane: u32,
+    /// The account's, in the configuration.
+    pub account: u32,
     /// Where and how.
     pub target: Arc<Target>,
     /// The body.
@@ -160,6 +162,10 @@ impl Surroundings<'_> {
 pub struct Settings {
     /// The lane's index.
     pub index: u32,
+    /// The account's, in the configuration.
+    pub account: u32,
+    /// The shapes that it carries, a bit each: the account's others have lanes of their own.
+    pub carries: u32,
     /// How the vendor is spoken to.
     pub destination: Arc<dyn Destination>,
     /// What stands before the vendor's paths: the path of `base_url`.
@@ -274,7 +280,9 @@ impl Lane {
 
     /// Which calls the event becomes here.
     pub fn plan(&self, event: &Event<'_>, now: Now, calls: &mut Vec<Call>) -> Result<(), No> {
-        self.settings.destination.plan(event, now, calls)
+        self.settings.destination.plan(event, now, calls)?;
+        calls.retain(|call| self.settings.carries & (1 << call.shape.0) != 0);
+        Ok(())
     }
 
     /// How long an open batch waits to fill.
@@ -361,7 +369,9 @@ impl Lane {
     /// Which of each family's keys is in use, by the shapes that it is the first family of.
     #[must_use]
     pub fn keys_in_use(&self) -> Vec<(&'static str, usize)> {
-        let shapes = self.settings.destination.shapes().iter().zip(&self.shapes);
+        let carried = |index: &usize| self.settings.carries & (1 << index) != 0;
+        let shapes = (0..self.shapes.len()).filter(carried);
+        let shapes = shapes.map(|index| (&self.settings.destination.shapes()[index], &self.shapes[index]));
         shapes.filter_map(|(info, shape)| Some((*info.keys.first()?, shape.key))).collect()
     }
 

@@ -11,8 +11,10 @@ use crate::config;
 use crate::destination::Answer;
 use crate::keys::Keys;
 use crate::lane::{Flight, Health};
+use crate::metrics::report::Report;
 use crate::pipeline::{Action, Parts, Pipeline};
 use crate::source::commit::Contents;
+use crate::source::consumer::State;
 use crate::source::record::{Headers, Record};
 
 const SUCCESS: &[u8] = br#"{"status":"success","message":"Successfully Received","successCount":1,"failCount":0}"#;
@@ -117,8 +119,12 @@ impl Rig {
     }
 
     fn health(&self) -> (Health, String) {
-        let lane = &self.pipeline.accounts()[0].lane;
-        (lane.health(self.now.mono), lane.binds(self.now).reason)
+        let report = Report::new(self.now, &self.pipeline, &State::default());
+        (report.accounts[0].health, report.accounts[0].binds.reason.clone())
+    }
+
+    fn held_calls(&self) -> usize {
+        self.pipeline.accounts().iter().map(|account| account.lane.held_calls()).sum()
     }
 
     /// Gives back what is open: a batch that is dropped with calls in it is a bug.
@@ -154,7 +160,7 @@ fn a_family_without_a_key_holds_its_shapes_alone_and_is_named() {
     let [(path, _)] = &rig.requests()[..] else { panic!("the alert goes once its key is there") };
     assert_eq!(path, "/v1.0/alerts/send");
     rig.answer(200, SUCCESS);
-    assert_eq!((rig.health().0, rig.pipeline.accounts()[0].lane.held_calls()), (Health::Ok, 0));
+    assert_eq!((rig.health().0, rig.held_calls()), (Health::Ok, 0));
     rig.end();
 }
 
@@ -201,7 +207,7 @@ fn items_go_to_their_catalogue_and_none_twice_in_a_request() {
         }
         rig.answer(200, br#"{"message":{"valid":{"count":9},"invalid":{"count":0}}}"#);
     }
-    assert_eq!(rig.pipeline.accounts()[0].lane.held_calls(), 0);
+    assert_eq!(rig.held_calls(), 0);
     let of = |catalog: &str| {
         let path = format!("/v1/catalog/{catalog}/items");
         seen.iter().filter(|(at, _)| *at == path).flat_map(|(_, ids)| ids.clone()).filter(|id| id == "a").count()
@@ -233,6 +239,27 @@ fn a_merge_waits_for_both_users_and_their_later_calls_for_it() {
     }
     rig.pass(Duration::from_secs(2));
     rig.answer(200, SUCCESS);
-    assert_eq!(rig.pipeline.accounts()[0].lane.held_calls(), 0);
+    assert_eq!(rig.held_calls(), 0);
+    rig.end();
+}
+
+#[test]
+fn a_shape_that_cannot_keep_up_is_deferred_alone_and_the_data_flows() {
+    let mut rig = Rig::new();
+    rig.keys(&[("keys", Some("data")), ("inform_keys", None)]);
+    let long = "x".repeat(100_000);
+    for _ in 0..200 {
+        rig.feed(&OTP.replace(r#""phone":"1""#, &format!(r#""phone":"1","pad":"{long}""#)), &[]);
+    }
+    rig.feed(TRACK, &[]);
+    rig.pass(Duration::from_secs(2));
+    assert_eq!(rig.requests().len(), 1, "data flows");
+    rig.answer(200, SUCCESS);
+    let deferred: Vec<u32> = rig.pipeline.partitions()[0].deferred().map(|(lane, ..)| lane).collect();
+    let of_data = deferred.iter().filter(|lane| **lane == 0).count();
+    assert_eq!((deferred.len(), of_data), (1, 0), "the alerts' lane is deferred, and not the account's");
+    let report = Report::new(rig.now, &rig.pipeline, &State::default());
+    assert_eq!((report.accounts.len(), report.accounts[0].deferred.len()), (1, 1), "users see one account");
+    assert!(report.differences().iter().all(|difference| *difference == 0));
     rig.end();
 }

@@ -240,6 +240,7 @@ impl Lane {
         around.wire -= 1;
         around.effects.push(Effect::Send(Box::new(Flight {
             lane: self.settings.index,
+            account: self.settings.account,
             target,
             body: batch.body(),
             number,
@@ -387,7 +388,7 @@ impl Lane {
         if !(0..self.shapes.len()).any(|shape| self.is_keyless(shape)) {
             return None;
         }
-        if self.is_keyless(0) {
+        if self.settings.carries & 1 != 0 && self.is_keyless(0) {
             return Some("credentials_missing".into());
         }
         let queued = self.queues.iter().flat_map(|queue| queue.open.iter().chain(&queue.ready));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::clock::Now;
 use crate::lane::{Binds, Books, Health, Requests};
 use crate::outcome::{Reason, Skip};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Account, Pipeline};
 use crate::source::consumer::State;
 
 /// One partition.
@@ -117,6 +117,55 @@ pub struct Report {
     pub imbalances: u64,
 }
 
+impl AccountReport {
+    fn new(at: Now, pipeline: &Pipeline, account: &Account, deferred: Vec<Deferral>) -> Self {
+        let lane = &account.lane;
+        let held_calls = lane.counted_calls() as u64;
+        let since = deferred.iter().filter_map(|deferral| deferral.time_ms);
+        Self {
+            books: lane.books.clone(),
+            in_flight: held_calls + account.letters,
+            held_calls,
+            held_bytes: lane.held_bytes() as u64,
+            requests_in_flight: lane.in_flight() as u64,
+            requests: lane.requests,
+            health: lane.health(at.mono),
+            binds: account.binds(at),
+            oldest_ms: lane.oldest_ms().into_iter().chain(since).min(),
+            deferred,
+            limits: lane.limits(pipeline.pacers()),
+            last_delivered: lane.last_delivered,
+            last_error: lane.last_error.clone(),
+            keys: lane.keys_in_use(),
+        }
+    }
+
+    /// Another lane of the same account, which carries a single shape: users see one account.
+    fn add(&mut self, other: Self) {
+        self.books.add(&other.books);
+        self.requests.add(&other.requests);
+        self.in_flight += other.in_flight;
+        self.held_calls += other.held_calls;
+        self.held_bytes += other.held_bytes;
+        self.requests_in_flight += other.requests_in_flight;
+        // The worst of them is what somebody has to look at.
+        if other.health > self.health || self.binds.what == "nothing" {
+            self.binds = other.binds;
+        }
+        self.health = self.health.max(other.health);
+        self.oldest_ms = self.oldest_ms.into_iter().chain(other.oldest_ms).min();
+        self.deferred.extend(other.deferred);
+        let later = |at: &Option<Now>| at.map(|at| at.mono);
+        if later(&other.last_delivered) > later(&self.last_delivered) {
+            self.last_delivered = other.last_delivered;
+        }
+        if other.last_error.as_ref().map(|(at, _)| at.mono) > self.last_error.as_ref().map(|(at, _)| at.mono) {
+            self.last_error = other.last_error;
+        }
+        self.keys.extend(other.keys);
+    }
+}
+
 impl Report {
     /// Reads everything at once.
     #[must_use]
@@ -143,32 +192,18 @@ impl Report {
                 deferrals.entry(lane).or_default().push(Deferral { partition: index, offset, time_ms });
             }
         }
-        let accounts = (0..).zip(pipeline.accounts()).map(|(index, account)| {
-            let lane = &account.lane;
-            let held_calls = lane.counted_calls() as u64;
-            let deferred = deferrals.remove(&index).unwrap_or_default();
-            let since = deferred.iter().filter_map(|deferral| deferral.time_ms);
-            AccountReport {
-                books: lane.books.clone(),
-                in_flight: held_calls + account.letters,
-                held_calls,
-                held_bytes: lane.held_bytes() as u64,
-                requests_in_flight: lane.in_flight() as u64,
-                requests: lane.requests,
-                health: lane.health(at.mono),
-                binds: account.binds(at),
-                oldest_ms: lane.oldest_ms().into_iter().chain(since).min(),
-                deferred,
-                limits: lane.limits(pipeline.pacers()),
-                last_delivered: lane.last_delivered,
-                last_error: lane.last_error.clone(),
-                keys: lane.keys_in_use(),
+        let mut accounts: Vec<AccountReport> = Vec::new();
+        for (index, account) in (0..).zip(pipeline.accounts()) {
+            let report = AccountReport::new(at, pipeline, account, deferrals.remove(&index).unwrap_or_default());
+            match accounts.get_mut(account.main as usize) {
+                Some(whole) => whole.add(report),
+                None => accounts.push(report),
             }
-        });
+        }
         Self {
             at,
             partitions: partitions.collect(),
-            accounts: accounts.collect(),
+            accounts,
             not_owed: pipeline.not_owed,
             orphans: pipeline.orphans,
             backlog_ms: state.reading_ms.map_or(0, |read| at.wall_ms.saturating_sub(read).max(0)),

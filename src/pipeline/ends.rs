@@ -24,7 +24,7 @@ impl Pipeline {
         let (slot, number, offset) = (receipt.slot, partition.number, receipt.offset);
         self.actions.push(Action::Write(DeadLetter {
             id,
-            lane,
+            account: lane.map(|lane| self.accounts[lane as usize].main),
             tenant,
             slot,
             topic,

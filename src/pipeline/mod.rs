@@ -79,8 +79,8 @@ pub enum Action {
 pub struct DeadLetter {
     /// What to acknowledge.
     pub id: u64,
-    /// The lane, if the call had one.
-    pub lane: Option<u32>,
+    /// The account, if the call had one: its index in the configuration.
+    pub account: Option<u32>,
     /// The tenant, as far as it is known.
     pub tenant: Option<String>,
     /// Index of the record's partition.
@@ -106,7 +106,11 @@ pub struct Account {
     pub lane: Lane,
     /// Dead letters that wait for their acknowledgement.
     pub letters: u64,
-    /// What commits call the account.
+    /// The account's index in the configuration.
+    pub main: u32,
+    /// Whether the lane carries what the account's other lanes do not.
+    is_main: bool,
+    /// What commits call it.
     hash: u32,
     /// Whether the poll thread leaves its records to sweeps.
     closed: bool,
@@ -208,19 +212,19 @@ impl Pipeline {
     /// A pipeline without partitions, whose lanes have no keys yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let accounts =
-            parts.lanes.into_iter().zip(parts.hashes).zip(parts.hosts).map(|(((settings, selection), hash), host)| {
-                Account {
-                    name: selection.account().to_owned(),
-                    lane: Lane::new(settings),
-                    letters: 0,
-                    hash,
-                    closed: false,
-                    host,
-                    selection,
-                    wake: None,
-                }
-            });
+        let lanes = parts.lanes.into_iter().zip(parts.names).zip(parts.hashes).zip(parts.hosts);
+        let accounts = lanes.map(|((((settings, selection), name), hash), host)| Account {
+            name,
+            main: settings.account,
+            is_main: settings.account == settings.index,
+            lane: Lane::new(settings),
+            letters: 0,
+            hash,
+            closed: false,
+            host,
+            selection,
+            wake: None,
+        });
         let accounts: Vec<Account> = accounts.collect();
         let hosts = vec![MAX_HOST; accounts.iter().map(|account| account.host + 1).max().unwrap_or(0)];
         let mut lanes_by_hash: HashMap<u32, Vec<u32>, RandomState> = HashMap::default();
@@ -382,15 +386,20 @@ impl Pipeline {
         into.append(&mut self.actions);
     }
 
-    /// The keys of a lane's account were read.
-    pub fn set_keys(&mut self, now: Now, lane: u32, keys: &Keys) {
+    /// The keys of an account were read.
+    pub fn set_keys(&mut self, now: Now, account: u32, keys: &Keys) {
         if keys.is_empty() {
-            tracing::warn!(account = self.accounts[lane as usize].name, "no key can be read: the account is held");
+            tracing::warn!(account = self.accounts[account as usize].name, "no key can be read: the account is held");
         }
-        self.with_lane(now, lane as usize, |lane, _| {
-            lane.set_keys(now.mono, keys);
-            true
-        });
+        let of_single_shapes = self.accounts.partition_point(|account| account.is_main)..self.accounts.len();
+        for lane in std::iter::once(account as usize).chain(of_single_shapes) {
+            if self.accounts[lane].main == account {
+                self.with_lane(now, lane, |lane, _| {
+                    lane.set_keys(now.mono, keys);
+                    true
+                });
+            }
+        }
     }
 
     /// Whether the membership in the group is proven: else no new request begins.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::clock::Now;
 use crate::config::Config;
-use crate::destination;
+use crate::destination::{self, Shape};
 use crate::lane::Settings;
 use crate::lane::pacing::Pacer;
 use crate::router::{Router, Selection};
@@ -23,15 +23,17 @@ pub struct Bounds {
 pub struct Parts {
     /// Finds tenants.
     pub router: Router,
-    /// The lanes, by index, each with its account's selection.
+    /// The lanes by index, each with its account's selection: one for each account, in order, then those of single shapes.
     pub lanes: Vec<(Settings, Selection)>,
     /// The limiters that the lanes' settings point to.
     pub pacers: Vec<Pacer>,
     /// Memory.
     pub bounds: Bounds,
-    /// What commits call each account: a hash of its name.
+    /// Each lane's name: its account's, or `account#shape` if it carries that shape alone.
+    pub names: Vec<String>,
+    /// What commits call each lane: a hash of its name.
     pub hashes: Vec<u32>,
-    /// Where each account's requests go: hosts, numbered.
+    /// Where each lane's requests go: hosts, numbered.
     pub hosts: Vec<usize>,
     /// Seed of all randomness.
     pub seed: u64,
@@ -45,44 +47,58 @@ impl Parts {
         let mut known: HashMap<(String, &'static str), usize> = HashMap::new();
         let (mut known_hosts, mut hosts): (HashMap<String, usize>, Vec<usize>) = Default::default();
         let mut lanes = Vec::with_capacity(config.accounts.len());
+        let mut own: Vec<(Settings, Selection)> = Vec::new();
         for (index, account) in (0..).zip(&config.accounts) {
             let destination = destination::of(account);
             // Accounts of one workspace or project share its limiter.
-            let own = destination.budgets().into_iter().map(|budget| {
+            let budgets = destination.budgets().into_iter().map(|budget| {
                 *known.entry((budget.key.clone(), budget.name)).or_insert_with(|| {
                     pacers.push(Pacer::new(budget, now.mono));
                     pacers.len() - 1
                 })
             });
+            let budgets: Vec<usize> = budgets.collect();
             let origin = match &account.base_url {
                 Some(url) => format!("{}:{}{}", url.host, url.port, url.prefix),
                 None => destination.origin(),
             };
             let next = known_hosts.len();
             hosts.push(*known_hosts.entry(origin).or_insert(next));
-            let settings = Settings {
+            let settings = |carries| Settings {
                 index,
-                pacers: own.collect(),
-                destination,
+                account: index,
+                carries,
+                pacers: budgets.clone(),
+                destination: destination::of(account),
                 path_prefix: account.base_url.as_ref().map(|url| url.prefix.clone()).unwrap_or_default(),
                 max_in_flight: account.max_in_flight.max(1) as usize,
                 linger: account.linger,
                 held_by_operator: account.hold,
                 hold_percent: config.dead_letters.hold_percent,
             };
-            lanes.push((settings, Selection::new(account)));
+            let mut carries = u32::MAX;
+            for (shape, info) in (0..).zip(destination.shapes()).filter(|(_, info)| info.own_lane) {
+                if destination.makes(Shape(shape)) || account.raw.iter().any(|raw| raw == info.name) {
+                    carries &= !(1 << shape);
+                    own.push((settings(1 << shape), Selection::new(account)));
+                }
+            }
+            lanes.push((settings(carries), Selection::new(account)));
         }
         let bytes = |figure: u64| usize::try_from(figure).unwrap_or(usize::MAX);
         let bounds = Bounds { total: bytes(config.memory.total), lane: bytes(config.memory.lane) };
-        let hashes = config.accounts.iter().map(|account| crc32fast::hash(account.name.as_bytes())).collect();
-        Self {
-            router: Router::new(config.tenant.clone(), &config.accounts),
-            lanes,
-            pacers,
-            bounds,
-            hashes,
-            hosts,
-            seed,
+        let mut router = Router::new(config.tenant.clone(), &config.accounts);
+        let mut names: Vec<String> = config.accounts.iter().map(|account| account.name.clone()).collect();
+        for (settings, selection) in own {
+            let index = u32::try_from(lanes.len()).unwrap_or(u32::MAX);
+            let account = &config.accounts[settings.account as usize];
+            let shape = settings.destination.shapes()[settings.carries.trailing_zeros() as usize].name;
+            router.add(&account.tenant, index);
+            names.push(format!("{}#{shape}", account.name));
+            hosts.push(hosts[settings.account as usize]);
+            lanes.push((Settings { index, ..settings }, selection));
         }
+        let hashes = names.iter().map(|name| crc32fast::hash(name.as_bytes())).collect();
+        Self { router, lanes, pacers, bounds, names, hashes, hosts, seed }
     }
 }

@@ -107,6 +107,11 @@ impl Pipeline {
         calls.clear();
         let selected = account.selection.check(event, now).map_err(|rule| rule.no());
         let planned = selected.and_then(|()| account.lane.plan(event, now, &mut calls));
+        // Why an account does not get the event is said once, by the lane that carries the most.
+        let planned = planned.or_else(|no| {
+            calls.clear();
+            if account.is_main { Err(no) } else { Ok(()) }
+        });
         let owed = match planned {
             Ok(()) => calls.iter().map(|call| self.admit(now, lane, record, event, receipt, call)).sum(),
             Err(No::Skipped(skip)) => {

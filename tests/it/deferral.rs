@@ -173,12 +173,12 @@ fn an_account_with_twice_the_inflow_that_its_limit_allows_delays_itself_alone() 
     let mut forebay = stage.config.setup().start();
     forebay.wait_ready(JOIN);
     let mut all = Vec::new();
-    for round in 0..60_u64 {
-        // Two or three times what the first one's limit allows.
-        let part = events(100 + round, &tenants(2), 20);
+    for round in 0..12_u64 {
+        // For each of the two several times what the first one's limit allows in the meantime.
+        let part = events(100 + round, &tenants(2), 100);
         stage.produce(&part);
         all.extend(part);
-        std::thread::sleep(Duration::from_millis(250));
+        std::thread::sleep(Duration::from_millis(500));
         assert_eq!(paused(&mut forebay), 0.0);
     }
     stage.wait_accepted("t01-moengage", of("t01", &all).count() as u64);

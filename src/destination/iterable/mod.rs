@@ -58,7 +58,7 @@ const EMAIL: ShapeInfo = shape("users/updateEmail", 1);
 const DEVICE: ShapeInfo = ShapeInfo { keys: REGISTRATION, ..shape("users/registerDeviceToken", 1) };
 const BROWSER: ShapeInfo = ShapeInfo { keys: REGISTRATION, ..shape("users/registerBrowserToken", 1) };
 /// 1000 items are published, and they are fields of one object, so none can stand there twice.
-const ITEM: ShapeInfo = ShapeInfo { apart: true, ..shape("catalogs/items", 1000) };
+const ITEM: ShapeInfo = ShapeInfo { apart: true, own_lane: true, ..shape("catalogs/items", 1000) };
 /// The vendor opens registrations to keys of applications, and not to a server's.
 const REGISTRATION: &[&str] = &["registration_key"];
 
@@ -71,7 +71,7 @@ const TOKENS: u32 = 500;
 const CATALOGS: u32 = 100;
 
 const fn shape(name: &'static str, max_calls: usize) -> ShapeInfo {
-    ShapeInfo { name, max_bytes: 3_900_000, max_calls, keys: &["keys"], apart: false }
+    ShapeInfo { name, max_bytes: 3_900_000, max_calls, keys: &["keys"], apart: false, own_lane: false }
 }
 
 /// One account at Iterable.

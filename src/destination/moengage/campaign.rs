@@ -34,6 +34,11 @@ impl Campaign {
         Self { business: settings.business_events.clone(), alerts: alerts.collect() }
     }
 
+    /// Whether the settings name an event that becomes a call of this shape.
+    pub(super) fn makes(&self, shape: crate::destination::Shape) -> bool {
+        shape == super::BUSINESS && !self.business.is_empty() || shape == super::ALERTS && !self.alerts.is_empty()
+    }
+
     pub(super) fn is_business(&self, name: &str) -> bool {
         self.business.iter().any(|event| event == name)
     }

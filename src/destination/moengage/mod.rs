@@ -49,14 +49,14 @@ const SHAPES: &[ShapeInfo] = &[
     // has some 70 bytes.
     shape("transition", 100_000, 10_000, &["keys"]),
     shape("merge", 128_000, 50, &["keys"]),
-    shape("business-event", 128_000, 1, CAMPAIGN),
-    shape("inform", 128_000, 1, &["inform_keys", "campaign_keys", "keys"]),
-    ShapeInfo { apart: true, ..shape("catalog", 5_000_000, 50, CAMPAIGN) },
+    ShapeInfo { own_lane: true, ..shape("business-event", 128_000, 1, CAMPAIGN) },
+    ShapeInfo { own_lane: true, ..shape("inform", 128_000, 1, &["inform_keys", "campaign_keys", "keys"]) },
+    ShapeInfo { apart: true, own_lane: true, ..shape("catalog", 5_000_000, 50, CAMPAIGN) },
 ];
 const CAMPAIGN: &[&str] = &["campaign_keys", "keys"];
 
 const fn shape(name: &'static str, max_bytes: usize, max_calls: usize, keys: &'static [&'static str]) -> ShapeInfo {
-    ShapeInfo { name, max_bytes, max_calls, keys, apart: false }
+    ShapeInfo { name, max_bytes, max_calls, keys, apart: false, own_lane: false }
 }
 
 /// The vendor's published limit of users and of events a minute.
@@ -183,6 +183,10 @@ impl Destination for Moengage {
             ITEMS => (b"{\"items\":[", b"]}"),
             _ => (b"", b""),
         }
+    }
+
+    fn makes(&self, shape: Shape) -> bool {
+        self.campaign.makes(shape)
     }
 
     fn plan(&self, event: &Event<'_>, now: Now, calls: &mut Vec<Call>) -> Result<(), No> {

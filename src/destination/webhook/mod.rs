@@ -29,8 +29,14 @@ use sign::Signer;
 pub const EVENTS: Shape = Shape(0);
 
 /// A million bytes is what nginx takes if nobody tells it otherwise (1 MiB); the number of events is a choice.
-const SHAPES: &[ShapeInfo] =
-    &[ShapeInfo { name: "events", max_bytes: 1_000_000, max_calls: 1_000, keys: &["keys"], apart: false }];
+const SHAPES: &[ShapeInfo] = &[ShapeInfo {
+    name: "events",
+    max_bytes: 1_000_000,
+    max_calls: 1_000,
+    keys: &["keys"],
+    apart: false,
+    own_lane: false,
+}];
 
 /// A receiver has little to say.
 const ANSWER_CAP: usize = 64 * 1024;

@@ -392,7 +392,7 @@ impl World {
         self.note(|| format!("dead letter {}@{} {}", letter.partition, letter.offset, letter.refusal.reason));
         let innocent = ["invalid_identity", "user_not_found"].contains(&letter.refusal.reason.name());
         let partition = usize::try_from(letter.partition).unwrap();
-        self.oracle.letter(partition, letter.offset, letter.lane.unwrap() as usize, innocent);
+        self.oracle.letter(partition, letter.offset, letter.account.unwrap() as usize, innocent);
         self.pipeline.letter_written(letter.id);
     }
 
