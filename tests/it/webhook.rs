@@ -167,6 +167,11 @@ fn a_redirect_is_not_followed_and_the_events_wait() {
     let scene = Scene::new(&receiver.url("/"), "");
     scene.produce(&events()[..3]);
     let mut forebay = scene.setup.start();
+    // Until its keys are read it is held, too.
+    forebay.eventually(WORK, "a request is redirected", |_| match receiver.received().len() {
+        0 => Err("none came".to_owned()),
+        _ => Ok(()),
+    });
     let held = wait_health(&mut forebay, "hook", "held");
     let reason = held["binds"]["reason"].as_str().unwrap_or_default();
     assert!(reason.starts_with("redirected"), "{held}");
