@@ -9,6 +9,9 @@ use crate::lane::Settings;
 use crate::lane::pacing::Pacer;
 use crate::router::{Router, Selection};
 
+/// What waits in the queues of the two readers at most, by their default settings: it counts as held.
+const READERS: usize = 10 << 20;
+
 /// Bounds on what is held, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -86,7 +89,8 @@ impl Parts {
             lanes.push((settings(carries), Selection::new(account)));
         }
         let bytes = |figure: u64| usize::try_from(figure).unwrap_or(usize::MAX);
-        let bounds = Bounds { total: bytes(config.memory.total), lane: bytes(config.memory.lane) };
+        let total = bytes(config.memory.total);
+        let bounds = Bounds { total: total - READERS.min(total / 8), lane: bytes(config.memory.lane) };
         let mut router = Router::new(config.tenant.clone(), &config.accounts);
         let mut names: Vec<String> = config.accounts.iter().map(|account| account.name.clone()).collect();
         for (settings, selection) in own {
