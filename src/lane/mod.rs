@@ -399,7 +399,11 @@ impl Lane {
         }
         let queue = self.queue_for(place, call.user);
         let batch = self.open_batch(around, queue, call);
-        batch.append(ticket, |body| destination.encode(event, call, now, body), record)?;
+        if let Err(refusal) = batch.append(ticket, |body| destination.encode(event, call, now, body), record) {
+            // A batch that was opened for this call holds nothing, and would be sent all the same.
+            self.queues[queue].open.retain(|open| !open.is_empty());
+            return Err(refusal);
+        }
         let last = batch.len() - 1;
         let weight = batch.weight(last);
         let alone = batch.len() == 1;

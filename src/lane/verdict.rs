@@ -16,6 +16,8 @@ use crate::outcome::{Reason, Refusal};
 
 /// A batch with this many 5xx answers, while others of its account succeed, is taken apart. Design section 6.
 const SERVER_ERRORS: u32 = 8;
+/// How many of them a call must get by itself after it was taken apart from the others.
+const ALONE: u32 = 4;
 /// Back-off begins and ends here, with full jitter. Design section 6.
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const LONGEST_BACKOFF: Duration = Duration::from_mins(1);
@@ -296,8 +298,9 @@ impl Lane {
         let middle = batch.len() / 2;
         let halves = [0..middle, middle..batch.len()].map(|range| {
             let mut half = batch.copy(head, range);
-            // The next 5xx is enough: the whole had its share.
-            half.server_errors = batch.server_errors.min(SERVER_ERRORS - 1);
+            // The next 5xx is enough: the whole had its share. A call that is alone has to fail a few times by itself.
+            let left = if half.len() == 1 { ALONE } else { 1 };
+            half.server_errors = batch.server_errors.min(SERVER_ERRORS - left);
             half.first_failure = batch.first_failure;
             half
         });

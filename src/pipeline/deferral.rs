@@ -167,8 +167,11 @@ impl Pipeline {
             self.offer_again(now, record, Receipt { slot: record.slot, epoch, offset: record.offset });
             self.release_what_must(now);
         }
+        // The record below the front is one that the poll thread has read: a sweep that has everything comes to it, and
+        // needs no word from the broker on where the partition ends, which may be old when it is heard.
         if record.offset + 1 >= front {
-            self.sweep_ended(now, record.slot);
+            self.end_sweep(record.slot as usize);
+            self.hand_over(now, record.slot as usize);
         }
         self.shed_if_short(now);
     }
@@ -224,17 +227,6 @@ impl Pipeline {
             let slot = u32::try_from(slot).unwrap_or(u32::MAX);
             self.actions.push(Action::Sweep { slot, from: None });
         }
-    }
-
-    /// A sweep has read everything below the front, or all that there is.
-    pub fn sweep_ended(&mut self, now: Now, slot: u32) {
-        let Some(partition) = self.partitions.get_mut(slot as usize) else { return };
-        let front = partition.front();
-        if let Some(sweep) = &mut partition.sweep {
-            sweep.at = sweep.at.max(front);
-        }
-        self.end_sweep(slot as usize);
-        self.hand_over(now, slot as usize);
     }
 
     /// The poll thread takes on the accounts that have met it.

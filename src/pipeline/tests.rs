@@ -176,3 +176,19 @@ fn a_release_gives_back_what_was_never_sent_and_keeps_what_was_with_its_attempts
     pipeline.abandon(at(3_000));
     pipeline.unassign(&[0], at(3_000));
 }
+
+#[test]
+fn a_call_that_is_refused_as_it_is_written_leaves_no_empty_request_behind() {
+    let mut pipeline = pipeline();
+    let value =
+        r#"{"type":"track","event":"Order Completed","userId":"u","messageId":"m","properties":{"total":"much"}}"#;
+    let headers: &[(&str, &[u8])] = &[("tenant", b"t0")];
+    let (now, headers) = (at(1_000), &headers as &dyn Headers);
+    let value = Some(value.as_bytes());
+    pipeline.record(now, &Record { slot: 0, offset: 0, timestamp_ms: Some(now.wall_ms), key: None, value, headers });
+    pipeline.tick(at(5_000));
+    let mut actions = Vec::new();
+    pipeline.take_actions(&mut actions);
+    assert!(matches!(&actions[..], [Action::Write(letter)] if letter.account == Some(0)), "{actions:?}");
+    assert!(!pipeline.accounts()[0].lane.can_finish(), "nothing is left to be sent");
+}

@@ -46,7 +46,6 @@ impl Sweeper {
         for joins in ["group.instance.id", "group.protocol", "group.remote.assignor", "partition.assignment.strategy"] {
             client.remove(joins);
         }
-        client.set("enable.partition.eof", "true");
         // What waits here is memory that nobody else counts.
         client.set("queued.max.messages.kbytes", "2048").set("fetch.max.bytes", "2097152");
         // A fetch that waits at the end of a partition keeps the next sweep from beginning.

@@ -20,7 +20,7 @@ use crate::dead_letter::Letters;
 use crate::delivery::{Answered, Delivery};
 use crate::keys::Keys;
 use crate::metrics::report::Report;
-use crate::pipeline::{Action, Partition, Pipeline};
+use crate::pipeline::{Action, Pipeline};
 use crate::source::group::{Group, TopicPartition, list};
 use crate::source::raw::{self, MessageHeaders};
 use crate::source::record::{Headers, Record};
@@ -273,7 +273,6 @@ impl Poller {
                 Some(Ok(message)) => {
                     with_record(&mut self.pipeline, &message, |pipeline, record| pipeline.swept(now, record));
                 }
-                Some(Err(KafkaError::PartitionEOF(number))) => self.at_the_end(now, number),
                 Some(Err(KafkaError::MessageConsumption(
                     RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
                 ))) => self.ask_for_ranges(),
@@ -282,15 +281,6 @@ impl Poller {
             self.act();
         }
         false
-    }
-
-    /// A sweep met the end of a partition. Which topic's is not said: where two could be meant, their next records tell.
-    fn at_the_end(&mut self, now: Now, number: i32) {
-        let swept = |(_, partition): &(u32, &Partition)| partition.number == number && partition.is_swept();
-        let mut slots = (0..).zip(self.pipeline.partitions()).filter(swept).map(|(slot, _)| slot);
-        if let (Some(slot), None) = (slots.next(), slots.next()) {
-            self.pipeline.sweep_ended(now, slot);
-        }
     }
 
     fn read_error(&mut self, error: &KafkaError) -> Result<(), ()> {

@@ -145,10 +145,11 @@ impl Oracle {
     }
 
     /// A dead letter was acknowledged.
-    pub(super) fn letter(&mut self, partition: usize, offset: i64, account: usize, innocent: bool) {
+    pub(super) fn letter(&mut self, partition: usize, offset: i64, account: usize) {
         let number = self.number(partition, offset);
         let record = &self.produced[usize::try_from(number).unwrap()];
-        assert!(record.poison || innocent, "record {number} was punished for another's fault");
+        let named = self.refused.get(&number).is_some_and(|accounts| accounts.contains(&account));
+        assert!(record.poison || named, "record {number} was punished for another's fault");
         *self.letters.entry((number, account)).or_default() += 1;
         self.totals.letters += 1;
     }

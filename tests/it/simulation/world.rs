@@ -251,9 +251,6 @@ impl World {
             let partition = self.rng.random_range(0..PARTITIONS);
             let Some(offset) = self.sweep[partition] else { continue };
             let Some(value) = usize::try_from(offset).ok().and_then(|at| self.log[partition].get(at)) else {
-                self.note(|| format!("the sweep of {partition} meets the end"));
-                self.pipeline.sweep_ended(self.now, u32::try_from(partition).unwrap());
-                self.act();
                 continue;
             };
             let value = value.clone();
@@ -390,9 +387,8 @@ impl World {
         }
         let letter = self.letters.swap_remove(self.rng.random_range(0..self.letters.len()));
         self.note(|| format!("dead letter {}@{} {}", letter.partition, letter.offset, letter.refusal.reason));
-        let innocent = ["invalid_identity", "user_not_found"].contains(&letter.refusal.reason.name());
         let partition = usize::try_from(letter.partition).unwrap();
-        self.oracle.letter(partition, letter.offset, letter.account.unwrap() as usize, innocent);
+        self.oracle.letter(partition, letter.offset, letter.account.unwrap() as usize);
         self.pipeline.letter_written(letter.id);
     }
 
