@@ -110,7 +110,7 @@ impl Scout {
             self.look_after();
             let well = self.present.as_ref().is_some_and(|(brokers, missing)| *brokers && missing.is_empty());
             match self.questions.recv_timeout(if well { ROUND } else { SHORT_ROUND }) {
-                Ok(question) => self.answer(&question),
+                Ok(question) => self.answer(question),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -146,10 +146,11 @@ impl Scout {
         (self.tell)(Finding::Presence { brokers, missing });
     }
 
-    fn answer(&mut self, question: &Question) {
+    /// Answers, however long that takes; but not the question of an assignment that another one has followed.
+    fn answer(&mut self, mut question: Question) {
         let mut complained = false;
         loop {
-            let found = match question {
+            let found = match &question {
                 Question::Begin { assignment, partitions } => self.begin(*assignment, partitions),
                 Question::Range(partitions) => self.ranges(partitions).map(Finding::Range),
             };
@@ -165,6 +166,17 @@ impl Scout {
                 return;
             }
             std::thread::sleep(PAUSE);
+            while let Ok(newer) = self.questions.try_recv() {
+                let kept = if matches!((&question, &newer), (Question::Begin { .. }, Question::Range(_))) {
+                    newer
+                } else {
+                    std::mem::replace(&mut question, newer)
+                };
+                if let Question::Range(_) = kept {
+                    // Whoever asked may ask again.
+                    (self.tell)(Finding::Range(Vec::new()));
+                }
+            }
         }
     }
 

@@ -134,7 +134,10 @@ fn accepted(code: &str, body: &Value, batch: &Batch<'_>) -> Judged {
         "Success" => (Verdict::Delivered, Vec::new()),
         "" => (Verdict::Again(Again::NotTheVendor, None), Vec::new()),
         // The vendor's envelope, and a code that is none of success.
-        _ => (Verdict::Bisect(Reason::Rejected), Vec::new()),
+        _ if body.get("msg").is_some() && body.get("params").is_some() => {
+            (Verdict::Bisect(Reason::Rejected), Vec::new())
+        }
+        _ => (Verdict::Again(Again::NotTheVendor, None), Vec::new()),
     }
 }
 

@@ -99,9 +99,10 @@ impl Poller {
             Finding::Presence { brokers, missing } => self.status.presence(brokers, missing.is_empty()),
             Finding::Range(ranges) => {
                 self.state.asked_range = false;
+                let stopped = !ranges.is_empty() && std::mem::take(&mut self.state.stopped);
                 for ((topic, partition), low, high) in ranges {
                     self.expire(&topic, partition, low);
-                    self.correct_position(now, &topic, partition, (low, high));
+                    self.correct_position(now, &topic, partition, (low, high), stopped);
                 }
             }
             Finding::Begin { assignment, cluster, beginnings } => {
@@ -163,14 +164,18 @@ impl Poller {
     }
 
     /// The topic no longer has what we want to read next.
-    fn correct_position(&mut self, now: Now, topic: &str, number: i32, (low, high): (i64, i64)) {
+    fn correct_position(&mut self, now: Now, topic: &str, number: i32, (low, high): (i64, i64), stopped: bool) {
         let slot = self.pipeline.slot(topic, number);
         let partition = self.pipeline.partitions().get(slot as usize);
         let Some(front) = partition.filter(|p| p.ledger.is_some()).map(Partition::front) else { return };
-        if (low..=high).contains(&front) {
+        let in_range = (low..=high).contains(&front);
+        if in_range && !(stopped && self.state.revoking.is_empty()) {
             return;
         }
-        if front < low {
+        if in_range {
+            // It may be the one that is no longer fetched, and may have grown past our place since.
+            tracing::debug!(topic, partition = number, front, "reading on where we were");
+        } else if front < low {
             let expired = low - front;
             self.state.expired += u64::try_from(expired).unwrap_or(0);
             tracing::error!(topic, partition = number, expired, "the topic dropped records that were not read yet");
@@ -186,7 +191,7 @@ impl Poller {
             let contents = Contents { window: low, ..Contents::default() };
             self.pipeline.assign(slot, contents);
         }
-        if let Err(error) = self.restart(topic, number, low) {
+        if let Err(error) = self.restart(topic, number, if in_range { front } else { low }) {
             tracing::warn!(%error, topic, partition = number, "failed to read on from another offset");
         }
         let paused = self.pipeline.partitions().get(slot as usize).is_some_and(Partition::is_paused);

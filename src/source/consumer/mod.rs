@@ -113,6 +113,7 @@ pub struct Poller {
 
 /// What the poll thread remembers between two turns.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each set by one event")]
 pub struct State {
     cluster: String,
     /// The assignment that the scout is asked about.
@@ -127,6 +128,8 @@ pub struct State {
     unproven: bool,
     draining: bool,
     asked_range: bool,
+    /// librdkafka has stopped fetching some partition, and does not say which.
+    stopped: bool,
     actions: Vec<Action>,
     first_join: Option<i64>,
     /// The time of the record that was read last, while there is more to read.
@@ -290,6 +293,7 @@ impl Poller {
                 return Err(());
             }
             KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                self.state.stopped = true;
                 self.ask_for_ranges();
             }
             other => tracing::debug!(error = %other, "Kafka"),
