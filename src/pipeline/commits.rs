@@ -46,6 +46,9 @@ impl Pipeline {
         for &slot in &wanted {
             self.partitions[slot as usize].note_progress();
         }
+        if only.is_none() {
+            self.ended = 0;
+        }
         let mut ways: [Option<BTreeMap<u32, Owed>>; LAGS.len()] = [const { None }; LAGS.len()];
         let mut commits = Vec::with_capacity(wanted.len());
         for slot in wanted {
@@ -124,7 +127,10 @@ impl Pipeline {
                 *left_out.entry(offset).or_default() += count;
             }
             if !calls.is_empty() || self.twins.contains_key(&lane) {
-                self.enter(&mut entries, lane, front, calls.keys().copied().collect());
+                // What lies above all that it has settled needs no hole each.
+                let top = partition.top(lane);
+                let next = calls.range(top + 1..).next().map_or(front, |(offset, _)| *offset);
+                self.enter(&mut entries, lane, next, calls.range(..next).map(|(offset, _)| *offset).collect());
             }
         }
         let left_out: Vec<(i64, u16)> = left_out.into_iter().collect();
@@ -152,6 +158,7 @@ impl Partition {
     /// What a commit said of deferred accounts: each is read again for whoever its hash matches.
     pub(super) fn load(&mut self, contents: &Contents, lanes_of: impl Fn(u32) -> Vec<u32>) {
         let end = contents.settled.iter().map(|range| range.end).max().unwrap_or(contents.window).max(contents.window);
+        self.top_loaded = end - 1;
         for entry in &contents.entries {
             let lanes = lanes_of(entry.account);
             if lanes.is_empty() {

@@ -170,6 +170,8 @@ pub struct Pipeline {
     letters: HashMap<u64, Pending>,
     next_letter: u64,
     letter_bytes: usize,
+    /// What the end of calls since the last commit would cost to repeat.
+    ended: usize,
     lane_bytes: usize,
     /// How many more requests may be on the wire, in all and to each host.
     wire: usize,
@@ -245,6 +247,7 @@ impl Pipeline {
             letters: HashMap::new(),
             next_letter: 0,
             letter_bytes: 0,
+            ended: 0,
             lane_bytes: 0,
             wire: MAX_WIRE,
             hosts,
