@@ -206,24 +206,16 @@ struct Entries {
 }
 
 fn fitting(entries: &[Entry], base: i64, room: usize) -> Entries {
+    let sizes: Vec<usize> = entries.iter().map(|entry| SMALLEST_ENTRY + holes_of(entry, base, room).0.len()).collect();
+    let share = fair_share(sizes, room).max(SMALLEST_ENTRY);
     let mut written = Entries::default();
-    for (index, entry) in entries.iter().enumerate() {
-        let left = room - written.bytes.len();
-        if left < SMALLEST_ENTRY {
+    for entry in entries {
+        if room - written.bytes.len() < SMALLEST_ENTRY {
             written.omitted = Some(entry.lowest());
             return written;
         }
-        let share = (left / (entries.len() - index)).max(SMALLEST_ENTRY);
-        let (mut holes, mut last, mut count) = (Vec::new(), base, 0);
-        for &hole in &entry.holes {
-            let before = holes.len();
-            put(&mut holes, hole - last);
-            if holes.len() + SMALLEST_ENTRY > share {
-                holes.truncate(before);
-                break;
-            }
-            (last, count) = (hole, count + 1);
-        }
+        let share = share.min(room - written.bytes.len());
+        let (holes, count) = holes_of(entry, base, share - SMALLEST_ENTRY);
         let next = entry.holes.get(count).copied().unwrap_or(entry.next);
         if next < entry.next {
             written.lost += u64::try_from(entry.next - next).unwrap_or(0) / entries.len() as u64 + 1;
@@ -235,6 +227,35 @@ fn fitting(entries: &[Entry], base: i64, room: usize) -> Entries {
         written.bytes.extend_from_slice(&holes);
     }
     written
+}
+
+/// The holes that fit into `room`, and how many they are.
+fn holes_of(entry: &Entry, base: i64, room: usize) -> (Vec<u8>, usize) {
+    let (mut holes, mut last) = (Vec::new(), base);
+    for (count, &hole) in entry.holes.iter().enumerate() {
+        let before = holes.len();
+        put(&mut holes, hole - last);
+        if holes.len() > room {
+            holes.truncate(before);
+            return (holes, count);
+        }
+        last = hole;
+    }
+    (holes, entry.holes.len())
+}
+
+/// The most that each may take so that all fit: what the small ones do not take is for the large ones.
+fn fair_share(mut sizes: Vec<usize>, room: usize) -> usize {
+    sizes.sort_unstable();
+    let mut left = room;
+    for (index, &size) in sizes.iter().enumerate() {
+        let share = left / (sizes.len() - index);
+        if size > share {
+            return share;
+        }
+        left -= size;
+    }
+    room
 }
 
 /// Reads the metadata of a commit at `offset`.
