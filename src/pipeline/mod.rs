@@ -20,6 +20,7 @@ mod memory;
 mod partition;
 mod parts;
 mod records;
+mod sweep;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};

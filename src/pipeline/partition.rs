@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
+use super::sweep::{Sweep, Turn};
 use crate::source::commit;
 use crate::source::deferral::{Entry, Left};
 use crate::source::ledger::Ledger;
@@ -38,18 +38,10 @@ pub struct Partition {
     /// Entries of accounts that the configuration no longer has: carried on.
     pub(super) unknown: Vec<commit::Entry>,
     pub(super) sweep: Option<Sweep>,
+    pub(super) turn: Turn,
     pub(super) epoch: u32,
     pub(super) revoking: bool,
     pub(super) paused: bool,
-}
-
-/// A second reading of the partition, for accounts that were deferred.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sweep {
-    /// The next offset.
-    pub(super) at: i64,
-    /// When others get their turn.
-    pub(super) until: Duration,
 }
 
 impl Partition {
@@ -66,6 +58,7 @@ impl Partition {
             entries: HashMap::default(),
             unknown: Vec::new(),
             sweep: None,
+            turn: Turn::default(),
             epoch: 0,
             revoking: false,
             paused: false,
@@ -105,6 +98,11 @@ impl Partition {
         self.ledger.as_ref().map_or(-1, |ledger| ledger.base().min(owed))
     }
 
+    /// Whether it has deferred accounts, or something was begun for them.
+    pub(super) fn is_looked_after(&self) -> bool {
+        !self.entries.is_empty() || self.sweep.is_some()
+    }
+
     /// The accounts that a sweep has to read for, with where each begins and since when.
     pub fn deferred(&self) -> impl Iterator<Item = (u32, i64, Option<i64>)> {
         let open = self.entries.iter().filter(|(_, entry)| entry.is_open());
@@ -140,7 +138,7 @@ impl Partition {
 
     /// What the sweep has read so far is read for all that take part.
     pub(super) fn note_progress(&mut self) {
-        let Some(sweep) = self.sweep else { return };
+        let Some(sweep) = &self.sweep else { return };
         for entry in self.entries.values_mut().filter(|entry| entry.in_pass) {
             entry.read_to(sweep.at);
         }
@@ -150,7 +148,9 @@ impl Partition {
     pub(super) fn end_sweep(&mut self) -> bool {
         self.note_progress();
         self.entries.values_mut().for_each(|entry| entry.in_pass = false);
-        self.sweep.take().is_some()
+        let ended = self.sweep.take();
+        self.turn.after = ended.as_ref().map_or(self.turn.after, |sweep| sweep.at);
+        ended.is_some()
     }
 
     /// It is no longer ours: what it owes is given back.
@@ -160,6 +160,7 @@ impl Partition {
         self.entries.clear();
         self.unknown.clear();
         self.sweep = None;
+        self.turn = Turn::default();
         self.revoking = false;
         self.paused = false;
     }

@@ -1,5 +1,7 @@
 //! The wire, shared by lanes of several hosts; records that are given back, and read again.
 
+pub(super) mod rig;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
