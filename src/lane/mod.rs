@@ -38,6 +38,7 @@ use crate::destination::{self, Call, Destination, Shape, Sign, Target};
 use crate::event::Event;
 use crate::keys::Keys;
 use crate::outcome::{No, Reason, Refusal, Skip};
+use crate::pipeline::Room;
 use crate::source::Receipt;
 use crate::source::record::Kept;
 
@@ -102,6 +103,12 @@ struct Sent {
 }
 
 impl Flight {
+    /// What it takes in memory.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.body.len() + self.batch.overhead()
+    }
+
     /// How many calls it carries.
     #[must_use]
     pub fn calls(&self) -> usize {
@@ -131,8 +138,10 @@ pub struct Surroundings<'a> {
     pub epochs: &'a [Option<u32>],
     /// What the lane wants done.
     pub effects: &'a mut Vec<Effect>,
-    /// How many more requests may be on the wire in all.
-    pub wire: usize,
+    /// How much more may go to the lane's host.
+    pub room: Room,
+    /// Whether something would have gone, had there been room.
+    pub starved: bool,
     /// Memory of batches that have ended.
     pub spare: &'a mut Vec<Buffers>,
     /// Whether open batches go without waiting for their linger.

@@ -54,7 +54,7 @@ impl Lane {
             return None;
         }
         loop {
-            if around.wire == 0 || self.in_flight >= self.settings.max_in_flight {
+            if self.in_flight >= self.settings.max_in_flight {
                 return None;
             }
             let failing = self.failures >= FAILING_AFTER;
@@ -65,6 +65,10 @@ impl Lane {
                 return Some(self.probe_at);
             }
             let mut search = self.search(around);
+            if !search.found.is_empty() && around.room.is_used_up() {
+                around.starved = true;
+                return search.wake;
+            }
             // The oldest first: were the queues only to take turns, the one behind a shape without limits would get every
             // permit of a shape with few. The probe is whatever failed least, so that one bad batch cannot keep the
             // lane down.
@@ -237,12 +241,13 @@ impl Lane {
             receipts: batch.tickets().map(|ticket| ticket.receipt).collect(),
         };
         self.on_wire.insert(number, remembered);
-        around.wire -= 1;
+        let body = batch.body();
+        around.room.take(body.len() + batch.overhead());
         around.effects.push(Effect::Send(Box::new(Flight {
             lane: self.settings.index,
             account: self.settings.account,
             target,
-            body: batch.body(),
+            body,
             number,
             queue: found.queue,
             batch,

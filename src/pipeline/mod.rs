@@ -21,6 +21,7 @@ mod partition;
 mod parts;
 mod records;
 mod sweep;
+mod wire;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -35,6 +36,8 @@ use foldhash::fast::RandomState;
 pub use self::commits::Commit;
 pub use self::partition::Partition;
 pub use self::parts::{Bounds, Parts};
+pub use self::wire::Room;
+use self::wire::Wire;
 use crate::clock::Now;
 use crate::destination::Call;
 use crate::keys::Keys;
@@ -49,8 +52,8 @@ use crate::source::ledger::Ledger;
 
 /// Requests on the wire at a time, of all lanes: what the queue to the delivery holds.
 pub const MAX_WIRE: usize = 1_024;
-/// The same to one host of a vendor: one that hangs leaves room for the others.
-const MAX_HOST: usize = MAX_WIRE / 4;
+/// The same to one host of a vendor, and connections to it: one that hangs leaves room for the others.
+pub const MAX_HOST: usize = MAX_WIRE / 4;
 
 /// What has to happen outside.
 #[derive(Debug)]
@@ -117,6 +120,8 @@ pub struct Account {
     closed: bool,
     /// Where its requests go, as an index.
     host: usize,
+    /// Whether it waits for a place on the wire.
+    starved: bool,
     selection: Selection,
     /// When it is pumped next.
     wake: Option<Duration>,
@@ -172,14 +177,10 @@ pub struct Pipeline {
     next_letter: u64,
     letter_bytes: usize,
     lane_bytes: usize,
-    /// How many more requests may be on the wire, in all and to each host.
-    wire: usize,
-    hosts: Vec<usize>,
+    wire: Wire,
     bounds: Bounds,
     rng: SmallRng,
     timers: BinaryHeap<Reverse<(Duration, u32)>>,
-    /// Lanes that found the wire full.
-    starved: Vec<u32>,
     /// Accounts by what commits call them, and the others of those that share that.
     lanes_by_hash: HashMap<u32, Vec<u32>, RandomState>,
     twins: HashMap<u32, Vec<u32>, RandomState>,
@@ -223,11 +224,12 @@ impl Pipeline {
             hash,
             closed: false,
             host,
+            starved: false,
             selection,
             wake: None,
         });
         let accounts: Vec<Account> = accounts.collect();
-        let hosts = vec![MAX_HOST; accounts.iter().map(|account| account.host + 1).max().unwrap_or(0)];
+        let hosts = accounts.iter().map(|account| account.host + 1).max().unwrap_or(0);
         let mut lanes_by_hash: HashMap<u32, Vec<u32>, RandomState> = HashMap::default();
         for (lane, account) in (0..).zip(&accounts) {
             lanes_by_hash.entry(account.hash).or_default().push(lane);
@@ -247,12 +249,10 @@ impl Pipeline {
             next_letter: 0,
             letter_bytes: 0,
             lane_bytes: 0,
-            wire: MAX_WIRE,
-            hosts,
+            wire: Wire::new(hosts, parts.bounds.total / 4),
             bounds: parts.bounds,
             rng: SmallRng::seed_from_u64(parts.seed),
             timers: BinaryHeap::new(),
-            starved: Vec::new(),
             lanes_by_hash,
             twins,
             closed: Vec::new(),
@@ -428,7 +428,7 @@ impl Pipeline {
     /// Requests on the wire.
     #[must_use]
     pub fn on_the_wire(&self) -> usize {
-        MAX_WIRE - self.wire
+        self.wire.used()
     }
 
     /// The process ends without doing what is still wanted: requests among it are taken back.
@@ -490,7 +490,6 @@ impl Pipeline {
     /// Lets a lane work, pumps it if asked, and does what it wants done.
     fn with_lane(&mut self, now: Now, index: usize, work: impl FnOnce(&mut Lane, &mut Surroundings<'_>) -> bool) {
         let account = &mut self.accounts[index];
-        let free = self.wire.min(self.hosts[account.host]);
         let mut around = Surroundings {
             now,
             pacers: &mut self.pacers,
@@ -498,22 +497,20 @@ impl Pipeline {
             epochs: &self.epochs,
             effects: &mut self.effects,
             spare: &mut self.spare,
-            wire: free,
+            room: self.wire.room(account.host),
+            starved: false,
             flush: self.flush,
             may_send: self.may_send,
         };
         let before = account.lane.held_bytes();
-        let host = account.host;
         let pump = work(&mut account.lane, &mut around);
         let wake = if pump { account.lane.pump(&mut around) } else { None };
-        let sent = free - around.wire;
-        self.wire -= sent;
-        self.hosts[host] -= sent;
-        self.lane_bytes = self.lane_bytes + account.lane.held_bytes() - before;
         let lane = u32::try_from(index).unwrap_or(u32::MAX);
-        if pump && sent == free && !self.starved.contains(&lane) {
-            self.starved.push(lane);
+        if around.starved && !account.starved {
+            account.starved = true;
+            self.wire.wait(account.host, lane);
         }
+        self.lane_bytes = self.lane_bytes + account.lane.held_bytes() - before;
         if let Some(at) = wake
             && self.accounts[index].wake.is_none_or(|wake| wake > at)
         {
@@ -528,7 +525,10 @@ impl Pipeline {
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
             match effect {
-                Effect::Send(flight) => self.actions.push(Action::Send(flight)),
+                Effect::Send(flight) => {
+                    self.wire.take(self.accounts[lane as usize].host, flight.weight());
+                    self.actions.push(Action::Send(flight));
+                }
                 Effect::Settled(receipt) => self.settle(receipt, Some(lane)),
                 Effect::DeadLetter(letter) => self.write(letter, Some(lane), None),
                 Effect::Odd(what, said) => {
