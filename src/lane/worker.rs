@@ -50,10 +50,24 @@ impl Search {
 impl Lane {
     /// Sends what is due and allowed. The result is when to call again, if nothing else happens before.
     pub fn pump(&mut self, around: &mut Surroundings<'_>) -> Option<Duration> {
+        let wake = self.send_what_may_go(around);
+        // A lane that waits for something else makes way for those that share its limits.
+        for (place, &index) in self.settings.pacers.iter().enumerate() {
+            if self.in_line & !self.asks & (1 << place) != 0 {
+                around.turns.extend(around.pacers[index].leave(self.settings.index));
+            }
+        }
+        self.in_line &= self.asks;
+        wake
+    }
+
+    fn send_what_may_go(&mut self, around: &mut Surroundings<'_>) -> Option<Duration> {
+        self.asks = 0;
         if self.settings.held_by_operator || self.queues.is_empty() || !around.may_send {
             return None;
         }
         loop {
+            self.asks = 0;
             if self.in_flight >= self.settings.max_in_flight {
                 return None;
             }
@@ -177,15 +191,26 @@ impl Lane {
         let batch = if found.ready { queue.ready.get_mut(found.index) } else { queue.open.get_mut(found.index) };
         let Some(batch) = batch else { return Ok(()) };
         let units = batch.units();
-        for (&index, granted) in self.settings.pacers.iter().zip(batch.granted.iter_mut()) {
+        let own = self.settings.pacers.iter().enumerate().zip(batch.granted.iter_mut());
+        for ((place, &index), granted) in own {
             let pacer = &mut around.pacers[index];
             if !pacer.serves(found.shape) {
                 continue;
             }
-            let need = pacer.units(units);
-            if let Err(at) = pacer.pay(around.now.mono, need, granted) {
-                self.shapes[usize::from(found.shape.0)].paced = Some((pacer.budget().name, at));
-                return Err(at);
+            let (need, bit) = (pacer.units(units), 1 << place);
+            let mut in_line = self.in_line & bit != 0;
+            let paid = pacer.pay_in_turn(around.now.mono, self.settings.index, need, granted, &mut in_line);
+            self.in_line = if in_line { self.in_line | bit } else { self.in_line & !bit };
+            match paid {
+                Ok(next) => around.turns.extend(next),
+                Err(at) => {
+                    self.shapes[usize::from(found.shape.0)].paced = Some((pacer.budget().name, at));
+                    // While one limit pays, the places at the shape's others are kept.
+                    let serves = |(_, index): &(usize, &usize)| around.pacers[**index].serves(found.shape);
+                    let serving = self.settings.pacers.iter().enumerate().filter(serves);
+                    self.asks |= serving.map(|(place, _)| 1_u8 << place).sum::<u8>();
+                    return Err(at);
+                }
             }
         }
         self.shapes[usize::from(found.shape.0)].paced = None;
@@ -332,20 +357,48 @@ impl Lane {
     /// would never come to its end. In each queue that is what lies in front, so that what is read again goes behind
     /// it. If nothing was sent before, the oldest batch stays, to ask the vendor with.
     pub fn release_unsent(&mut self, around: &mut Surroundings<'_>) -> Vec<Receipt> {
+        let asks = self.in_flight > 0 || self.queued().any(|(_, _, batch)| batch.tried);
+        let oldest = self.queued().min_by_key(|(.., batch)| batch.opened);
+        let probe = oldest.filter(|_| !asks).map(|(queue, place, _)| (queue, place));
+        self.give_back(around, |at, batch| batch.tried || Some(at) == probe)
+    }
+
+    /// The same with what was sent before, for a lane that is failing or held: that is not the fault of the calls, and
+    /// they lose nothing by forgetting it. One batch from the front of a queue stays, to ask the vendor with, unless a
+    /// request is on the wire.
+    pub fn release_sent(&mut self, around: &mut Surroundings<'_>) -> Vec<Receipt> {
+        let is_held = |batch: &Batch| self.shapes[usize::from(batch.shape().0)].held.is_some();
+        let is_late = |batch: &Batch| batch.tickets().any(|ticket| ticket.was_late);
+        let in_front = self.queued().filter(|(_, place, _)| *place == 0);
+        let best = in_front.min_by_key(|(.., batch)| (!is_held(batch), is_late(batch), batch.attempts, batch.opened));
+        let probe = best.filter(|_| self.in_flight == 0).map(|(queue, place, _)| (queue, place));
+        self.give_back(around, |at, _| Some(at) == probe)
+    }
+
+    /// Every batch that is not on the wire, with its queue and its place there.
+    fn queued(&self) -> impl Iterator<Item = (usize, usize, &Batch)> {
+        self.queues.iter().enumerate().flat_map(|(index, queue)| {
+            queue.ready.iter().chain(&queue.open).enumerate().map(move |(place, batch)| (index, place, batch))
+        })
+    }
+
+    /// Gives back all calls but those of the batches to `keep`, which is asked by queue and place.
+    fn give_back(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        keep: impl Fn((usize, usize), &Batch) -> bool,
+    ) -> Vec<Receipt> {
         let mut parcels = Vec::new();
         self.order.release(|_| true, &mut parcels, &mut self.freed);
         let mut released: Vec<Receipt> = parcels.iter().map(|parcel| parcel.ticket.receipt).collect();
         for parcel in parcels {
             self.release_waiting(&parcel, Release::Deferred);
         }
-        let all = || self.queues.iter().flat_map(|queue| queue.open.iter().chain(&queue.ready));
-        let asks = self.in_flight > 0 || all().any(|batch| batch.tried);
-        let mut probe = if asks { None } else { all().map(|batch| batch.opened).min() };
         for index in 0..self.queues.len() {
             let ready = std::mem::take(&mut self.queues[index].ready);
             let open = std::mem::take(&mut self.queues[index].open);
-            for batch in ready.into_iter().chain(open) {
-                if batch.tried || probe.take_if(|opened| *opened == batch.opened).is_some() {
+            for (place, batch) in ready.into_iter().chain(open).enumerate() {
+                if keep((index, place), &batch) {
                     self.queues[index].ready.push_back(batch);
                     continue;
                 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::{Partition, Pipeline};
 use crate::clock::Now;
-use crate::lane::Health;
+use crate::lane::{Health, Lane, Surroundings};
 use crate::source::Receipt;
 use crate::source::deferral::{Entry, Left};
 use crate::source::record::Record;
@@ -100,6 +100,16 @@ impl Pipeline {
 
     /// The lane gives back what it holds unsent; it is read again later.
     pub(super) fn release(&mut self, now: Now, lane: u32) {
+        self.release_by(now, lane, Lane::release_unsent);
+    }
+
+    /// The lane gives back what it holds, by `give_back`.
+    pub(super) fn release_by(
+        &mut self,
+        now: Now,
+        lane: u32,
+        give_back: fn(&mut Lane, &mut Surroundings<'_>) -> Vec<Receipt>,
+    ) {
         let mut owed = Vec::new();
         self.accounts[lane as usize].lane.owed(&mut owed);
         let oldest = self.accounts[lane as usize].lane.oldest_ms();
@@ -118,7 +128,7 @@ impl Pipeline {
         }
         let mut released = Vec::new();
         self.with_lane(now, lane as usize, |lane, around| {
-            released = lane.release_unsent(around);
+            released = give_back(lane, around);
             false
         });
         for Receipt { slot, epoch, offset } in released {

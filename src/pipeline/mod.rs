@@ -178,6 +178,8 @@ pub struct Pipeline {
     letter_bytes: usize,
     lane_bytes: usize,
     wire: Wire,
+    /// Lanes whose turn it has become at a limit.
+    turns: Vec<u32>,
     bounds: Bounds,
     rng: SmallRng,
     timers: BinaryHeap<Reverse<(Duration, u32)>>,
@@ -250,6 +252,7 @@ impl Pipeline {
             letter_bytes: 0,
             lane_bytes: 0,
             wire: Wire::new(hosts, parts.bounds.total / 4),
+            turns: Vec::new(),
             bounds: parts.bounds,
             rng: SmallRng::seed_from_u64(parts.seed),
             timers: BinaryHeap::new(),
@@ -499,6 +502,7 @@ impl Pipeline {
             spare: &mut self.spare,
             room: self.wire.room(account.host),
             starved: false,
+            turns: &mut self.turns,
             flush: self.flush,
             may_send: self.may_send,
         };
@@ -515,6 +519,11 @@ impl Pipeline {
             && self.accounts[index].wake.is_none_or(|wake| wake > at)
         {
             self.schedule(lane, at);
+        }
+        while let Some(next) = self.turns.pop() {
+            if self.accounts[next as usize].wake.is_none_or(|wake| wake > now.mono) {
+                self.schedule(next, now.mono);
+            }
         }
         if !self.effects.is_empty() {
             self.carry_out(lane);

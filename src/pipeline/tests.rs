@@ -8,9 +8,10 @@ use std::time::Duration;
 use http::HeaderMap;
 use secrecy::SecretString;
 
+use self::rig::{Rig, Vendor};
 use super::{Action, MAX_HOST, Parts, Pipeline};
 use crate::clock::Now;
-use crate::config;
+use crate::config::{self, Memory};
 use crate::destination::Answer;
 use crate::lane::Flight;
 use crate::outcome::Release;
@@ -194,4 +195,72 @@ fn a_call_that_is_refused_as_it_is_written_leaves_no_empty_request_behind() {
     pipeline.take_actions(&mut actions);
     assert!(matches!(&actions[..], [Action::Write(letter)] if letter.account == Some(0)), "{actions:?}");
     assert!(!pipeline.accounts()[0].lane.can_finish(), "nothing is left to be sent");
+}
+
+/// Where the tenants of the tests of memory are: one is at a host that is in trouble, one is not.
+const ILL: usize = 0;
+const WELL: usize = 1;
+
+fn two_hosts() -> Rig {
+    let memory = Memory { lane: 2 << 20, total: 8 << 20 };
+    let mut rig = Rig::new(9, memory, |tenant| format!("http://127.0.0.1:{}", if tenant == WELL { 9 } else { 10 }));
+    rig.pad = 400;
+    // Eight accounts of the host that is ill, and one of the other: a fortieth of the records.
+    rig.topic(60_000, |offset| match offset % 40 {
+        1 => Some(WELL),
+        tenant => usize::try_from(tenant % 8).ok().map(|tenant| if tenant == WELL { 8 } else { tenant }),
+    })
+    .with_keys()
+}
+
+fn the_other_host_goes_on(mut rig: Rig) {
+    let mut most = 0;
+    while rig.taken(WELL) < 1_500 {
+        rig.step();
+        most = most.max(rig.pipeline.held_bytes());
+        assert!(rig.now.mono < Duration::from_mins(2), "the healthy account got {} of 1500", rig.taken(WELL));
+    }
+    assert_eq!(rig.pauses, 0, "a partition paused; {most} bytes were held");
+    assert!(most < 8 << 20, "{most} bytes were held");
+    assert_eq!(rig.taken(ILL), 0);
+    rig.finish();
+}
+
+#[test]
+fn a_host_that_is_down_with_a_large_backlog_neither_fills_memory_nor_pauses_anybody() {
+    the_other_host_goes_on(two_hosts().vendors(|tenant, _| if tenant == WELL { Vendor::Well } else { Vendor::Down }));
+}
+
+#[test]
+fn a_host_that_hangs_with_a_large_backlog_neither_fills_memory_nor_pauses_anybody() {
+    the_other_host_goes_on(two_hosts().vendors(|tenant, _| if tenant == WELL { Vendor::Well } else { Vendor::Hangs }));
+}
+
+#[test]
+fn what_was_sent_before_is_given_back_too_while_the_vendor_has_trouble_but_for_a_probe() {
+    let mut pipeline = pipeline();
+    let mut now = 1_000;
+    // Four requests fail, and their batches wait to be sent again.
+    for round in 0..4 {
+        track(&mut pipeline, at(now), round, 0);
+        pipeline.tick(at(now + 1_500));
+        for flight in sent(&mut pipeline) {
+            pipeline.answered(at(now + 1_500), flight, Err("no answer".into()));
+        }
+        now += 100_000;
+    }
+    let before = pipeline.accounts()[0].lane.held_calls();
+    assert!(before > 1);
+    pipeline.release(at(now), 0);
+    assert_eq!(pipeline.accounts()[0].lane.held_calls(), before, "all were sent before");
+    pipeline.release_by(at(now), 0, crate::lane::Lane::release_sent);
+    let after = pipeline.accounts()[0].lane.held_calls();
+    assert!((1..before).contains(&after), "{after} of {before}");
+    assert_eq!((pipeline.partitions()[0].base(), pipeline.partitions()[0].released), (0, (before - after) as u64));
+    pipeline.tick(at(now + 100_000));
+    let asks = sent(&mut pipeline);
+    assert_eq!(asks.iter().map(|flight| flight.calls()).collect::<Vec<_>>(), [after], "what stayed is one batch");
+    asks.into_iter().for_each(|flight| pipeline.answered(at(now + 100_000), flight, Err("the end".into())));
+    pipeline.abandon(at(now + 100_000));
+    pipeline.unassign(&[0], at(now + 100_000));
 }

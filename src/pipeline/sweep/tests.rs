@@ -99,3 +99,28 @@ fn how_long_an_account_has_waited_is_known_after_a_restart_although_nobody_reads
     assert!(rig.pipeline.partitions()[0].reread < 5, "one record is enough");
     rig.finish();
 }
+
+#[test]
+fn an_account_that_gave_back_what_lies_below_does_not_join_where_it_would_have_begun() {
+    let log = |offset| match offset {
+        100..110 | 5_000..5_100 => Some(NEAR),
+        _ if offset % 50 == 0 => Some(FAR),
+        _ => None,
+    };
+    let mut rig = rig(8 << 20).topic(20_000, log).with_keys();
+    deferred(&mut rig, &[(FAR, 0), (NEAR, 5_000)]);
+    let near = u32::try_from(NEAR).expect("small");
+    let mut released = crate::source::deferral::Entry::loaded(5_000, &(100..110).collect::<Vec<_>>(), 20_000);
+    released.since_ms = Some(0);
+    rig.pipeline.partitions[0].entries.insert(near, released);
+    // It takes part, is given the first ten, leaves, and would join again further on.
+    rig.until(SECOND, |rig| rig.sweep >= Some(200)).expect("a sweep");
+    assert_eq!(rig.pipeline.accounts()[NEAR].lane.held_calls(), 10);
+    rig.pipeline.leave_pass(0, near);
+    rig.until(SECOND, |rig| rig.sweep >= Some(4_800)).expect("it goes on");
+    rig.pipeline.look_at = Duration::ZERO;
+    rig.step();
+    rig.pipeline.release(rig.now, near);
+    rig.until(20 * SECOND, |rig| rig.taken(NEAR) == 110).expect("nothing is passed over");
+    rig.finish();
+}

@@ -58,7 +58,7 @@ impl Rig {
         for tenant in 0..tenants {
             text += &format!(
                 "[accounts.t{tenant}]\nbase_url = \"{}\"\niterable = {{ region = \"us\", keys = [{{ file = \"k\" }}] }}\n\
-                 limits = {{ requests_per_second = {{ events = 1000 }} }}\n",
+                 limits = {{ requests_per_second = {{ events = 1000 }} }}\nlinger = \"100ms\"\n",
                 host(tenant)
             );
         }
