@@ -492,10 +492,9 @@ impl Lane {
             let reason = self.last_error.as_ref().map_or_else(String::new, |(_, text)| text.clone());
             return Binds { what: "failing", reason, until: until(self.probe_at) };
         }
-        if let Some((gate, info)) =
-            self.shapes.iter().zip(names).find(|(s, _)| s.gate > now.mono).map(|(s, i)| (s.gate, i))
-        {
-            return Binds { what: "gate", reason: format!("429 ({})", info.name), until: until(gate) };
+        if let Some((shape, info)) = self.shapes.iter().zip(names).find(|(shape, _)| shape.gate > now.mono) {
+            let why = if shape.used_up { "used up, the vendor says" } else { "429" };
+            return Binds { what: "gate", reason: format!("{why} ({})", info.name), until: until(shape.gate) };
         }
         if let Some((name, at)) = self.shapes.iter().find_map(|s| s.paced).filter(|(_, at)| *at > now.mono) {
             return Binds { what: "limit", reason: name.into(), until: until(at) };

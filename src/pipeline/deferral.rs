@@ -21,6 +21,8 @@ use crate::source::Receipt;
 use crate::source::deferral::{Entry, Left};
 use crate::source::record::Record;
 
+/// How often people are told of deferred accounts that the configuration does not have.
+const REMIND_EVERY: Duration = Duration::from_hours(1);
 /// How often deferred accounts are looked after.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// However many accounts share the memory, a sweep may give a lane this much.
@@ -180,6 +182,7 @@ impl Pipeline {
         }
         self.look_at = now.mono + LOOK_EVERY;
         self.look_for_life(now);
+        self.tell_of_unknown(now);
         let wide = |slot: &usize| self.partitions[*slot].ledger.as_ref().is_some_and(|ledger| ledger.span() > WIDE);
         for slot in (0..self.partitions.len()).filter(wide).collect::<Vec<_>>() {
             self.narrow(now, slot);
@@ -203,6 +206,24 @@ impl Pipeline {
                 self.hand_over(now, slot);
                 self.sweep(now, slot);
             }
+        }
+    }
+
+    /// Deferred accounts that the configuration no longer has hold up what is committed: people are told again and again.
+    fn tell_of_unknown(&mut self, now: Now) {
+        if now.mono < self.next_reminder {
+            return;
+        }
+        self.next_reminder = now.mono + REMIND_EVERY;
+        for partition in self.partitions.iter().filter(|partition| !partition.unknown.is_empty()) {
+            let (topic, number, accounts) = (&partition.topic, partition.number, partition.unknown.len());
+            let lowest = partition.unknown.iter().map(crate::source::commit::Entry::lowest).min();
+            tracing::warn!(
+                %topic, partition = number, accounts, lowest,
+                "deferred accounts are no longer in the configuration: what they owe stays in the topic, and no offset \
+                 above it is committed. Configure them again, under their old names, and it is delivered; else it ends \
+                 when the topic's retention has passed it"
+            );
         }
     }
 

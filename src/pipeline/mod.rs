@@ -196,6 +196,7 @@ pub struct Pipeline {
     holes: usize,
     look_at: Duration,
     next_shed: Duration,
+    next_reminder: Duration,
     /// Since when no vendor answers.
     down_since: Option<Duration>,
     over_total: bool,
@@ -264,6 +265,7 @@ impl Pipeline {
             holes: 0,
             look_at: Duration::ZERO,
             next_shed: Duration::ZERO,
+            next_reminder: Duration::ZERO,
             down_since: None,
             over_total: false,
             pausing: false,
@@ -315,8 +317,7 @@ impl Pipeline {
         partition.epoch += 1;
         partition.load(&contents, |hash| self.lanes_by_hash.get(&hash).cloned().unwrap_or_default());
         if !partition.unknown.is_empty() {
-            let (topic, partition, accounts) = (&partition.topic, partition.number, partition.unknown.len());
-            tracing::warn!(%topic, partition, accounts, "the commit has deferred accounts that no configured account matches; what they owe stays in the topic and is carried on");
+            self.next_reminder = Duration::ZERO;
         }
         partition.ledger = Some(Ledger::new(contents.window, contents.settled));
         self.epochs[slot as usize] = Some(partition.epoch);

@@ -100,7 +100,7 @@ impl Partition {
 
     /// Whether it has deferred accounts, or something was begun for them.
     pub(super) fn is_looked_after(&self) -> bool {
-        !self.entries.is_empty() || self.sweep.is_some()
+        !self.entries.is_empty() || !self.unknown.is_empty() || self.sweep.is_some()
     }
 
     /// The accounts that a sweep has to read for, with where each begins and since when.

@@ -93,6 +93,12 @@ impl Pipeline {
             self.sweep(now, slot);
         }
         self.shed_if_short(now);
+        if !self.over_total && self.is_over_total() {
+            self.balance_memory(now);
+        }
+        if self.over_total {
+            self.end_sweep(slot);
+        }
     }
 
     /// The sweep has come to `record`: whoever begins here takes part.

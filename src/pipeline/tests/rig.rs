@@ -176,7 +176,8 @@ impl Rig {
 
     fn answer(&mut self) {
         let headers = HeaderMap::new();
-        let body = br#"{"successCount":0,"failCount":0,"failedUpdates":{}}"#;
+        // Either vendor's.
+        let body = br#"{"status":"success","message":"","successCount":0,"failCount":0,"failedUpdates":{}}"#;
         for flight in std::mem::take(&mut self.wire) {
             let tenant = flight.account as usize;
             let status = match (self.vendor)(tenant, self.now) {
