@@ -3,7 +3,7 @@
 //! The only file that knows all parts, and the only one that spawns. A part that ends early is a reason to stop the
 //! process, not to go on half alive: whoever started the proxy hears of it by [`Proxy::ended`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -26,7 +26,7 @@ use crate::delivery::{self, Courier, Delivery, Route};
 use crate::destination;
 use crate::keys::{Board, Keeper};
 use crate::metrics::Metrics;
-use crate::pipeline::{MAX_WIRE, Parts, Pipeline};
+use crate::pipeline::{Parts, Pipeline};
 use crate::source::consumer::{End, Message, Poller, State};
 use crate::source::group::Group;
 use crate::source::scout::{Finding, Question, Scout};
@@ -383,13 +383,7 @@ fn build(account: &Account, metrics: &Metrics) -> Result<Built, StartError> {
 }
 
 fn deliver(config: &Config, accounts: &[Built], inbox: &Sender<Message>) -> Result<(Delivery, Courier), StartError> {
-    let mut options = Options::new(&config.delivery, |name| std::env::var(name).ok())?;
-    // Requests are bounded by each account's `max_in_flight`; connections must not be scarcer than those.
-    let mut wanted: HashMap<&Origin, usize> = HashMap::new();
-    for (built, account) in accounts.iter().zip(&config.accounts) {
-        *wanted.entry(built.origin.as_ref()).or_default() += account.max_in_flight as usize;
-    }
-    options.max_connections_per_origin = wanted.into_values().max().unwrap_or(1).min(MAX_WIRE);
+    let options = Options::new(&config.delivery, |name| std::env::var(name).ok())?;
     let routes = accounts
         .iter()
         .map(|account| Route { origin: Arc::clone(&account.origin), duration: account.duration.clone() })

@@ -301,6 +301,12 @@ impl Batch {
         weight(self.element(index).len(), self.record(index).len())
     }
 
+    /// What it takes in memory beside its body.
+    #[must_use]
+    pub fn overhead(&self) -> usize {
+        self.records.len() + self.slots.len() * size_of::<Slot>()
+    }
+
     /// A new open batch of the same shape with the calls at `indices`, in that order.
     #[must_use]
     pub fn copy(&self, head: &[u8], indices: impl Iterator<Item = usize>) -> Self {

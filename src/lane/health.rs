@@ -93,8 +93,10 @@ impl Refusals {
 /// One shape's own state in a lane.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ShapeHealth {
-    /// After a 429: not before this.
+    /// After a 429, or when the vendor says that its limit is used up: not before this.
     pub gate: Duration,
+    /// Whether it is the latter.
+    pub used_up: bool,
     /// Whether the vendor said so itself.
     pub gate_hinted: bool,
     /// 429s in a row.

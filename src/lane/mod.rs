@@ -38,6 +38,7 @@ use crate::destination::{self, Call, Destination, Shape, Sign, Target};
 use crate::event::Event;
 use crate::keys::Keys;
 use crate::outcome::{No, Reason, Refusal, Skip};
+use crate::pipeline::Room;
 use crate::source::Receipt;
 use crate::source::record::Kept;
 
@@ -102,6 +103,12 @@ struct Sent {
 }
 
 impl Flight {
+    /// What it takes in memory.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.body.len() + self.batch.overhead()
+    }
+
     /// How many calls it carries.
     #[must_use]
     pub fn calls(&self) -> usize {
@@ -131,8 +138,12 @@ pub struct Surroundings<'a> {
     pub epochs: &'a [Option<u32>],
     /// What the lane wants done.
     pub effects: &'a mut Vec<Effect>,
-    /// How many more requests may be on the wire in all.
-    pub wire: usize,
+    /// How much more may go to the lane's host.
+    pub room: Room,
+    /// Whether something would have gone, had there been room.
+    pub starved: bool,
+    /// Lanes whose turn it has become at a limit that this one waited for.
+    pub turns: &'a mut Vec<u32>,
     /// Memory of batches that have ended.
     pub spare: &'a mut Vec<Buffers>,
     /// Whether open batches go without waiting for their linger.
@@ -221,6 +232,9 @@ pub struct Lane {
     /// Each request on the wire, by its number.
     on_wire: HashMap<u64, OnWire>,
     next_request: u64,
+    /// At which of its limits, a bit each, it stands in line; and for which something waited when it was last pumped.
+    in_line: u8,
+    asks: u8,
     /// Requests in a row that ended without an answer, or with one that says the vendor has trouble.
     failures: u32,
     probe_at: Duration,
@@ -262,6 +276,8 @@ impl Lane {
             wire_calls: 0,
             on_wire: HashMap::new(),
             next_request: 0,
+            in_line: 0,
+            asks: 0,
             failures: 0,
             probe_at: Duration::ZERO,
             hinted: Duration::ZERO,

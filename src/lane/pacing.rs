@@ -8,6 +8,7 @@
 //! once; a rebuilt one would start full again, so a slower rate is not a new limiter but a higher price; a cost above
 //! the burst can never be paid at once, so it is paid in pieces that stay with the batch.
 
+use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +28,9 @@ const DECREASE: f64 = 0.7;
 const INCREASE: f64 = 0.02;
 /// The rate never falls below this share of the configured one. A choice.
 const FLOOR: f64 = 1.0 / 64.0;
+
+/// A lane that is not the first of those that wait asks again after this, if nobody tells it before.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A clock that shows what it was last told.
 #[derive(Clone, Debug, Default)]
@@ -56,6 +60,8 @@ pub struct Pacer {
     /// The share of the configured rate that is in force; a 429 lowers it.
     share: f64,
     changed: Duration,
+    /// Lanes that wait for it, whoever asked first in front.
+    line: VecDeque<u32>,
 }
 
 impl Pacer {
@@ -69,7 +75,7 @@ impl Pacer {
         let limiter = RateLimiter::direct_with_clock(quota.allow_burst(burst), clock.clone());
         // A new limiter holds a full burst; whoever restarts often would send it every time.
         let _emptied = limiter.check_n(burst);
-        Self { budget, limiter, clock, burst, share: 1.0, changed: now }
+        Self { budget, limiter, clock, burst, share: 1.0, changed: now, line: VecDeque::new() }
     }
 
     /// The budget that it keeps.
@@ -115,6 +121,42 @@ impl Pacer {
             }
         }
         Ok(())
+    }
+
+    /// Pays as [`Pacer::pay`] does, when it is the lane's turn: accounts that share a limit are served in the order in
+    /// which they asked. A batch that has begun to pay goes on. `in_line` is whether the lane waits. The result is who
+    /// is next after a lane that waited.
+    pub fn pay_in_turn(
+        &mut self,
+        now: Duration,
+        lane: u32,
+        units: u32,
+        granted: &mut u32,
+        in_line: &mut bool,
+    ) -> Result<Option<u32>, Duration> {
+        let is_first = self.line.front().is_none_or(|first| *first == lane);
+        let paid = if is_first || *granted > 0 || self.price(units) == 0 {
+            self.pay(now, units, granted)
+        } else {
+            Err(now + ASK_AGAIN)
+        };
+        match paid {
+            Ok(()) if std::mem::take(in_line) => Ok(self.leave(lane)),
+            Ok(()) => Ok(None),
+            Err(at) => {
+                if !std::mem::replace(in_line, true) {
+                    self.line.push_back(lane);
+                }
+                Err(at)
+            }
+        }
+    }
+
+    /// The lane waits no longer; the result is whose turn it is by that.
+    pub fn leave(&mut self, lane: u32) -> Option<u32> {
+        let place = self.line.iter().position(|waiting| *waiting == lane)?;
+        self.line.remove(place);
+        self.line.front().copied().filter(|_| place == 0)
     }
 
     /// Each unit costs more cells while the rate is below the configured one.
@@ -250,6 +292,36 @@ mod tests {
         assert!(pacer.pay(later, 2_000, &mut granted).is_ok());
         assert!(pacer.pay(later, 3_000, &mut granted).is_ok(), "1,000 more, not 3,000");
         assert_eq!(granted, 3_000);
+    }
+
+    #[test]
+    fn lanes_that_share_a_limit_are_served_in_the_order_in_which_they_asked() {
+        let mut pacer = pacer(10, Per::Second, Charge::Request);
+        let (mut waits, mut served, mut now) = ([false; 3], Vec::new(), Duration::from_secs(5));
+        // The third is the first to ask; the first asks the most.
+        for lane in [2, 0, 1] {
+            assert!(pacer.pay_in_turn(now, lane, 1, &mut 0, &mut waits[lane as usize]).is_err());
+        }
+        for _ in 0..100 {
+            now += Duration::from_millis(20);
+            for lane in [0, 0, 1, 2] {
+                if pacer.pay_in_turn(now, lane, 1, &mut 0, &mut waits[lane as usize]).is_ok() {
+                    served.push(lane);
+                }
+            }
+        }
+        assert_eq!(served[..6], [2, 0, 1, 2, 0, 1], "{served:?}");
+    }
+
+    #[test]
+    fn whoever_stops_waiting_makes_way_for_the_next() {
+        let mut pacer = pacer(10, Per::Second, Charge::Request);
+        let (now, mut waits) = (Duration::from_secs(5), [false; 3]);
+        for lane in 0..3 {
+            assert!(pacer.pay_in_turn(now, lane, 1, &mut 0, &mut waits[lane as usize]).is_err());
+        }
+        assert_eq!((pacer.leave(1), pacer.leave(0), pacer.leave(7)), (None, Some(2), None));
+        assert_eq!(pacer.pay_in_turn(now + Duration::from_secs(1), 2, 1, &mut 0, &mut waits[2]), Ok(None));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::batch::Batch;
 use super::health::{FIRST_CANARY, Held, LONGEST_CANARY, Refusals};
 use super::worker::FAILING_AFTER;
 use super::{Effect, Flight, Lane, Letter, Sent, Surroundings};
-use crate::destination::{Again, Answer, CallVerdict, Hold, Judgement, Verdict, hint, words};
+use crate::destination::{Again, Answer, CallVerdict, Hold, Judgement, Shape, Verdict, hint, words};
 use crate::outcome::{Reason, Refusal};
 
 /// A batch with this many 5xx answers, while others of its account succeed, is taken apart. Design section 6.
@@ -28,6 +28,9 @@ const QUIET: Duration = Duration::from_mins(1);
 const SHOWN: usize = 100;
 /// No hint of a vendor closes a gate for longer.
 const LONGEST_HINT: Duration = Duration::from_hours(1);
+/// That a limit is used up closes it for no longer: the vendors' windows are minutes, and pages disagree on what the
+/// header counts.
+const LONGEST_WINDOW: Duration = Duration::from_mins(1);
 
 impl Lane {
     /// The vendor answered, or did not: `Err` is why, in words.
@@ -39,6 +42,7 @@ impl Lane {
         self.in_flight -= 1;
         self.wire_calls -= batch.len();
         self.queues[queue].in_flight -= 1;
+        let is_taken = matches!(&result, Ok(answer) if (200..300).contains(&answer.status));
         let judgement = match result {
             Ok(answer) => {
                 let judgement = self.settings.destination.judge(batch.shape(), &answer, &batch, around.now);
@@ -64,7 +68,12 @@ impl Lane {
                     judgement.verdict = Verdict::Bisect(Reason::VendorError);
                 }
             }
-            Verdict::Delivered | Verdict::Split | Verdict::Bisect(_) | Verdict::Rest => self.reached(around, shape),
+            Verdict::Delivered | Verdict::Split | Verdict::Bisect(_) | Verdict::Rest => {
+                self.reached(around, shape);
+                if is_taken {
+                    self.steer(around, batch.shape(), judgement.remaining);
+                }
+            }
         }
         let before = (self.books.delivered, judgement.words.clone());
         let parts = self.dispose(around, batch, judgement);
@@ -148,8 +157,21 @@ impl Lane {
         health.held.take_if(|held| held.why != Hold::TooManyRefusals);
         health.tried = 0;
         health.throttles = 0;
+    }
+
+    /// The vendor took a request: its limits may be used more. If it says that nothing is left until its window ends,
+    /// that is waited for.
+    fn steer(&mut self, around: &mut Surroundings<'_>, shape: Shape, remaining: Option<(u32, Duration)>) {
+        let now = around.now.mono;
         for &index in &self.settings.pacers {
-            around.pacers[index].faster(around.now.mono);
+            if around.pacers[index].serves(shape) {
+                around.pacers[index].faster(now);
+            }
+        }
+        if let Some((0, wait)) = remaining {
+            let gate = now + with_jitter(wait.min(LONGEST_WINDOW), around.rng);
+            let health = &mut self.shapes[usize::from(shape.0)];
+            (health.gate, health.gate_hinted, health.used_up) = (health.gate.max(gate), true, true);
         }
     }
 
@@ -226,9 +248,9 @@ impl Lane {
             let shape = &mut self.shapes[usize::from(batch.shape().0)];
             shape.throttles += 1;
             let wait = after.unwrap_or_else(|| backoff(shape.throttles, longest, around.rng));
-            let jitter = wait.mul_f64(0.1).min(Duration::from_secs(1)).mul_f64(around.rng.random());
-            shape.gate = now + wait + jitter;
+            shape.gate = now + with_jitter(wait, around.rng);
             shape.gate_hinted = after.is_some();
+            shape.used_up = false;
             for &index in &self.settings.pacers {
                 if around.pacers[index].serves(batch.shape()) {
                     around.pacers[index].slower(now);
@@ -389,6 +411,11 @@ impl Rounds {
         self.0[round].0.insert(identity);
         self.0[round].1.push(index);
     }
+}
+
+/// So that not everybody comes back at the same moment.
+fn with_jitter(wait: Duration, rng: &mut impl Rng) -> Duration {
+    wait + wait.mul_f64(0.1).min(Duration::from_secs(1)).mul_f64(rng.random())
 }
 
 /// Full jitter: anything up to the exponential bound.

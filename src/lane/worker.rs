@@ -50,11 +50,25 @@ impl Search {
 impl Lane {
     /// Sends what is due and allowed. The result is when to call again, if nothing else happens before.
     pub fn pump(&mut self, around: &mut Surroundings<'_>) -> Option<Duration> {
+        let wake = self.send_what_may_go(around);
+        // A lane that waits for something else makes way for those that share its limits.
+        for (place, &index) in self.settings.pacers.iter().enumerate() {
+            if self.in_line & !self.asks & (1 << place) != 0 {
+                around.turns.extend(around.pacers[index].leave(self.settings.index));
+            }
+        }
+        self.in_line &= self.asks;
+        wake
+    }
+
+    fn send_what_may_go(&mut self, around: &mut Surroundings<'_>) -> Option<Duration> {
+        self.asks = 0;
         if self.settings.held_by_operator || self.queues.is_empty() || !around.may_send {
             return None;
         }
         loop {
-            if around.wire == 0 || self.in_flight >= self.settings.max_in_flight {
+            self.asks = 0;
+            if self.in_flight >= self.settings.max_in_flight {
                 return None;
             }
             let failing = self.failures >= FAILING_AFTER;
@@ -65,6 +79,10 @@ impl Lane {
                 return Some(self.probe_at);
             }
             let mut search = self.search(around);
+            if !search.found.is_empty() && around.room.is_used_up() {
+                around.starved = true;
+                return search.wake;
+            }
             // The oldest first: were the queues only to take turns, the one behind a shape without limits would get every
             // permit of a shape with few. The probe is whatever failed least, so that one bad batch cannot keep the
             // lane down.
@@ -173,15 +191,26 @@ impl Lane {
         let batch = if found.ready { queue.ready.get_mut(found.index) } else { queue.open.get_mut(found.index) };
         let Some(batch) = batch else { return Ok(()) };
         let units = batch.units();
-        for (&index, granted) in self.settings.pacers.iter().zip(batch.granted.iter_mut()) {
+        let own = self.settings.pacers.iter().enumerate().zip(batch.granted.iter_mut());
+        for ((place, &index), granted) in own {
             let pacer = &mut around.pacers[index];
             if !pacer.serves(found.shape) {
                 continue;
             }
-            let need = pacer.units(units);
-            if let Err(at) = pacer.pay(around.now.mono, need, granted) {
-                self.shapes[usize::from(found.shape.0)].paced = Some((pacer.budget().name, at));
-                return Err(at);
+            let (need, bit) = (pacer.units(units), 1 << place);
+            let mut in_line = self.in_line & bit != 0;
+            let paid = pacer.pay_in_turn(around.now.mono, self.settings.index, need, granted, &mut in_line);
+            self.in_line = if in_line { self.in_line | bit } else { self.in_line & !bit };
+            match paid {
+                Ok(next) => around.turns.extend(next),
+                Err(at) => {
+                    self.shapes[usize::from(found.shape.0)].paced = Some((pacer.budget().name, at));
+                    // While one limit pays, the places at the shape's others are kept.
+                    let serves = |(_, index): &(usize, &usize)| around.pacers[**index].serves(found.shape);
+                    let serving = self.settings.pacers.iter().enumerate().filter(serves);
+                    self.asks |= serving.map(|(place, _)| 1_u8 << place).sum::<u8>();
+                    return Err(at);
+                }
             }
         }
         self.shapes[usize::from(found.shape.0)].paced = None;
@@ -237,12 +266,13 @@ impl Lane {
             receipts: batch.tickets().map(|ticket| ticket.receipt).collect(),
         };
         self.on_wire.insert(number, remembered);
-        around.wire -= 1;
+        let body = batch.body();
+        around.room.take(body.len() + batch.overhead());
         around.effects.push(Effect::Send(Box::new(Flight {
             lane: self.settings.index,
             account: self.settings.account,
             target,
-            body: batch.body(),
+            body,
             number,
             queue: found.queue,
             batch,
@@ -327,20 +357,48 @@ impl Lane {
     /// would never come to its end. In each queue that is what lies in front, so that what is read again goes behind
     /// it. If nothing was sent before, the oldest batch stays, to ask the vendor with.
     pub fn release_unsent(&mut self, around: &mut Surroundings<'_>) -> Vec<Receipt> {
+        let asks = self.in_flight > 0 || self.queued().any(|(_, _, batch)| batch.tried);
+        let oldest = self.queued().min_by_key(|(.., batch)| batch.opened);
+        let probe = oldest.filter(|_| !asks).map(|(queue, place, _)| (queue, place));
+        self.give_back(around, |at, batch| batch.tried || Some(at) == probe)
+    }
+
+    /// The same with what was sent before, for a lane that is failing or held: that is not the fault of the calls, and
+    /// they lose nothing by forgetting it. One batch from the front of a queue stays, to ask the vendor with, unless a
+    /// request is on the wire.
+    pub fn release_sent(&mut self, around: &mut Surroundings<'_>) -> Vec<Receipt> {
+        let is_held = |batch: &Batch| self.shapes[usize::from(batch.shape().0)].held.is_some();
+        let is_late = |batch: &Batch| batch.tickets().any(|ticket| ticket.was_late);
+        let in_front = self.queued().filter(|(_, place, _)| *place == 0);
+        let best = in_front.min_by_key(|(.., batch)| (!is_held(batch), is_late(batch), batch.attempts, batch.opened));
+        let probe = best.filter(|_| self.in_flight == 0).map(|(queue, place, _)| (queue, place));
+        self.give_back(around, |at, _| Some(at) == probe)
+    }
+
+    /// Every batch that is not on the wire, with its queue and its place there.
+    fn queued(&self) -> impl Iterator<Item = (usize, usize, &Batch)> {
+        self.queues.iter().enumerate().flat_map(|(index, queue)| {
+            queue.ready.iter().chain(&queue.open).enumerate().map(move |(place, batch)| (index, place, batch))
+        })
+    }
+
+    /// Gives back all calls but those of the batches to `keep`, which is asked by queue and place.
+    fn give_back(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        keep: impl Fn((usize, usize), &Batch) -> bool,
+    ) -> Vec<Receipt> {
         let mut parcels = Vec::new();
         self.order.release(|_| true, &mut parcels, &mut self.freed);
         let mut released: Vec<Receipt> = parcels.iter().map(|parcel| parcel.ticket.receipt).collect();
         for parcel in parcels {
             self.release_waiting(&parcel, Release::Deferred);
         }
-        let all = || self.queues.iter().flat_map(|queue| queue.open.iter().chain(&queue.ready));
-        let asks = self.in_flight > 0 || all().any(|batch| batch.tried);
-        let mut probe = if asks { None } else { all().map(|batch| batch.opened).min() };
         for index in 0..self.queues.len() {
             let ready = std::mem::take(&mut self.queues[index].ready);
             let open = std::mem::take(&mut self.queues[index].open);
-            for batch in ready.into_iter().chain(open) {
-                if batch.tried || probe.take_if(|opened| *opened == batch.opened).is_some() {
+            for (place, batch) in ready.into_iter().chain(open).enumerate() {
+                if keep((index, place), &batch) {
                     self.queues[index].ready.push_back(batch);
                     continue;
                 }
@@ -434,10 +492,9 @@ impl Lane {
             let reason = self.last_error.as_ref().map_or_else(String::new, |(_, text)| text.clone());
             return Binds { what: "failing", reason, until: until(self.probe_at) };
         }
-        if let Some((gate, info)) =
-            self.shapes.iter().zip(names).find(|(s, _)| s.gate > now.mono).map(|(s, i)| (s.gate, i))
-        {
-            return Binds { what: "gate", reason: format!("429 ({})", info.name), until: until(gate) };
+        if let Some((shape, info)) = self.shapes.iter().zip(names).find(|(shape, _)| shape.gate > now.mono) {
+            let why = if shape.used_up { "used up, the vendor says" } else { "429" };
+            return Binds { what: "gate", reason: format!("{why} ({})", info.name), until: until(shape.gate) };
         }
         if let Some((name, at)) = self.shapes.iter().find_map(|s| s.paced).filter(|(_, at)| *at > now.mono) {
             return Binds { what: "limit", reason: name.into(), until: until(at) };

@@ -10,26 +10,21 @@
 //!
 //! A lane closes when it is full, or when it had to give memory back; under a hold, a full one gives back what it holds
 //! unsent. Both readers are one thread's, so that an account is handed over exactly at the front, and the order holds.
-//! Rules: ledger rules 1 to 11.
+//! Reading again is `sweep`'s. Rules: ledger rules 1 to 5 and 11.
 
 use std::time::Duration;
 
-use super::partition::Sweep;
-use super::{Action, Pipeline};
+use super::{Partition, Pipeline};
 use crate::clock::Now;
-use crate::event::Origin;
-use crate::lane::Health;
-use crate::router::decode;
+use crate::lane::{Health, Lane, Surroundings};
 use crate::source::Receipt;
 use crate::source::deferral::{Entry, Left};
 use crate::source::record::Record;
 
+/// How often people are told of deferred accounts that the configuration does not have.
+const REMIND_EVERY: Duration = Duration::from_hours(1);
 /// How often deferred accounts are looked after.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// A sweep lasts this long while others wait for theirs.
-const SLICE: Duration = Duration::from_secs(20);
-/// A failing lane is given no more than this by sweeps: what it holds is only to see whether the vendor is back.
-const PROBE_CALLS: usize = 100;
 /// However many accounts share the memory, a sweep may give a lane this much.
 const LEAST_SHARE: usize = 64 * 1024;
 /// When a ledger spans more records than this, whoever holds its lower end gets an entry.
@@ -71,10 +66,7 @@ impl Pipeline {
             return false;
         }
         let Some(entry) = entries.get_mut(&lane).filter(|entry| entry.covers(record.offset)) else { return false };
-        if !entry.owes_beyond() {
-            entry.since_ms = record.timestamp_ms;
-        }
-        entry.meet(record.offset);
+        entry.meet(record.offset, record.timestamp_ms);
         true
     }
 
@@ -110,21 +102,35 @@ impl Pipeline {
 
     /// The lane gives back what it holds unsent; it is read again later.
     pub(super) fn release(&mut self, now: Now, lane: u32) {
+        self.release_by(now, lane, Lane::release_unsent);
+    }
+
+    /// The lane gives back what it holds, by `give_back`.
+    pub(super) fn release_by(
+        &mut self,
+        now: Now,
+        lane: u32,
+        give_back: fn(&mut Lane, &mut Surroundings<'_>) -> Vec<Receipt>,
+    ) {
         let mut owed = Vec::new();
         self.accounts[lane as usize].lane.owed(&mut owed);
+        let oldest = self.accounts[lane as usize].lane.oldest_ms();
         let mut slots: Vec<u32> = owed.iter().map(|receipt| receipt.slot).collect();
         slots.sort_unstable();
         slots.dedup();
         for slot in slots {
             let front = self.partitions[slot as usize].front();
             self.defer(lane, slot, front, None);
+            if let Some(entry) = self.partitions[slot as usize].entries.get_mut(&lane) {
+                entry.since_ms = entry.since_ms.into_iter().chain(oldest).min();
+            }
         }
         for slot in 0..self.partitions.len() {
             self.leave_pass(slot, lane);
         }
         let mut released = Vec::new();
         self.with_lane(now, lane as usize, |lane, around| {
-            released = lane.release_unsent(around);
+            released = give_back(lane, around);
             false
         });
         for Receipt { slot, epoch, offset } in released {
@@ -150,100 +156,6 @@ impl Pipeline {
         }
     }
 
-    // === Reading again ===
-
-    /// A record that a sweep has read.
-    pub fn swept(&mut self, now: Now, record: &Record<'_>) {
-        let Some(partition) = self.partitions.get_mut(record.slot as usize) else { return };
-        let (Some(ledger), Some(sweep)) = (&partition.ledger, &mut partition.sweep) else { return };
-        if record.offset < sweep.at {
-            return;
-        }
-        partition.reread += 1;
-        let front = ledger.front();
-        if record.offset < front {
-            sweep.at = record.offset + 1;
-            let epoch = partition.epoch;
-            self.offer_again(now, record, Receipt { slot: record.slot, epoch, offset: record.offset });
-            self.release_what_must(now);
-        }
-        // The record below the front is one that the poll thread has read: a sweep that has everything comes to it, and
-        // needs no word from the broker on where the partition ends, which may be old when it is heard.
-        if record.offset + 1 >= front {
-            self.end_sweep(record.slot as usize);
-            self.hand_over(now, record.slot as usize);
-        }
-        self.shed_if_short(now);
-    }
-
-    /// Gives the record's event to those of its accounts that the sweep reads for.
-    fn offer_again(&mut self, now: Now, record: &Record<'_>, receipt: Receipt) {
-        let Some(value) = record.value else { return };
-        let index = record.slot as usize;
-        let topic = std::sync::Arc::clone(&self.partitions[index].topic);
-        let origin = Origin {
-            topic: &topic,
-            partition: self.partitions[index].number,
-            offset: record.offset,
-            timestamp_ms: record.timestamp_ms,
-        };
-        let early = self.router.reads_message().then(|| decode(record, value, origin));
-        let event = early.as_ref().and_then(|event| event.as_ref().ok());
-        // What has no tenant, or cannot be read, was the poll thread's to refuse.
-        let Ok(tenant) = self.router.tenant(origin.topic, record, event) else { return };
-        let Some(lanes) = self.router.lanes(&tenant) else { return };
-        let mut event = early;
-        for &lane in lanes.iter() {
-            let entry = self.partitions[index].entries.get_mut(&lane);
-            let Some(entry) = entry.filter(|entry| entry.in_pass && entry.wants(record.offset)) else { continue };
-            entry.since_ms = record.timestamp_ms;
-            let event = event.get_or_insert_with(|| decode(record, value, origin));
-            let calls = event.as_ref().map_or(0, |event| self.offer(now, lane, record, event, receipt));
-            let partition = &mut self.partitions[index];
-            partition.received += u64::from(calls > 0);
-            if let Some(entry) = partition.entries.get_mut(&lane) {
-                entry.hold(record.offset, calls);
-            }
-            if self.has_enough(now, lane) {
-                self.leave_pass(index, lane);
-            }
-        }
-    }
-
-    /// The account takes no further part in the partition's sweep, which ends when nobody is left.
-    fn leave_pass(&mut self, slot: usize, lane: u32) {
-        let partition = &mut self.partitions[slot];
-        let Some(sweep) = partition.sweep else { return };
-        let Some(entry) = partition.entries.get_mut(&lane).filter(|entry| entry.in_pass) else { return };
-        entry.read_to(sweep.at);
-        entry.in_pass = false;
-        if !partition.entries.values().any(|entry| entry.in_pass) {
-            self.end_sweep(slot);
-        }
-    }
-
-    pub(super) fn end_sweep(&mut self, slot: usize) {
-        if self.partitions[slot].end_sweep() {
-            let slot = u32::try_from(slot).unwrap_or(u32::MAX);
-            self.actions.push(Action::Sweep { slot, from: None });
-        }
-    }
-
-    /// The poll thread takes on the accounts that have met it.
-    fn hand_over(&mut self, now: Now, slot: usize) {
-        let partition = &mut self.partitions[slot];
-        let front = partition.front();
-        let accounts = &self.accounts;
-        partition.entries.retain(|lane, entry| {
-            let account = &accounts[*lane as usize];
-            let well = matches!(account.lane.health(now.mono), Health::Ok | Health::Throttled);
-            if well && !account.closed && entry.has_met(front) {
-                entry.close(front);
-            }
-            !entry.is_over()
-        });
-    }
-
     /// The topic no longer has what lies below `low`. The result is how far deferred accounts were behind that.
     pub fn expire(&mut self, slot: u32, low: i64) -> i64 {
         self.end_sweep(slot as usize);
@@ -259,7 +171,7 @@ impl Pipeline {
 
     /// When deferred accounts have to be looked after next, if there are any.
     pub(super) fn next_look(&self) -> Option<Duration> {
-        let any = !self.closed.is_empty() || self.partitions.iter().any(|partition| !partition.entries.is_empty());
+        let any = !self.closed.is_empty() || self.partitions.iter().any(Partition::is_looked_after);
         any.then_some(self.look_at)
     }
 
@@ -270,6 +182,7 @@ impl Pipeline {
         }
         self.look_at = now.mono + LOOK_EVERY;
         self.look_for_life(now);
+        self.tell_of_unknown(now);
         let wide = |slot: &usize| self.partitions[*slot].ledger.as_ref().is_some_and(|ledger| ledger.span() > WIDE);
         for slot in (0..self.partitions.len()).filter(wide).collect::<Vec<_>>() {
             self.narrow(now, slot);
@@ -288,10 +201,29 @@ impl Pipeline {
         self.share = (self.bounds.total / 2 / sharers).max(LEAST_SHARE).min(self.bounds.lane);
         for slot in 0..self.partitions.len() {
             let partition = &self.partitions[slot];
-            if !partition.entries.is_empty() && partition.ledger.is_some() && !partition.revoking && !self.draining {
+            if partition.is_looked_after() && partition.ledger.is_some() && !partition.revoking && !self.draining {
+                self.partitions[slot].note_progress();
                 self.hand_over(now, slot);
                 self.sweep(now, slot);
             }
+        }
+    }
+
+    /// Deferred accounts that the configuration no longer has hold up what is committed: people are told again and again.
+    fn tell_of_unknown(&mut self, now: Now) {
+        if now.mono < self.next_reminder {
+            return;
+        }
+        self.next_reminder = now.mono + REMIND_EVERY;
+        for partition in self.partitions.iter().filter(|partition| !partition.unknown.is_empty()) {
+            let (topic, number, accounts) = (&partition.topic, partition.number, partition.unknown.len());
+            let lowest = partition.unknown.iter().map(crate::source::commit::Entry::lowest).min();
+            tracing::warn!(
+                %topic, partition = number, accounts, lowest,
+                "deferred accounts are no longer in the configuration: what they owe stays in the topic, and no offset \
+                 above it is committed. Configure them again, under their old names, and it is delivered; else it ends \
+                 when the topic's retention has passed it"
+            );
         }
     }
 
@@ -303,53 +235,6 @@ impl Pipeline {
             if self.accounts[lane].lane.oldest_opened().is_some_and(|opened| opened + LAG <= now.mono) {
                 self.defer(u32::try_from(lane).unwrap_or(u32::MAX), index, front, None);
             }
-        }
-    }
-
-    /// Begins a sweep, or lets accounts join the one that is under way.
-    fn sweep(&mut self, now: Now, slot: usize) {
-        if self.over_total {
-            return self.end_sweep(slot);
-        }
-        if self.partitions[slot].sweep.is_some_and(|sweep| sweep.until <= now.mono) {
-            self.end_sweep(slot);
-        }
-        let front = self.partitions[slot].front();
-        let ready = |lane: &u32| self.is_ready(now, *lane);
-        let waiting = self.partitions[slot].entries.iter().filter(|(_, entry)| entry.is_open() && !entry.in_pass);
-        let waiting = waiting.filter_map(|(&lane, entry)| Some((entry.begins(front)?, lane)));
-        let waiting: Vec<(i64, u32)> = waiting.filter(|(_, lane)| ready(lane)).collect();
-        let Some(&(lowest, _)) = waiting.iter().min() else { return };
-        let partition = &mut self.partitions[slot];
-        let sweep = partition.sweep.get_or_insert_with(|| {
-            let slot = u32::try_from(slot).unwrap_or(u32::MAX);
-            self.actions.push(Action::Sweep { slot, from: Some(lowest) });
-            Sweep { at: lowest, until: now.mono + SLICE }
-        });
-        for (_, lane) in waiting.iter().filter(|(begins, _)| *begins >= sweep.at) {
-            if let Some(entry) = partition.entries.get_mut(lane) {
-                entry.in_pass = true;
-            }
-        }
-    }
-
-    /// Whether a sweep may give the account something: room, or what the vendor could be asked with.
-    fn is_ready(&self, now: Now, lane: u32) -> bool {
-        let account = &self.accounts[lane as usize];
-        match account.lane.health(now.mono) {
-            Health::Ok | Health::Throttled => !account.closed && account.lane.held_bytes() <= self.share / 2,
-            Health::Failing => account.lane.held_calls() == 0,
-            Health::Held => account.lane.lacks_canary() && account.lane.held_calls() < PROBE_CALLS,
-        }
-    }
-
-    /// Whether the sweep goes on without the account.
-    fn has_enough(&self, now: Now, lane: u32) -> bool {
-        let account = &self.accounts[lane as usize];
-        match account.lane.health(now.mono) {
-            Health::Ok | Health::Throttled => account.closed || account.lane.held_bytes() > self.share,
-            Health::Failing => account.lane.held_calls() >= PROBE_CALLS,
-            Health::Held => !account.lane.lacks_canary() || account.lane.held_calls() >= PROBE_CALLS,
         }
     }
 }

@@ -72,20 +72,17 @@ impl Pipeline {
     /// The vendor answered a request, or did not: `Err` is why, in words.
     pub fn answered(&mut self, now: Now, flight: Box<Flight>, result: Result<Answer<'_>, String>) {
         let index = flight.lane as usize;
-        let host = self.accounts[index].host;
-        // Where the wire was full for everybody, everybody may go on; else those of this host.
-        let all = self.wire == 0;
-        self.wire += 1;
-        self.hosts[host] += 1;
+        let (host, weight) = (self.accounts[index].host, flight.weight());
         let before = self.accounts[index].lane.health(now.mono);
         self.with_lane(now, index, |lane, around| {
             lane.answered(around, *flight, result);
             true
         });
         self.accounts[index].tell_change(now, before);
-        let accounts = &self.accounts;
-        let starved = self.starved.extract_if(.., |lane| all || accounts[*lane as usize].host == host);
-        for lane in starved.collect::<Vec<_>>() {
+        // Only now: the lane itself stands in line with the others for the place that it leaves.
+        self.wire.give_back(host, weight);
+        while let Some(lane) = self.wire.next() {
+            self.accounts[lane as usize].starved = false;
             self.pump(now, lane as usize);
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Action, Pipeline};
 use crate::clock::Now;
-use crate::lane::Health;
+use crate::lane::{Health, Lane};
 
 /// Intake pauses when this many dead letters wait for their acknowledgement.
 const MAX_LETTERS: usize = 10_000;
@@ -19,27 +19,40 @@ const HOLE: usize = 48;
 /// When no lane has been well for so long, nothing is read; but for one second in ten, to find one that is.
 const ALL_DOWN: Duration = Duration::from_mins(1);
 const SCAN_EVERY: u64 = 10;
-/// Lanes give memory back at most this often.
+/// Lanes give memory back at most this often, before it is used up.
 const SHED_EVERY: Duration = Duration::from_millis(100);
 
 impl Pipeline {
-    /// Lanes that wait give back what they hold unsent, the largest first, until half of the total is free.
+    /// Lanes that wait give back what they hold unsent, the largest first, until half of the total is free. If that is
+    /// not enough, those whose vendors have trouble give back what was sent, too.
     pub(super) fn shed_if_short(&mut self, now: Now) {
-        if !self.is_short() || now.mono < self.next_shed {
+        let is_new = !self.over_total && self.is_over_total();
+        if !self.is_short() || (now.mono < self.next_shed && !is_new) {
             return;
         }
         self.next_shed = now.mono + SHED_EVERY;
-        let waits = |index: &usize| self.accounts[*index].lane.waits(now.mono);
+        let waits = |index: &usize| {
+            let account = &self.accounts[*index];
+            account.lane.waits(now.mono) || (account.starved && account.lane.held_calls() > 0)
+        };
         let mut lanes: Vec<usize> = (0..self.accounts.len()).filter(waits).collect();
         lanes.sort_by_key(|&index| {
             let lane = &self.accounts[index].lane;
             (lane.health(now.mono) == Health::Ok, Reverse(lane.held_bytes()))
         });
-        for index in lanes {
+        for &index in &lanes {
             if self.held_bytes() <= self.bounds.total / 2 {
-                break;
+                return;
             }
             self.release(now, u32::try_from(index).unwrap_or(u32::MAX));
+        }
+        lanes.retain(|&index| matches!(self.accounts[index].lane.health(now.mono), Health::Failing | Health::Held));
+        lanes.sort_by_key(|&index| Reverse(self.accounts[index].lane.held_bytes()));
+        for index in lanes {
+            if !self.is_short() {
+                return;
+            }
+            self.release_by(now, u32::try_from(index).unwrap_or(u32::MAX), Lane::release_sent);
         }
     }
 

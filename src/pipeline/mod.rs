@@ -20,6 +20,8 @@ mod memory;
 mod partition;
 mod parts;
 mod records;
+mod sweep;
+mod wire;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -34,6 +36,8 @@ use foldhash::fast::RandomState;
 pub use self::commits::Commit;
 pub use self::partition::Partition;
 pub use self::parts::{Bounds, Parts};
+pub use self::wire::Room;
+use self::wire::Wire;
 use crate::clock::Now;
 use crate::destination::Call;
 use crate::keys::Keys;
@@ -48,8 +52,8 @@ use crate::source::ledger::Ledger;
 
 /// Requests on the wire at a time, of all lanes: what the queue to the delivery holds.
 pub const MAX_WIRE: usize = 1_024;
-/// The same to one host of a vendor: one that hangs leaves room for the others.
-const MAX_HOST: usize = MAX_WIRE / 4;
+/// The same to one host of a vendor, and connections to it: one that hangs leaves room for the others.
+pub const MAX_HOST: usize = MAX_WIRE / 4;
 
 /// What has to happen outside.
 #[derive(Debug)]
@@ -116,6 +120,8 @@ pub struct Account {
     closed: bool,
     /// Where its requests go, as an index.
     host: usize,
+    /// Whether it waits for a place on the wire.
+    starved: bool,
     selection: Selection,
     /// When it is pumped next.
     wake: Option<Duration>,
@@ -173,14 +179,12 @@ pub struct Pipeline {
     /// What the end of calls since the last commit would cost to repeat.
     ended: usize,
     lane_bytes: usize,
-    /// How many more requests may be on the wire, in all and to each host.
-    wire: usize,
-    hosts: Vec<usize>,
+    wire: Wire,
+    /// Lanes whose turn it has become at a limit.
+    turns: Vec<u32>,
     bounds: Bounds,
     rng: SmallRng,
     timers: BinaryHeap<Reverse<(Duration, u32)>>,
-    /// Lanes that found the wire full.
-    starved: Vec<u32>,
     /// Accounts by what commits call them, and the others of those that share that.
     lanes_by_hash: Lanes,
     twins: Lanes,
@@ -194,6 +198,7 @@ pub struct Pipeline {
     holes: usize,
     look_at: Duration,
     next_shed: Duration,
+    next_reminder: Duration,
     /// Since when no vendor answers.
     down_since: Option<Duration>,
     over_total: bool,
@@ -224,11 +229,12 @@ impl Pipeline {
             hash,
             closed: false,
             host,
+            starved: false,
             selection,
             wake: None,
         });
         let accounts: Vec<Account> = accounts.collect();
-        let hosts = vec![MAX_HOST; accounts.iter().map(|account| account.host + 1).max().unwrap_or(0)];
+        let hosts = accounts.iter().map(|account| account.host + 1).max().unwrap_or(0);
         let (lanes_by_hash, twins) = by_hash(&accounts);
         Self {
             router: parts.router,
@@ -243,12 +249,11 @@ impl Pipeline {
             letter_bytes: 0,
             ended: 0,
             lane_bytes: 0,
-            wire: MAX_WIRE,
-            hosts,
+            wire: Wire::new(hosts, parts.bounds.total / 4),
+            turns: Vec::new(),
             bounds: parts.bounds,
             rng: SmallRng::seed_from_u64(parts.seed),
             timers: BinaryHeap::new(),
-            starved: Vec::new(),
             lanes_by_hash,
             twins,
             closed: Vec::new(),
@@ -257,6 +262,7 @@ impl Pipeline {
             holes: 0,
             look_at: Duration::ZERO,
             next_shed: Duration::ZERO,
+            next_reminder: Duration::ZERO,
             down_since: None,
             over_total: false,
             pausing: false,
@@ -308,8 +314,7 @@ impl Pipeline {
         partition.epoch += 1;
         partition.load(&contents, |hash| self.lanes_by_hash.get(&hash).cloned().unwrap_or_default());
         if !partition.unknown.is_empty() {
-            let (topic, partition, accounts) = (&partition.topic, partition.number, partition.unknown.len());
-            tracing::warn!(%topic, partition, accounts, "the commit has deferred accounts that no configured account matches; what they owe stays in the topic and is carried on");
+            self.next_reminder = Duration::ZERO;
         }
         partition.ledger = Some(Ledger::new(contents.window, contents.settled));
         self.epochs[slot as usize] = Some(partition.epoch);
@@ -424,7 +429,7 @@ impl Pipeline {
     /// Requests on the wire.
     #[must_use]
     pub fn on_the_wire(&self) -> usize {
-        MAX_WIRE - self.wire
+        self.wire.used()
     }
 
     /// The process ends without doing what is still wanted: requests among it are taken back.
@@ -486,7 +491,6 @@ impl Pipeline {
     /// Lets a lane work, pumps it if asked, and does what it wants done.
     fn with_lane(&mut self, now: Now, index: usize, work: impl FnOnce(&mut Lane, &mut Surroundings<'_>) -> bool) {
         let account = &mut self.accounts[index];
-        let free = self.wire.min(self.hosts[account.host]);
         let mut around = Surroundings {
             now,
             pacers: &mut self.pacers,
@@ -494,26 +498,30 @@ impl Pipeline {
             epochs: &self.epochs,
             effects: &mut self.effects,
             spare: &mut self.spare,
-            wire: free,
+            room: self.wire.room(account.host),
+            starved: false,
+            turns: &mut self.turns,
             flush: self.flush,
             may_send: self.may_send,
         };
         let before = account.lane.held_bytes();
-        let host = account.host;
         let pump = work(&mut account.lane, &mut around);
         let wake = if pump { account.lane.pump(&mut around) } else { None };
-        let sent = free - around.wire;
-        self.wire -= sent;
-        self.hosts[host] -= sent;
-        self.lane_bytes = self.lane_bytes + account.lane.held_bytes() - before;
         let lane = u32::try_from(index).unwrap_or(u32::MAX);
-        if pump && sent == free && !self.starved.contains(&lane) {
-            self.starved.push(lane);
+        if around.starved && !account.starved {
+            account.starved = true;
+            self.wire.wait(account.host, lane);
         }
+        self.lane_bytes = self.lane_bytes + account.lane.held_bytes() - before;
         if let Some(at) = wake
             && self.accounts[index].wake.is_none_or(|wake| wake > at)
         {
             self.schedule(lane, at);
+        }
+        while let Some(next) = self.turns.pop() {
+            if self.accounts[next as usize].wake.is_none_or(|wake| wake > now.mono) {
+                self.schedule(next, now.mono);
+            }
         }
         if !self.effects.is_empty() {
             self.carry_out(lane);
@@ -524,7 +532,10 @@ impl Pipeline {
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
             match effect {
-                Effect::Send(flight) => self.actions.push(Action::Send(flight)),
+                Effect::Send(flight) => {
+                    self.wire.take(self.accounts[lane as usize].host, flight.weight());
+                    self.actions.push(Action::Send(flight));
+                }
                 Effect::Settled(receipt) => self.settle(receipt, Some(lane)),
                 Effect::DeadLetter(letter) => self.write(letter, Some(lane), None),
                 Effect::Odd(what, said) => {

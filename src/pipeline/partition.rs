@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
+use super::sweep::{Sweep, Turn};
 use crate::source::commit;
 use crate::source::deferral::{Entry, Left};
 use crate::source::ledger::Ledger;
@@ -42,18 +42,10 @@ pub struct Partition {
     tops: Vec<i64>,
     pub(super) top_loaded: i64,
     pub(super) sweep: Option<Sweep>,
+    pub(super) turn: Turn,
     pub(super) epoch: u32,
     pub(super) revoking: bool,
     pub(super) paused: bool,
-}
-
-/// A second reading of the partition, for accounts that were deferred.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sweep {
-    /// The next offset.
-    pub(super) at: i64,
-    /// When others get their turn.
-    pub(super) until: Duration,
 }
 
 impl Partition {
@@ -72,6 +64,7 @@ impl Partition {
             tops: Vec::new(),
             top_loaded: -1,
             sweep: None,
+            turn: Turn::default(),
             epoch: 0,
             revoking: false,
             paused: false,
@@ -109,6 +102,11 @@ impl Partition {
         let entries = self.entries.values().filter_map(Entry::lowest);
         let owed = entries.chain(self.unknown.iter().map(commit::Entry::lowest)).min().unwrap_or(i64::MAX);
         self.ledger.as_ref().map_or(-1, |ledger| ledger.base().min(owed))
+    }
+
+    /// Whether it has deferred accounts, or something was begun for them.
+    pub(super) fn is_looked_after(&self) -> bool {
+        !self.entries.is_empty() || !self.unknown.is_empty() || self.sweep.is_some()
     }
 
     /// The accounts that a sweep has to read for, with where each begins and since when.
@@ -162,7 +160,7 @@ impl Partition {
 
     /// What the sweep has read so far is read for all that take part.
     pub(super) fn note_progress(&mut self) {
-        let Some(sweep) = self.sweep else { return };
+        let Some(sweep) = &self.sweep else { return };
         for entry in self.entries.values_mut().filter(|entry| entry.in_pass) {
             entry.read_to(sweep.at);
         }
@@ -172,7 +170,9 @@ impl Partition {
     pub(super) fn end_sweep(&mut self) -> bool {
         self.note_progress();
         self.entries.values_mut().for_each(|entry| entry.in_pass = false);
-        self.sweep.take().is_some()
+        let ended = self.sweep.take();
+        self.turn.after = ended.as_ref().map_or(self.turn.after, |sweep| sweep.at);
+        ended.is_some()
     }
 
     /// It is no longer ours: what it owes is given back.
@@ -183,6 +183,7 @@ impl Partition {
         self.unknown.clear();
         self.tops.clear();
         self.sweep = None;
+        self.turn = Turn::default();
         self.revoking = false;
         self.paused = false;
     }

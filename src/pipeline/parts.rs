@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::clock::Now;
 use crate::config::Config;
+use crate::delivery;
 use crate::destination::{self, Shape};
 use crate::lane::Settings;
 use crate::lane::pacing::Pacer;
@@ -61,10 +62,9 @@ impl Parts {
                 })
             });
             let budgets: Vec<usize> = budgets.collect();
-            let origin = match &account.base_url {
-                Some(url) => format!("{}:{}{}", url.host, url.port, url.prefix),
-                None => destination.origin(),
-            };
+            // Scheme, host and port: what connections are made to.
+            let origin = delivery::origin(account, &*destination);
+            let origin = origin.map_or_else(|_| destination.origin(), |origin| origin.to_string());
             let next = known_hosts.len();
             hosts.push(*known_hosts.entry(origin).or_insert(next));
             let settings = |carries| Settings {

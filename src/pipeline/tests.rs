@@ -1,14 +1,17 @@
 //! The wire, shared by lanes of several hosts; records that are given back, and read again.
 
+pub(super) mod rig;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use http::HeaderMap;
 use secrecy::SecretString;
 
+use self::rig::{Rig, Vendor};
 use super::{Action, MAX_HOST, Parts, Pipeline};
 use crate::clock::Now;
-use crate::config;
+use crate::config::{self, Memory};
 use crate::destination::Answer;
 use crate::lane::Flight;
 use crate::outcome::Release;
@@ -26,10 +29,11 @@ fn at(millis: u64) -> Now {
 fn pipeline() -> Pipeline {
     let mut text = "[kafka]\nbrokers = \"nobody:1\"\ntopics = [\"events\"]\n".to_owned();
     for tenant in 0..=LANES {
-        let place = if tenant < LANES { "one" } else { "two" };
+        // A path is not a host of its own.
+        let place = if tenant < LANES { format!("9/{}", tenant % 2) } else { "10".to_owned() };
         writeln!(
             text,
-            "[accounts.t{tenant}]\nbase_url = \"http://127.0.0.1:9/{place}\"\n\
+            "[accounts.t{tenant}]\nbase_url = \"http://127.0.0.1:{place}\"\n\
              iterable = {{ region = \"us\", keys = [{{ file = \"k\" }}] }}\n\
              limits = {{ requests_per_second = {{ events = 1000 }} }}"
         )
@@ -98,9 +102,11 @@ fn a_host_that_hangs_leaves_the_others_room_on_the_wire_and_its_lanes_go_on_when
     assert_eq!(other.len(), 1, "the other host's lane does not wait");
 
     let flight = hanging.pop().expect("one of them");
+    let lane = flight.lane;
     pipeline.answered(at(6_000), flight, Err("no answer".into()));
     let next = sent(&mut pipeline);
-    assert_eq!(next.len(), 1, "one that waited takes its place");
+    let lanes: Vec<u32> = next.iter().map(|flight| flight.lane).collect();
+    assert!(lanes.len() == 1 && lanes[0] != lane, "one that waited takes its place: {lanes:?} after {lane}");
     for flight in hanging.into_iter().chain(other).chain(next) {
         pipeline.answered(at(6_000), flight, Err("the end".into()));
     }
@@ -191,4 +197,92 @@ fn a_call_that_is_refused_as_it_is_written_leaves_no_empty_request_behind() {
     pipeline.take_actions(&mut actions);
     assert!(matches!(&actions[..], [Action::Write(letter)] if letter.account == Some(0)), "{actions:?}");
     assert!(!pipeline.accounts()[0].lane.can_finish(), "nothing is left to be sent");
+}
+
+/// Where the tenants of the tests of memory are: one is at a host that is in trouble, one is not.
+const ILL: usize = 0;
+const WELL: usize = 1;
+
+fn two_hosts() -> Rig {
+    let memory = Memory { lane: 2 << 20, total: 8 << 20 };
+    let mut rig = Rig::new(9, memory, |tenant| format!("http://127.0.0.1:{}", if tenant == WELL { 9 } else { 10 }));
+    rig.pad = 700;
+    // Eight accounts of the host that is ill, and one of the other: a fortieth of the records.
+    rig.topic(60_000, |offset| match offset % 40 {
+        1 => Some(WELL),
+        tenant => usize::try_from(tenant % 8).ok().map(|tenant| if tenant == WELL { 8 } else { tenant }),
+    })
+    .with_keys()
+}
+
+fn the_other_host_goes_on(mut rig: Rig) {
+    let mut most = 0;
+    while rig.taken(WELL) < 1_500 {
+        rig.step();
+        most = most.max(rig.pipeline.held_bytes());
+        assert!(rig.now.mono < Duration::from_mins(2), "the healthy account got {} of 1500", rig.taken(WELL));
+    }
+    assert_eq!(rig.pauses, 0, "a partition paused; {most} bytes were held");
+    assert!(most < 8 << 20, "{most} bytes were held");
+    assert_eq!(rig.taken(ILL), 0);
+    rig.finish();
+}
+
+#[test]
+fn a_host_that_is_down_with_a_large_backlog_neither_fills_memory_nor_pauses_anybody() {
+    the_other_host_goes_on(two_hosts().vendors(|tenant, _| if tenant == WELL { Vendor::Well } else { Vendor::Down }));
+}
+
+#[test]
+fn a_host_that_hangs_with_a_large_backlog_neither_fills_memory_nor_pauses_anybody() {
+    the_other_host_goes_on(two_hosts().vendors(|tenant, _| if tenant == WELL { Vendor::Well } else { Vendor::Hangs }));
+}
+
+#[test]
+fn what_was_sent_before_is_given_back_too_while_the_vendor_has_trouble_but_for_a_probe() {
+    let mut pipeline = pipeline();
+    let mut now = 1_000;
+    // Four requests fail, and their batches wait to be sent again.
+    for round in 0..4 {
+        track(&mut pipeline, at(now), round, 0);
+        pipeline.tick(at(now + 1_500));
+        for flight in sent(&mut pipeline) {
+            pipeline.answered(at(now + 1_500), flight, Err("no answer".into()));
+        }
+        now += 100_000;
+    }
+    let before = pipeline.accounts()[0].lane.held_calls();
+    assert!(before > 1);
+    pipeline.release(at(now), 0);
+    assert_eq!(pipeline.accounts()[0].lane.held_calls(), before, "all were sent before");
+    pipeline.release_by(at(now), 0, crate::lane::Lane::release_sent);
+    let after = pipeline.accounts()[0].lane.held_calls();
+    assert!((1..before).contains(&after), "{after} of {before}");
+    assert_eq!((pipeline.partitions()[0].base(), pipeline.partitions()[0].released), (0, (before - after) as u64));
+    pipeline.tick(at(now + 100_000));
+    let asks = sent(&mut pipeline);
+    assert_eq!(asks.iter().map(|flight| flight.calls()).collect::<Vec<_>>(), [after], "what stayed is one batch");
+    asks.into_iter().for_each(|flight| pipeline.answered(at(now + 100_000), flight, Err("the end".into())));
+    pipeline.abandon(at(now + 100_000));
+    pipeline.unassign(&[0], at(now + 100_000));
+}
+
+#[test]
+fn accounts_of_one_workspace_have_equal_parts_of_its_limit() {
+    let mut text = "[kafka]\nbrokers = \"nobody:1\"\ntopics = [\"events\"]\n".to_owned();
+    for tenant in 0..3 {
+        writeln!(
+            text,
+            "[accounts.t{tenant}]\nlimits = {{ users_per_minute = 600, events_per_minute = 600 }}\n\
+             moengage = {{ workspace = \"W\", data_center = \"01\", keys = [{{ file = \"k\" }}] }}"
+        )
+        .expect("a string");
+    }
+    let mut rig = Rig::of(&text, Memory { lane: 16 << 20, total: 64 << 20 }).with_keys();
+    rig = rig.topic(6_000, |offset| usize::try_from(offset % 3).ok());
+    assert!(rig.until(Duration::from_mins(2), |_| false).is_none());
+    let taken: Vec<u64> = (0..3).map(|tenant| rig.taken(tenant)).collect();
+    assert!(taken.iter().sum::<u64>() > 1_000, "the limit is used: {taken:?}");
+    assert!(taken.iter().min() >= taken.iter().max().map(|most| most * 9 / 10).as_ref(), "{taken:?}");
+    rig.finish();
 }

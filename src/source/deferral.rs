@@ -50,7 +50,7 @@ pub struct Entry {
     settled: Vec<Range<i64>>,
     /// Whether a sweep reads for it now.
     pub in_pass: bool,
-    /// The time of the record that it was deferred at.
+    /// The time of the lowest record that it owes and that no lane holds, or of one before; `None` if nobody knows.
     pub since_ms: Option<i64>,
 }
 
@@ -96,7 +96,14 @@ impl Entry {
     }
 
     /// The poll thread left a record of the account out.
-    pub fn meet(&mut self, offset: i64) {
+    pub fn meet(&mut self, offset: i64, time_ms: Option<i64>) {
+        if !self.owes_beyond() && offset >= self.next {
+            // What lies in between was the poll thread's to look at too, and is not the account's.
+            self.next = offset;
+            if self.released.is_empty() {
+                self.since_ms = time_ms;
+            }
+        }
         self.last_met = self.last_met.max(offset);
     }
 
@@ -238,7 +245,7 @@ mod tests {
         entry.hold(4, 2);
         entry.hold(6, 1);
         assert_eq!((entry.end(4, true), entry.lowest()), (Left::Open, Some(4)));
-        entry.meet(12);
+        entry.meet(12, None);
         assert_eq!(entry.begins(20), None, "the other call of 4 is on its way: what follows would overtake it");
         assert_eq!(entry.end(4, false), Left::Released);
         assert_eq!((entry.begins(20), entry.wants(4), entry.wants(6)), (Some(4), true, false));
@@ -251,7 +258,7 @@ mod tests {
     fn an_account_that_met_nothing_floats_with_the_front() {
         let mut entry = open_at(10);
         assert!(entry.has_met(15) && entry.lowest().is_none());
-        entry.meet(12);
+        entry.meet(12, None);
         assert!(!entry.has_met(15));
         entry.read_to(15);
         assert!(entry.has_met(15));

@@ -42,6 +42,7 @@ use self::guard::Guard;
 use self::pool::{Connection, Host};
 use self::tls::Tls;
 use crate::config::Delivery;
+use crate::pipeline::MAX_HOST;
 
 const USER_AGENT: &str = concat!("forebay/", env!("CARGO_PKG_VERSION"));
 
@@ -104,7 +105,7 @@ impl Options {
             max_connection_age: Duration::from_mins(5),
             // Below the 60 s after which AWS's load balancers close, the shortest of the common ones.
             idle: Duration::from_secs(50),
-            max_connections_per_origin: 64,
+            max_connections_per_origin: MAX_HOST,
             allow_hosts: delivery.allow_hosts.clone(),
         })
     }

@@ -163,3 +163,59 @@ fn what_is_sent_again_is_paid_for_again() {
     assert!(world.sent.len() > 400, "the limit was what bound: {} requests", world.sent.len());
     world.end(60_000);
 }
+
+/// Of the tracks, or of the users' data.
+fn has_tracks(body: &[u8]) -> bool {
+    body.windows(9).any(|part| part == b"eventName")
+}
+
+#[test]
+fn a_limit_that_is_used_up_is_waited_for_within_reason() {
+    // What the vendor says is left, and for how many seconds; when the next request goes.
+    for (left, reset, from, to) in [(0, 30, 30_000, 32_000), (0, 600, 60_000, 62_000), (3, 30, 0, 2_000)] {
+        let mut world = World::new();
+        let said = &mut |_: u64, _: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-ratelimit-remaining", HeaderValue::from(left));
+            headers.insert("x-ratelimit-reset", HeaderValue::from(reset));
+            (200, headers)
+        };
+        // Two tracks, one after the other.
+        feed(&mut world.pipeline, at(0), 1);
+        world.pass(0, 2_000, said);
+        let first = world.sent.len();
+        assert_eq!(first, 1);
+        feed(&mut world.pipeline, at(2_000), 2);
+        world.pass(2_000, 3_000, said);
+        let binds = world.pipeline.accounts()[0].binds(at(3_000));
+        world.pass(3_000, 70_000, said);
+        let next = world.sent[first] - world.sent[0];
+        assert!((from..to + 2_000).contains(&next), "{left} left for {reset} s: the next one went after {next} ms");
+        assert_eq!(binds.reason.starts_with("used up"), left == 0, "{binds:?}");
+        world.end(70_000);
+    }
+}
+
+#[test]
+fn a_limit_recovers_by_what_it_is_for_and_by_what_was_taken_alone() {
+    let mut world = World::new();
+    let mut first = true;
+    let mixed = &mut |_: u64, body: &[u8]| match (has_tracks(body), std::mem::take(&mut first)) {
+        (true, true) => (429, HeaderMap::from_iter([(header::RETRY_AFTER, HeaderValue::from_static("1"))])),
+        (true, false) => (400, HeaderMap::new()),
+        (false, _) => {
+            first = true;
+            (200, HeaderMap::new())
+        }
+    };
+    feed(&mut world.pipeline, at(0), 1);
+    world.pass(0, 2_000, mixed);
+    // Number 0 is an identify, and so is every multiple of a thousand.
+    for second in 2..40 {
+        feed(&mut world.pipeline, at(second * 1_000), i64::try_from(second).expect("small") * 1_000);
+        world.pass(second * 1_000, (second + 1) * 1_000, mixed);
+    }
+    let low = world.pipeline.pacers().iter().filter(|pacer| pacer.share() < 0.705).count();
+    assert_eq!(low, 1, "{:?}", world.pipeline.pacers().iter().map(|pacer| pacer.share()).collect::<Vec<_>>());
+    world.end(40_000);
+}
