@@ -98,7 +98,8 @@ impl Router {
     /// The place of `[tenant] from` that names the record's tenant: the first that names one.
     #[must_use]
     pub fn named_by(&self, topic: &str, record: &Record<'_>, event: Option<&Event<'_>>) -> Option<&TenantSource> {
-        let names = |source: &&TenantSource| named_by(source, topic, record, event).is_some_and(|name| !name.is_empty());
+        let names =
+            |source: &&TenantSource| named_by(source, topic, record, event).is_some_and(|name| !name.is_empty());
         self.rules.from.iter().find(names)
     }
 

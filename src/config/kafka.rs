@@ -10,9 +10,9 @@ use secrecy::SecretString;
 use toml::de::DeValue;
 
 use super::kafka_client::is_pem;
-use super::secret::Form;
 use super::reader::{Table, Value, dotted};
 use super::reference::{Scope, normal, reference};
+use super::secret::Form;
 use super::sections::{regex, topic_name};
 use super::url;
 use super::{Kafka, Property, SecretRef, Start};

@@ -71,7 +71,8 @@ impl Encoder {
     fn becomes(&self, element: Raw<'_>) -> Result<impl Iterator<Item = u64> + use<>, Refusal> {
         let fields = element.field("dataFields");
         fields.map_or(Ok(()), |fields| check_types(fields, IDS))?;
-        let text = |object: Option<Raw<'_>>, name| object.and_then(|object| object.field(name)?.string().map(String::from));
+        let text =
+            |object: Option<Raw<'_>>, name| object.and_then(|object| object.field(name)?.string().map(String::from));
         let changed = |name| text(fields, name).filter(|new| text(Some(element), name).as_ref() != Some(new));
         let (email, user) = (changed("email"), changed("userId"));
         if email.as_deref().is_some_and(|email| !is_email(email)) {

@@ -48,8 +48,19 @@ const SYSTEM_OF_AN_EVENT: &[&str] = &["moe_project_name"];
 
 /// "Keys that should not be used when tracking user attributes", beside those that begin with `USER_ATTRIBUTE_`; and the
 /// names that the vendor blocks. `source` is on the list, too, and is what all integrations send as the user's source.
-const RESERVED_OF_A_USER: &[&str] =
-    &["", "id", "_id", "MOE_TIME_FORMAT", "MOE_TIME_TIMEZONE", "MOE_GAID", "MOE_ISLAT", "INSTALL", "UPDATE", "status", "user_id"];
+const RESERVED_OF_A_USER: &[&str] = &[
+    "",
+    "id",
+    "_id",
+    "MOE_TIME_FORMAT",
+    "MOE_TIME_TIMEZONE",
+    "MOE_GAID",
+    "MOE_ISLAT",
+    "INSTALL",
+    "UPDATE",
+    "status",
+    "user_id",
+];
 
 /// Ids that the vendor refuses; it does not say whether case counts.
 const REFUSED_IDS: &[&str] = &[
@@ -113,10 +124,7 @@ impl Of {
     fn reserves(self, name: &str) -> bool {
         let (free, taken) = match self {
             Self::Event => (SYSTEM_OF_AN_EVENT, false),
-            Self::User => (
-                SYSTEM_OF_A_USER,
-                RESERVED_OF_A_USER.contains(&name) || name.starts_with("USER_ATTRIBUTE_"),
-            ),
+            Self::User => (SYSTEM_OF_A_USER, RESERVED_OF_A_USER.contains(&name) || name.starts_with("USER_ATTRIBUTE_")),
         };
         taken || (name.starts_with(SYSTEM) && !free.contains(&name))
     }
@@ -165,8 +173,7 @@ fn is_long_url(value: Raw<'_>) -> bool {
         return false;
     }
     value.string().is_some_and(|text| {
-        let begins =
-            |with: &str| text.get(..with.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(with));
+        let begins = |with: &str| text.get(..with.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(with));
         (begins("https://") || begins("http://")) && longer(&text, LONGEST_URL)
     })
 }
