@@ -4,7 +4,6 @@
 //! rule of its own, so what it says is what `run` does. Sends nothing and reads no key. Pure.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::sync::Arc;
 
 use secrecy::SecretString;
@@ -16,9 +15,9 @@ use crate::config::Config;
 use crate::delivery;
 use crate::destination::{self, Call, Charge, Destination};
 use crate::event::{Event, Origin};
-use crate::outcome::{No, Refusal, Skip};
+use crate::outcome::{No, Reason, Refusal, Skip};
 use crate::pipeline::Parts;
-use crate::router::{Route, Router, Selection, decode};
+use crate::router::{Route, Router, Rule, Selection, decode};
 use crate::source::record::Record;
 
 /// What stands where a request has a credential.
@@ -62,6 +61,9 @@ pub struct Explanation {
     /// Whose it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
+    /// The place of `[tenant] from` that named it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant_from: Option<String>,
     /// Whether the tenant is not the record's word, but that of whoever asks.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub tenant_assumed: bool,
@@ -118,6 +120,9 @@ pub struct End {
     pub reason: &'static str,
     /// The rule, or what exactly is wrong.
     pub why: String,
+    /// The setting that says so, from the configuration's top, if one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub setting: Option<String>,
 }
 
 /// What one account makes of it.
@@ -205,6 +210,7 @@ impl Explainer {
             record: place,
             event: None,
             tenant: None,
+            tenant_from: None,
             tenant_assumed: false,
             end: None,
             accounts: Vec::new(),
@@ -213,7 +219,8 @@ impl Explainer {
         let theirs = asked.and_then(|asked| self.accounts.iter().find(|account| account.name == asked.account));
         let (accounts, event): (Vec<&Account>, Event<'_>) = match self.router.route(record, origin) {
             Route::Skipped(skip) => {
-                explanation.end = Some(End::skipped(skip, &skip.meaning()));
+                let setting = (skip == Skip::UnknownTenant).then_some("tenant.unknown");
+                explanation.end = Some(End::skipped(skip, skip.meaning(), setting.map(str::to_owned)));
                 return explanation;
             }
             Route::Refused(tenant, refusal) => {
@@ -229,6 +236,7 @@ impl Explainer {
                         return explanation;
                     }
                     _ => {
+                        explanation.tenant_from = tenant.as_ref().and_then(|_| self.source(record, origin));
                         explanation.tenant = tenant;
                         explanation.end = Some(End::refused(&refusal));
                         return explanation;
@@ -236,6 +244,7 @@ impl Explainer {
                 }
             }
             Route::Lanes(lanes, event) => {
+                explanation.tenant_from = self.source(record, origin);
                 (lanes.iter().filter_map(|lane| self.accounts.get(*lane as usize)).collect(), event)
             }
         };
@@ -245,10 +254,16 @@ impl Explainer {
             accounts.iter().copied().filter(wanted).map(|account| account.explain(&event, now)).collect();
         if let Some(account) = theirs.filter(|_| explanation.accounts.is_empty()) {
             let why = format!("the record is not of its tenant, {}", account.tenant);
-            let end = End { outcome: "elsewhere", reason: "", why };
+            let end = End { outcome: "elsewhere", reason: "", why, setting: None };
             explanation.accounts.push(account.part(Some(end), Vec::new()));
         }
         explanation
+    }
+
+    /// The place of `[tenant] from` that names the record's tenant.
+    fn source(&self, record: &Record<'_>, origin: Origin<'_>) -> Option<String> {
+        let event = record.value.and_then(|value| decode(record, value, origin).ok());
+        self.router.named_by(origin.topic, record, event.as_ref()).map(ToString::to_string)
     }
 
     /// Whether there is an account of this name.
@@ -266,20 +281,46 @@ impl Account {
 
     fn explain(&self, event: &Event<'_>, now: Now) -> AccountPart {
         if let Err(rule) = self.selection.check(event, now) {
-            let end = match rule.no() {
-                No::Skipped(skip) => End::skipped(skip, &rule),
-                No::Refused(refusal) => End::refused(&refusal),
-            };
-            return self.part(Some(end), Vec::new());
+            return self.part(Some(self.end(&rule.no(), Some(&rule))), Vec::new());
         }
         let mut calls = Vec::new();
-        match self.destination.plan(event, now, &mut calls) {
-            Ok(()) => {}
-            Err(No::Skipped(skip)) => return self.part(Some(End::skipped(skip, &skip.meaning())), Vec::new()),
-            Err(No::Refused(refusal)) => return self.part(Some(End::refused(&refusal)), Vec::new()),
+        if let Err(no) = self.destination.plan(event, now, &mut calls) {
+            return self.part(Some(self.end(&no, None)), Vec::new());
         }
         let calls = calls.iter().map(|call| self.call(event, call, now)).collect();
         self.part(None, calls)
+    }
+
+    /// Why the account makes no call: by a rule of the selection, or in the vendor's own words.
+    fn end(&self, no: &No, rule: Option<&Rule<'_>>) -> End {
+        match no {
+            No::Skipped(skip, setting) => {
+                let setting = setting.map(|setting| self.setting(setting));
+                let why = match (rule, &setting) {
+                    (Some(rule), _) => rule.to_string(),
+                    (None, Some(setting)) => format!("{setting} leaves it out"),
+                    (None, None) => skip.meaning().to_owned(),
+                };
+                End::skipped(*skip, why, setting)
+            }
+            No::Refused(refusal) => self.refused(refusal),
+        }
+    }
+
+    /// A refusal, and the account's setting that it goes back to, if it does.
+    fn refused(&self, refusal: &Refusal) -> End {
+        let setting = match refusal.reason {
+            Reason::Anonymous => Some("anonymous"),
+            Reason::RawNotAllowed => Some("raw"),
+            Reason::RawWithRules => Some("raw_unfiltered"),
+            Reason::NoRecipient => Some("moengage.alerts"),
+            _ => None,
+        };
+        End { setting: setting.map(|setting| self.setting(setting)), ..End::refused(refusal) }
+    }
+
+    fn setting(&self, setting: &str) -> String {
+        format!("accounts.{}.{setting}", self.name)
     }
 
     fn call(&self, event: &Event<'_>, call: &Call, now: Now) -> CallPart {
@@ -318,18 +359,25 @@ impl Account {
             costs: budgets.map(|budget| (budget.name, cost(budget.charge))).filter(|(_, cost)| *cost > 0).collect(),
             body: refused.is_none().then(|| raw(body)).flatten(),
             element: if refused.is_none() { element } else { String::new() },
-            end: refused.as_ref().map(End::refused),
+            end: refused.as_ref().map(|refusal| self.refused(refusal)),
         }
     }
 }
 
 impl End {
-    fn skipped(skip: Skip, why: &dyn Display) -> Self {
-        Self { outcome: "skipped", reason: skip.name(), why: why.to_string() }
+    fn skipped(skip: Skip, why: impl Into<String>, setting: Option<String>) -> Self {
+        Self { outcome: "skipped", reason: skip.name(), why: why.into(), setting }
     }
 
     fn refused(refusal: &Refusal) -> Self {
-        Self { outcome: "refused", reason: refusal.reason.name(), why: refusal.detail.to_string() }
+        let setting = match refusal.reason {
+            Reason::NoTenant => Some("tenant.from"),
+            Reason::UnknownTenant => Some("tenant.unknown"),
+            Reason::TenantConflict => Some("tenant.conflict"),
+            _ => None,
+        };
+        let setting = setting.map(str::to_owned);
+        Self { outcome: "refused", reason: refusal.reason.name(), why: refusal.detail.to_string(), setting }
     }
 }
 

@@ -121,7 +121,7 @@ impl Keeper {
         }
         let (mut shown, mut read) = (Vec::new(), Keys::default());
         for (family, key) in keys {
-            let value = secret::read(&key.secret);
+            let value = secret::read_as(&key.secret, key.form);
             let position = 1 + shown.iter().filter(|known: &&Shown| known.family == *family).count();
             let kind = family.trim_end_matches('s').replace('_', " ");
             shown.push(Shown {

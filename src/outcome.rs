@@ -66,6 +66,8 @@ named! {
         ReservedName = "reserved_name",
         /// The name of an event or a field is longer than the vendor takes.
         NameTooLong = "name_too_long",
+        /// The value of a field is longer than the vendor takes, and it would leave the whole value out.
+        ValueTooLong = "value_too_long",
         /// More fields than the vendor takes of one event or user.
         TooManyFields = "too_many_fields",
         /// The event lies in the future, beyond what clocks differ by.
@@ -156,19 +158,13 @@ impl Refusal {
 pub enum No {
     /// It is wrong: a dead letter.
     Refused(Refusal),
-    /// It is not wanted: counted, nothing else.
-    Skipped(Skip),
+    /// It is not wanted: counted, nothing else. The account's setting that says so, as it stands in the account's table.
+    Skipped(Skip, Option<&'static str>),
 }
 
 impl From<Refusal> for No {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
-    }
-}
-
-impl From<Skip> for No {
-    fn from(skip: Skip) -> Self {
-        Self::Skipped(skip)
     }
 }
 

@@ -95,6 +95,14 @@ impl Router {
         self.tenants.get(tenant).map(Arc::clone)
     }
 
+    /// The place of `[tenant] from` that names the record's tenant: the first that names one.
+    #[must_use]
+    pub fn named_by(&self, topic: &str, record: &Record<'_>, event: Option<&Event<'_>>) -> Option<&TenantSource> {
+        let names =
+            |source: &&TenantSource| named_by(source, topic, record, event).is_some_and(|name| !name.is_empty());
+        self.rules.from.iter().find(names)
+    }
+
     /// The tenant that the record names.
     pub fn tenant<'a>(
         &'a self,
@@ -190,6 +198,23 @@ pub enum Rule<'s> {
 }
 
 impl Rule<'_> {
+    /// The setting of the account that says so, as it stands in the account's table; of what the message says itself none.
+    #[must_use]
+    pub const fn setting(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Disabled => "enabled",
+            Self::Accept(_) => "accept",
+            Self::Where(_) => "where",
+            Self::OnlyEvents => "only_events",
+            Self::SkipEvents => "skip_events",
+            Self::Consent(_) => "consent",
+            Self::MaxAge(_) => "max_age",
+            Self::Raw => "raw",
+            Self::RawWithRules => "raw_unfiltered",
+            Self::Integrations | Self::RawOfAnother => return None,
+        })
+    }
+
     /// The named end that it makes.
     #[must_use]
     pub fn no(&self) -> No {
@@ -203,7 +228,7 @@ impl Rule<'_> {
             Self::Raw => return Refusal::new(Reason::RawNotAllowed, self.to_string()).into(),
             Self::RawWithRules => return Refusal::new(Reason::RawWithRules, self.to_string()).into(),
         };
-        skip.into()
+        No::Skipped(skip, self.setting())
     }
 }
 
@@ -235,7 +260,8 @@ pub struct Selection {
     filters: Vec<Filter>,
     only: Option<GlobSet>,
     skip: Option<GlobSet>,
-    consent: Vec<String>,
+    /// Categories, and where a message says whether they are given.
+    consent: Vec<(String, Vec<String>)>,
     max_age: Option<Duration>,
     /// Raw shapes that the vendor has, and those of them that are allowed.
     raw_shapes: &'static [&'static str],
@@ -256,7 +282,7 @@ impl Selection {
             filters: account.filters.clone(),
             only: names(&account.only_events),
             skip: names(&account.skip_events),
-            consent: account.consent.clone(),
+            consent: account.consent.iter().map(|category| (category.clone(), consent_path(category))).collect(),
             max_age: account.max_age,
             raw_shapes: account.raw_shapes(),
             raw: account.raw.clone(),
@@ -323,12 +349,10 @@ impl Selection {
     }
 
     fn check_consent(&self, event: &Event<'_>) -> Result<(), Rule<'_>> {
-        let given = |category: &&String| {
-            let path = ["context", "consent", "categoryPreferences"].map(str::to_owned);
-            let path: Vec<String> = path.into_iter().chain([(*category).clone()]).collect();
-            event.text_at(&path).is_some_and(|text| text == "true")
-        };
-        self.consent.iter().find(|category| !given(category)).map_or(Ok(()), |missing| Err(Rule::Consent(missing)))
+        // A preference is a boolean: a text "true" is nobody's consent.
+        let given = |path: &[String]| event.value_at(path).is_some_and(|value| value.get() == "true");
+        let missing = self.consent.iter().find(|(_, path)| !given(path));
+        missing.map_or(Ok(()), |(category, _)| Err(Rule::Consent(category)))
     }
 
     /// State calls are exempt: the newest state is wanted however old it is.
@@ -343,6 +367,10 @@ impl Selection {
             _ => Ok(()),
         }
     }
+}
+
+fn consent_path(category: &str) -> Vec<String> {
+    ["context", "consent", "categoryPreferences", category].map(str::to_owned).into()
 }
 
 /// A set of event names in which `*` stands for any text; `None` if there are none.

@@ -165,10 +165,9 @@ fn summary(config: &Config) -> Summary {
     }
 }
 
-/// A secret that is not there yet is no mistake, because `run` holds the account until it comes.
+/// A secret that is not there yet, or cannot be used, is no mistake, because `run` holds the account until it comes.
 fn missing_secret(used: &SecretUse) -> Option<Problem> {
-    let read = if used.pem { secret::read_pem(&used.secret) } else { secret::read(&used.secret) };
-    let error = read.err()?;
+    let error = secret::read_as(&used.secret, used.form).err()?;
     let fix = "until it can be read, what needs it waits";
     Some(Problem::at(used.place.clone(), format!("the secret {}", chain(&error)), fix))
 }

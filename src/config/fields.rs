@@ -2,70 +2,115 @@
 //!
 //! Guarantees that no rule takes what a call needs, so that a rule can never turn a good event into a dead letter.
 
+use std::borrow::Cow;
+
 use super::reader::Value;
 use super::sections::pointer;
 use super::{FieldRules, Filter, Vendor};
 
+/// A field that a call cannot do without.
+#[derive(Clone, Debug)]
+pub(super) struct Needed {
+    /// Dotted.
+    path: Cow<'static, str>,
+    /// What needs it, in the words of a message.
+    by: Cow<'static, str>,
+}
+
 /// What every call needs, wherever it goes.
-const NEEDED: &[&str] = &[
-    "type",
-    "messageId",
-    "userId",
-    "anonymousId",
-    "previousId",
-    "groupId",
-    "event",
-    "timestamp",
-    "originalTimestamp",
-    "traits.userId",
-    "traits.id",
-    "context.traits.userId",
-    "context.traits.id",
+const NEEDED: &[(&str, &[&str])] = &[
+    ("every call", &["type", "messageId", "userId", "anonymousId", "timestamp", "originalTimestamp"]),
+    ("the call of an alias", &["previousId"]),
+    ("the call of a group", &["groupId"]),
+    ("the call of a track event", &["event"]),
+    (
+        "every call of a message without userId",
+        &["traits.userId", "traits.id", "context.traits.userId", "context.traits.id"],
+    ),
 ];
+
+/// What `MoEngage` needs, too.
+const NEEDED_BY_MOENGAGE: &[(&str, &[&str])] =
+    &[("the device element of an identify", &["context.device.token", "context.device.type"])];
 
 /// What Iterable needs, too: addresses identify a user, and a purchase without these is none.
-const NEEDED_BY_ITERABLE: &[&str] = &[
-    "traits.email",
-    "context.traits.email",
-    "properties.email",
-    "properties.total",
-    "properties.products.product_id",
-    "properties.products.productId",
-    "properties.products.id",
-    "properties.products.sku",
-    "properties.products.name",
-    "properties.products.price",
-    "properties.products.quantity",
+const NEEDED_BY_ITERABLE: &[(&str, &[&str])] = &[
+    ("every call at Iterable", &["traits.email", "context.traits.email", "properties.email"]),
+    ("events/trackBulk", &["properties.campaignId", "properties.templateId"]),
+    (
+        "commerce/trackPurchase",
+        &[
+            "properties.total",
+            "properties.products.product_id",
+            "properties.products.productId",
+            "properties.products.id",
+            "properties.products.sku",
+            "properties.products.name",
+            "properties.products.price",
+            "properties.products.quantity",
+        ],
+    ),
 ];
 
+/// What a cart needs whose one item the properties are: `cart = "rudder"`.
+const NEEDED_BY_PRODUCT_ADDED: &[(&str, &[&str])] = &[(
+    "commerce/updateCart of Product Added",
+    &[
+        "properties.product_id",
+        "properties.productId",
+        "properties.id",
+        "properties.sku",
+        "properties.name",
+        "properties.price",
+        "properties.quantity",
+    ],
+)];
+
 /// What the registration of a token needs.
-const NEEDED_BY_TOKENS: &[&str] = &[
-    "context.device.token",
-    "context.device.type",
-    "context.device.name",
-    "context.app.namespace",
-    "context.os.token",
+const NEEDED_BY_TOKENS: &[(&str, &[&str])] = &[
+    (
+        "users/registerDeviceToken",
+        &["context.device.token", "context.device.type", "context.device.name", "context.app.namespace"],
+    ),
+    ("users/registerBrowserToken", &["context.os.token"]),
 ];
+
+fn tables(vendor: &Vendor) -> Vec<&'static [(&'static str, &'static [&'static str])]> {
+    let mut tables = vec![NEEDED];
+    match vendor {
+        Vendor::Moengage(_) => tables.push(NEEDED_BY_MOENGAGE),
+        Vendor::Iterable(settings) => {
+            tables.push(NEEDED_BY_ITERABLE);
+            if settings.rudder_cart {
+                tables.push(NEEDED_BY_PRODUCT_ADDED);
+            }
+            if settings.registration_key.is_some() {
+                tables.push(NEEDED_BY_TOKENS);
+            }
+        }
+        Vendor::Webhook(_) => {}
+    }
+    tables
+}
 
 /// The fields that no rule of an account at this vendor may touch, dotted.
 #[must_use]
 pub fn needed(vendor: &Vendor) -> Vec<&'static str> {
-    let mut needed = NEEDED.to_vec();
-    if let Vendor::Iterable(settings) = vendor {
-        needed.extend(NEEDED_BY_ITERABLE);
-        if settings.registration_key.is_some() {
-            needed.extend(NEEDED_BY_TOKENS);
-        }
-    }
-    needed
+    tables(vendor).into_iter().flatten().flat_map(|(_, paths)| *paths).copied().collect()
 }
 
 /// The same, and what calls read of the message as it came: a recipient that a rule hides would not be hidden.
-pub(super) fn needed_and_read(vendor: &Vendor) -> Vec<String> {
-    let mut needed: Vec<String> = needed(vendor).into_iter().map(str::to_owned).collect();
+pub(super) fn needed_and_read(vendor: &Vendor) -> Vec<Needed> {
+    let named = |(by, paths): &'static (&'static str, &'static [&'static str])| {
+        paths.iter().map(move |path| Needed { path: Cow::Borrowed(path), by: Cow::Borrowed(by) })
+    };
+    let mut needed: Vec<Needed> = tables(vendor).into_iter().flatten().flat_map(named).collect();
     if let Vendor::Moengage(settings) = vendor {
-        let recipients = settings.alerts.iter().flat_map(|alert| &alert.channels);
-        needed.extend(recipients.map(|(_, pointer)| pointer.join(".")));
+        for alert in &settings.alerts {
+            let by = format!("the alert {:?}", alert.event);
+            let read = |pointer: &Vec<String>| Needed { path: pointer.join(".").into(), by: by.clone().into() };
+            needed.extend(alert.channels.iter().map(|(_, pointer)| read(pointer)));
+        }
     }
     needed
 }
@@ -89,7 +134,7 @@ fn filter(value: &Value<'_>) -> Option<Filter> {
 }
 
 /// `[accounts.NAME.fields]`
-pub(super) fn rules(value: &Value<'_>, needed: &[String]) -> FieldRules {
+pub(super) fn rules(value: &Value<'_>, needed: &[Needed]) -> FieldRules {
     let Some(mut table) = value.table() else { return FieldRules::default() };
     let rules = FieldRules {
         keep: table.take("keep").map(|list| paths(&list, None)).unwrap_or_default(),
@@ -102,7 +147,7 @@ pub(super) fn rules(value: &Value<'_>, needed: &[String]) -> FieldRules {
 }
 
 /// Paths; those that take what calls need are refused, where that is given.
-fn paths(value: &Value<'_>, needed: Option<&[String]>) -> Vec<String> {
+fn paths(value: &Value<'_>, needed: Option<&[Needed]>) -> Vec<String> {
     let mut paths = Vec::new();
     for item in value.items().unwrap_or_default() {
         let Some(path) = item.filled() else { continue };
@@ -117,7 +162,7 @@ fn paths(value: &Value<'_>, needed: Option<&[String]>) -> Vec<String> {
     paths
 }
 
-fn renames(value: &Value<'_>, needed: &[String]) -> Vec<(String, String)> {
+fn renames(value: &Value<'_>, needed: &[Needed]) -> Vec<(String, String)> {
     let Some(table) = value.table_or("write { \"traits.plan\" = \"tier\" }") else { return Vec::new() };
     let mut renames = Vec::new();
     for (_, path, target) in table.entries() {
@@ -160,16 +205,17 @@ fn path_is_whole(value: &Value<'_>, path: &str) -> bool {
 }
 
 /// Whether the path is, or has below it, something that calls need; if so, that is reported.
-fn takes_an_id(value: &Value<'_>, path: &str, needed: &[String]) -> bool {
+fn takes_an_id(value: &Value<'_>, path: &str, needed: &[Needed]) -> bool {
     let above = path.strip_suffix(".*").unwrap_or(path);
-    let below =
-        |needed: &String| *needed == above || needed.strip_prefix(above).is_some_and(|rest| rest.starts_with('.'));
-    let Some(needed) = needed.iter().find(|needed| below(needed)) else { return false };
-    let message = if needed == path {
-        format!("calls need {needed}")
-    } else {
-        format!("\"{path}\" takes {needed} along, which calls need")
+    let below = |needed: &&Needed| {
+        needed.path == above || needed.path.strip_prefix(above).is_some_and(|rest| rest.starts_with('.'))
     };
-    value.refuse(message, "name other fields, or list what may stay in keep: ids stay in any case");
+    let Some(Needed { path: needed, by }) = needed.iter().find(below) else { return false };
+    let message = if needed == path {
+        format!("this rule takes {needed}, which {by} needs")
+    } else {
+        format!("\"{path}\" takes {needed} along, which {by} needs")
+    };
+    value.refuse(message, "name other fields, or list what may stay in keep: what calls need stays in any case");
     true
 }

@@ -12,6 +12,7 @@ use toml::de::DeValue;
 use super::kafka_client::is_pem;
 use super::reader::{Table, Value, dotted};
 use super::reference::{Scope, normal, reference};
+use super::secret::Form;
 use super::sections::{regex, topic_name};
 use super::url;
 use super::{Kafka, Property, SecretRef, Start};
@@ -172,14 +173,14 @@ fn refused(name: &str, value: &Value<'_>) -> bool {
 }
 
 fn property(name: &str, value: &Value<'_>, directory: &Path) -> Option<Property> {
-    let pem = is_pem(name);
+    let form = if is_pem(name) { Form::Pem } else { Form::Key };
     let text = match value.tree() {
         DeValue::String(text) => text.to_string(),
         DeValue::Integer(_) => value.integer(&(i64::MIN..=i64::MAX))?.to_string(),
         DeValue::Float(number) => number.as_str().replace('_', ""),
         DeValue::Boolean(flag) => flag.to_string(),
         DeValue::Table(_) => {
-            return reference(value, Scope { directory, below: None }, pem).map(Property::Secret);
+            return reference(value, Scope { directory, below: None }, form).map(Property::Secret);
         }
         DeValue::Array(_) | DeValue::Datetime(_) => {
             value.refuse("a property is text, a number, a boolean, or a reference to a secret", "write a string");

@@ -133,6 +133,23 @@ pub enum TenantSource {
     Value(String),
 }
 
+impl fmt::Display for TenantSource {
+    /// As it stands in `from`, without the braces.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "header = {name:?}"),
+            Self::Field(parts) => {
+                let pointer: String =
+                    parts.iter().map(|part| format!("/{}", part.replace('~', "~0").replace('/', "~1"))).collect();
+                write!(f, "field = {pointer:?}")
+            }
+            Self::Key(regex) => write!(f, "key = {:?}", regex.as_str()),
+            Self::Topic(regex) => write!(f, "topic = {:?}", regex.as_str()),
+            Self::Value(tenant) => write!(f, "value = {tenant:?}"),
+        }
+    }
+}
+
 /// `[delivery]`. Printing it hides the proxy's password.
 #[derive(Clone)]
 pub struct Delivery {
@@ -405,6 +422,8 @@ pub struct Key {
     pub name: Option<String>,
     /// Where its value is.
     pub secret: SecretRef,
+    /// What its text must be.
+    pub form: secret::Form,
 }
 
 impl Account {
@@ -441,7 +460,7 @@ impl Account {
             .concat(),
             Vendor::Iterable(settings) => {
                 let registration = settings.registration_key.iter().map(|secret| {
-                    let key = Key { name: None, secret: secret.clone() };
+                    let key = Key { name: None, secret: secret.clone(), form: secret::Form::Key };
                     ("registration_key", key)
                 });
                 of("keys", &settings.keys).into_iter().chain(registration).collect()

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::SecretRef;
+use super::secret::Form;
 
 /// A place in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,8 +96,8 @@ pub struct SecretUse {
     pub place: Place,
     /// The reference.
     pub secret: SecretRef,
-    /// Whether its value is a PEM text, which has line breaks.
-    pub pem: bool,
+    /// What its text must be.
+    pub form: Form,
 }
 
 /// Where everything that is found on the way is gathered.

@@ -11,6 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Place, Problem, SecretUse, Sink};
+use super::secret::Form;
 use super::{SecretRef, units};
 
 /// One file's name and text.
@@ -106,8 +107,8 @@ impl<'a> Value<'a> {
     }
 
     /// Remembers that a secret is referred to here.
-    pub(super) fn note_secret(&self, secret: &SecretRef, pem: bool) {
-        self.at.sink.secret(SecretUse { place: self.place(), secret: secret.clone(), pem });
+    pub(super) fn note_secret(&self, secret: &SecretRef, form: Form) {
+        self.at.sink.secret(SecretUse { place: self.place(), secret: secret.clone(), form });
     }
 
     /// The raw tree.

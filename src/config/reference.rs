@@ -9,6 +9,7 @@ use secrecy::SecretString;
 
 use super::Key;
 use super::reader::{Table, Value};
+use super::secret::Form;
 
 /// Where a secret's value is. Printing it shows the reference, never the value.
 #[derive(Clone)]
@@ -53,17 +54,17 @@ pub(super) struct Scope<'a> {
 }
 
 /// The reference at this value, which must be a table of it and nothing else.
-pub(super) fn reference(value: &Value<'_>, scope: Scope<'_>, pem: bool) -> Option<SecretRef> {
+pub(super) fn reference(value: &Value<'_>, scope: Scope<'_>, form: Form) -> Option<SecretRef> {
     let mut table = value.table_or(FORMS)?;
     let secret = of_table(value, &mut table, scope);
     table.finish();
     let secret = secret?;
-    value.note_secret(&secret, pem);
+    value.note_secret(&secret, form);
     Some(secret)
 }
 
 /// One or two keys, each a reference that may have a name.
-pub(super) fn keys(value: &Value<'_>, scope: Scope<'_>) -> Vec<Key> {
+pub(super) fn keys(value: &Value<'_>, scope: Scope<'_>, form: Form) -> Vec<Key> {
     let Some(items) = value.items() else { return Vec::new() };
     if items.is_empty() || items.len() > 2 {
         value.refuse(
@@ -71,17 +72,17 @@ pub(super) fn keys(value: &Value<'_>, scope: Scope<'_>) -> Vec<Key> {
             "list one key, or two while one replaces the other: the current and the next",
         );
     }
-    items.iter().filter_map(|item| key(item, scope)).collect()
+    items.iter().filter_map(|item| key(item, scope, form)).collect()
 }
 
-fn key(value: &Value<'_>, scope: Scope<'_>) -> Option<Key> {
+fn key(value: &Value<'_>, scope: Scope<'_>, form: Form) -> Option<Key> {
     let mut table = value.table_or(FORMS)?;
     let name = table.take("name").and_then(|name| name.filled().map(str::to_owned));
     let secret = of_table(value, &mut table, scope);
     table.finish();
     let secret = secret?;
-    value.note_secret(&secret, false);
-    Some(Key { name, secret })
+    value.note_secret(&secret, form);
+    Some(Key { name, secret, form })
 }
 
 fn of_table(value: &Value<'_>, table: &mut Table<'_>, scope: Scope<'_>) -> Option<SecretRef> {

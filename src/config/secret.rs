@@ -9,6 +9,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -20,6 +22,17 @@ const MAX_BYTES: u64 = 64 * 1024;
 
 /// How long a command may take.
 const COMMAND_TIME: Duration = Duration::from_secs(10);
+
+/// What a secret's text must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Visible ASCII: it goes into a header.
+    Key,
+    /// A PEM text, which has line breaks.
+    Pem,
+    /// What signs webhooks: see [`signing_key`].
+    Signing,
+}
 
 /// Why a secret could not be read. `reference` says which one: `file /run/secrets/acme`.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +60,12 @@ pub enum SecretError {
     /// It has spaces, line breaks or characters beyond ASCII.
     #[error("{reference} holds something else than visible ASCII characters")]
     NotVisible {
+        /// Which one.
+        reference: String,
+    },
+    /// It is no key that could sign.
+    #[error("{reference} is not base64, with or without whsec_ before it, so it could sign nothing")]
+    NotBase64 {
         /// Which one.
         reference: String,
     },
@@ -86,6 +105,27 @@ pub fn read(secret: &SecretRef) -> Result<SecretString, SecretError> {
 /// Reads a secret that is a PEM text: like [`read`], with spaces and line breaks.
 pub fn read_pem(secret: &SecretRef) -> Result<SecretString, SecretError> {
     checked(secret, |byte| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\n' | b'\r' | b'\t'))
+}
+
+/// Reads a secret of this form.
+pub fn read_as(secret: &SecretRef, form: Form) -> Result<SecretString, SecretError> {
+    match form {
+        Form::Key => read(secret),
+        Form::Pem => read_pem(secret),
+        Form::Signing => {
+            let text = read(secret)?;
+            let not_base64 = || SecretError::NotBase64 { reference: format!("{secret:?}") };
+            signing_key(&text).map(|_| text).ok_or_else(not_base64)
+        }
+    }
+}
+
+/// The bytes of a key that signs webhooks, as Standard Webhooks writes them: base64, with or without `whsec_` before it.
+#[must_use]
+pub fn signing_key(text: &SecretString) -> Option<Zeroizing<Vec<u8>>> {
+    let text = text.expose_secret();
+    let bytes = STANDARD.decode(text.strip_prefix("whsec_").unwrap_or(text)).ok().map(Zeroizing::new)?;
+    (!bytes.is_empty()).then_some(bytes)
 }
 
 /// What may be shown of a secret: the first eight hexadecimal digits of its SHA-256.
@@ -244,6 +284,20 @@ mod tests {
         assert!(matches!(read(&secret), Err(SecretError::NotVisible { .. })));
         let pem = read_pem(&secret).map(|pem| pem.expose_secret().to_owned());
         assert_eq!(pem.ok().as_deref(), Some("-----BEGIN KEY-----\nAA==\n-----END KEY-----"));
+    }
+
+    #[test]
+    fn what_signs_webhooks_is_base64() {
+        for good in ["whsec_Zm9yZWJheQ==", "Zm9yZWJheQ==\n"] {
+            let (_directory, secret) = written(good.as_bytes());
+            assert_eq!(read_as(&secret, Form::Signing).expect(good).expose_secret(), good.trim_end());
+        }
+        for bad in ["hunter2!", "whsec_", "whsec_Zm9yZWJheQ", "secret_Zm9yZWJheQ=="] {
+            let (_directory, secret) = written(bad.as_bytes());
+            let error = read_as(&secret, Form::Signing).expect_err(bad);
+            assert!(matches!(error, SecretError::NotBase64 { .. }), "{bad}: {error}");
+            assert!(bad == "whsec_" || !format!("{error} {error:?}").contains(bad), "{error:?}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use regex::Regex;
 use super::problem::Place;
 use super::reader::{Table, Value};
 use super::reference::{Scope, normal, reference};
+use super::secret::Form;
 use super::{Control, DeadLetters, Delivery, Memory, TenantRules, TenantSource, url};
 
 /// No event waits longer than this to be sent with others.
@@ -248,7 +249,7 @@ pub(super) fn admin(root: &mut Table<'_>, scope: Scope<'_>) -> (SocketAddr, Opti
             value.refuse("control needs a token", "add control_token = { file = \"secrets/control\" }");
             return None;
         };
-        Some(Control { listen, token: reference(token, scope, false)? })
+        Some(Control { listen, token: reference(token, scope, Form::Key)? })
     });
     (listen, control)
 }

@@ -4,6 +4,7 @@
 
 use super::reader::{Table, Value};
 use super::reference::{Scope, keys, reference};
+use super::secret::Form;
 use super::{Alert, Identity, Iterable, Key, Moengage, sections, url};
 
 /// Raw shapes of `MoEngage`: what the header `forebay-shape` may name.
@@ -27,7 +28,7 @@ pub(super) fn moengage(value: &Value<'_>, scope: Scope<'_>) -> Option<Moengage> 
     let settings = Moengage {
         workspace: workspace.and_then(|value| self::workspace(&value)).unwrap_or_default(),
         data_center: data_center.and_then(|value| self::data_center(&value)).unwrap_or_default(),
-        keys: table.require("keys", KEYS).map(|value| keys(&value, scope)).unwrap_or_default(),
+        keys: table.require("keys", KEYS).map(|value| keys(&value, scope, Form::Key)).unwrap_or_default(),
         campaign_keys: family(&mut table, "campaign_keys", scope),
         inform_keys: family(&mut table, "inform_keys", scope),
         merge_aliases: table.pick("alias", false, &[("off", false), ("merge", true)]),
@@ -46,7 +47,7 @@ fn filled(table: &mut Table<'_>, key: &'static str) -> Option<String> {
 }
 
 fn family(table: &mut Table<'_>, key: &'static str, scope: Scope<'_>) -> Vec<Key> {
-    table.take(key).map(|value| keys(&value, scope)).unwrap_or_default()
+    table.take(key).map(|value| keys(&value, scope, Form::Key)).unwrap_or_default()
 }
 
 fn workspace(value: &Value<'_>) -> Option<String> {
@@ -124,7 +125,7 @@ pub(super) fn iterable(value: &Value<'_>, scope: Scope<'_>) -> Option<Iterable> 
     let pages = [("all", "all"), ("named", "named"), ("categorised", "categorised")];
     let settings = Iterable {
         eu: region.and_then(|value| self::region(&value)).unwrap_or_default(),
-        keys: table.require("keys", KEYS).map(|value| keys(&value, scope)).unwrap_or_default(),
+        keys: table.require("keys", KEYS).map(|value| keys(&value, scope, Form::Key)).unwrap_or_default(),
         project: filled(&mut table, "project"),
         identity: table.pick("identity", Identity::Hybrid, &identities),
         single: table.pick("delivery", false, &[("bulk", false), ("single", true)]),
@@ -135,7 +136,7 @@ pub(super) fn iterable(value: &Value<'_>, scope: Scope<'_>) -> Option<Iterable> 
         keep_dates: table.pick("dates", false, &[("iterable", false), ("keep", true)]),
         pages: table.take("pages").and_then(|value| self::pages(&value, &pages)).unwrap_or_else(|| vec!["all".into()]),
         single_event: table.flag("single_event", false),
-        registration_key: table.take("registration_key").and_then(|value| reference(&value, scope, false)),
+        registration_key: table.take("registration_key").and_then(|value| reference(&value, scope, Form::Key)),
     };
     table.finish();
     Some(settings)

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use super::reader::Value;
 use super::reference::{Scope, keys};
+use super::secret::Form;
 use super::vendor::KEYS;
 use super::{Webhook, is_public, url};
 
@@ -15,7 +16,7 @@ pub(super) fn webhook(value: &Value<'_>, scope: Scope<'_>, allow_hosts: Option<&
     let mut table = value.table()?;
     let place = table.require("url", "write the URL that events are posted to");
     let (origin, path) = place.and_then(|value| target(&value, allow_hosts)).unwrap_or_default();
-    let keys = table.require("keys", KEYS).map(|value| keys(&value, scope)).unwrap_or_default();
+    let keys = table.require("keys", KEYS).map(|value| keys(&value, scope, Form::Signing)).unwrap_or_default();
     table.finish();
     Some(Webhook { origin, path, keys })
 }

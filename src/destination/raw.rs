@@ -17,6 +17,7 @@ pub(super) enum Type {
     Whole,
     Flag,
     Object,
+    List,
 }
 
 impl Type {
@@ -26,6 +27,7 @@ impl Type {
             Self::Whole => value.is_number() && value.get().parse::<i64>().is_ok(),
             Self::Flag => matches!(value.get(), "true" | "false"),
             Self::Object => value.is_object(),
+            Self::List => value.is_array(),
         }
     }
 
@@ -35,6 +37,7 @@ impl Type {
             Self::Whole => "a whole number",
             Self::Flag => "true or false",
             Self::Object => "an object",
+            Self::List => "a list",
         }
     }
 }

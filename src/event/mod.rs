@@ -186,7 +186,7 @@ impl<'a> Event<'a> {
     pub fn anonymous(&self, setting: Anonymous) -> Result<Cow<'a, str>, No> {
         match (&self.anonymous_id, setting) {
             (Some(id), Anonymous::Use) => Ok(id.clone()),
-            (Some(_), Anonymous::Skip) => Err(Skip::Anonymous.into()),
+            (Some(_), Anonymous::Skip) => Err(No::Skipped(Skip::Anonymous, Some("anonymous"))),
             (Some(_), Anonymous::Refuse) => {
                 Err(Refusal::new(Reason::Anonymous, "the message has an anonymous id alone").into())
             }
@@ -251,11 +251,17 @@ impl<'a> Event<'a> {
     /// The text of a string, number or boolean at a JSON pointer's parts.
     #[must_use]
     pub fn text_at(&self, parts: &[String]) -> Option<Cow<'a, str>> {
+        self.value_at(parts)?.scalar()
+    }
+
+    /// The value at a JSON pointer's parts.
+    #[must_use]
+    pub fn value_at(&self, parts: &[String]) -> Option<Raw<'a>> {
         let mut value = Raw::trusted(self.whole);
         for part in parts {
             value = if value.is_array() { value.items().nth(index(part)?)? } else { value.field(part)? };
         }
-        value.scalar()
+        Some(value)
     }
 }
 

@@ -108,7 +108,7 @@ fn the_user_is_looked_for_in_five_places() {
 fn an_anonymous_id_counts_only_where_the_account_says_so() {
     let anonymous = event(r#"{"type":"track","anonymousId":"a1"}"#);
     assert_eq!(anonymous.anonymous(Anonymous::Use).as_deref(), Ok("a1"));
-    assert_eq!(anonymous.anonymous(Anonymous::Skip), Err(No::Skipped(Skip::Anonymous)));
+    assert_eq!(anonymous.anonymous(Anonymous::Skip), Err(No::Skipped(Skip::Anonymous, Some("anonymous"))));
     assert!(
         matches!(anonymous.anonymous(Anonymous::Refuse), Err(No::Refused(refusal)) if refusal.reason == Reason::Anonymous)
     );

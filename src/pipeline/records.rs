@@ -114,7 +114,7 @@ impl Pipeline {
         });
         let owed = match planned {
             Ok(()) => calls.iter().map(|call| self.admit(now, lane, record, event, receipt, call)).sum(),
-            Err(No::Skipped(skip)) => {
+            Err(No::Skipped(skip, _)) => {
                 account.lane.skip(skip);
                 0
             }

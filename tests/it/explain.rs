@@ -61,6 +61,44 @@ fn a_file_is_explained_for_each_account_of_its_tenant_without_a_key() {
     assert_eq!(call["body"], json!({ "events": [element] }));
     assert_eq!((&moengage["outcome"], &moengage["reason"]), (&json!("skipped"), &json!("not_selected")));
     assert_eq!(moengage["why"], "only_events does not list its name");
+    assert_eq!(moengage["setting"], "accounts.t00-moengage.only_events");
+    assert_eq!(found["tenant_from"], "header = \"tenant\"");
+}
+
+#[test]
+fn the_setting_and_the_place_behind_an_end_are_named() {
+    let mut accounts = [Account::moengage("t00"), Account::iterable("t00")];
+    let all = "accept = [\"track\", \"alias\", \"page\"]\nanonymous = \"skip\"";
+    accounts.iter_mut().for_each(|account| all.clone_into(&mut account.settings));
+    "pages = [\"named\"]".clone_into(&mut accounts[1].details);
+    let from = "[tenant]\nfrom = [{ header = \"tenant\" }, { field = \"/context/a~1b\" }, { key = \"^(?<tenant>[^:]+):\" }]";
+    let config = ConfigText::new(Kafka::shared(), "explained-why", "", &accounts).section(from);
+    let setup = |event: &Value| {
+        let setup = config.setup();
+        setup.write("event.json", event.to_string());
+        setup
+    };
+    let alias = json!({ "type": "alias", "userId": "new", "previousId": "old", "context": { "a/b": "t00" } });
+    let page = json!({ "type": "page", "userId": "u-1" });
+    let nobody = json!({ "type": "track", "event": "E", "anonymousId": "a-1" });
+    let field = "field = \"/context/a~1b\"";
+    let key = "key = \"^(?<tenant>[^:]+):\"";
+    for (event, key_of_record, place, index, setting) in [
+        (&alias, "", field, 0, "accounts.t00-moengage.moengage.alias"),
+        (&page, "t00:u-1", key, 1, "accounts.t00-iterable.iterable.pages"),
+        (&nobody, "t00:u-1", key, 1, "accounts.t00-iterable.anonymous"),
+    ] {
+        let found = explained(setup(event), &["event.json", "--key", key_of_record]);
+        assert_eq!(found["tenant_from"], place, "{found}");
+        assert_eq!(found["accounts"][index]["setting"], setting, "{found}");
+        let (_, text) = said(setup(event), &["event.json", "--key", key_of_record]);
+        assert!(text.contains(&format!("tenant   t00, by tenant.from {{ {place} }}")), "{text}");
+        assert!(text.contains(setting), "{text}");
+    }
+    for (arguments, setting) in [(&[][..], "tenant.from"), (&["-H", "tenant=nobody"], "tenant.unknown")] {
+        let found = explained(setup(&page), &[&["event.json"], arguments].concat());
+        assert_eq!(found["end"]["setting"], setting, "{found}");
+    }
 }
 
 #[test]

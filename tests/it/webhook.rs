@@ -159,6 +159,37 @@ fn an_event_that_the_receiver_refuses_becomes_a_dead_letter_alone() {
 }
 
 #[test]
+fn a_secret_that_could_sign_nothing_holds_the_account_and_check_says_so() {
+    let receiver = Receiver::start(|_, _| (200, "", Vec::new()));
+    let scene = Scene::new(&receiver.url("/"), "");
+    scene.setup.write("current", "hunter2!");
+    scene.setup.write("next", "whsec_");
+    let setup = Setup::new(&scene.config.text()).args(&["check", "--strict"]);
+    setup.write("current", "hunter2!");
+    setup.write("next", KEYS[1]);
+    let mut check = setup.start();
+    assert_eq!(check.wait(JOIN), Some(78), "{}", check.log());
+    let said = check.log();
+    let expected = "accounts.hook.webhook.keys[0]: the secret file";
+    assert!(said.contains(expected) && said.contains("is not base64") && !said.contains("hunter2"), "{said}");
+    assert!(!said.contains("keys[1]"), "{said}");
+    scene.produce(&events()[..3]);
+    let mut forebay = scene.setup.start();
+    let held = wait_health(&mut forebay, "hook", "held");
+    assert_eq!(held["binds"]["reason"], "credentials_missing", "{held}");
+    assert!(held["keys"][0]["state"].as_str().is_some_and(|state| state.contains("is not base64")), "{held}");
+    // With a secret that is one, the events go, and it signs them.
+    scene.setup.write("current", KEYS[0]);
+    forebay.eventually(WORK, "the events arrive", |_| match receiver.received().len() {
+        0 => Err("nothing came".to_owned()),
+        _ => Ok(()),
+    });
+    assert!(receiver.received().iter().all(|request| is_signed(request, KEYS[0])));
+    assert!(!forebay.log().contains("hunter2"));
+    assert_books(&mut forebay);
+}
+
+#[test]
 fn a_redirect_is_not_followed_and_the_events_wait() {
     let elsewhere = Receiver::start(|_, _| (200, "", Vec::new()));
     let location = elsewhere.url("/");

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rand::Rng;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::config::secret::Form;
 use crate::config::{
     Account, Anonymous, BaseUrl, Config, DeadLetters, Delivery, FieldRules, Identity, Iterable, Kafka, Key, Memory,
     Moengage, Property, SecretRef, Start, TenantRules, TenantSource, Vendor,
@@ -218,7 +219,7 @@ fn iterable(eu: bool) -> Iterable {
 
 /// Takes what is secret or leads elsewhere out of an account. What would hide an event's id, or hold it for ever, goes too.
 fn disguise(account: &mut Account, key: &SecretString) {
-    let keys = vec![Key { name: None, secret: SecretRef::Value(key.clone()) }];
+    let keys = vec![Key { name: None, secret: SecretRef::Value(key.clone()), form: Form::Key }];
     account.fields = FieldRules::default();
     account.hold = false;
     match &mut account.vendor {

@@ -19,8 +19,12 @@ pub(super) fn write(out: &mut dyn Write, explanation: &Explanation) -> io::Resul
         let at = event.time.as_ref().map(|time| format!(", {time}")).unwrap_or_default();
         writeln!(out, "event    {}{name}{user}, id {:?}{at}", event.kind, event.id)?;
     }
-    let assumed = if explanation.tenant_assumed { " (the record does not say; the account's)" } else { "" };
-    writeln!(out, "tenant   {}{assumed}", explanation.tenant.as_deref().unwrap_or("none"))?;
+    let from = match &explanation.tenant_from {
+        _ if explanation.tenant_assumed => " (the record does not say; the account's)".to_owned(),
+        Some(place) => format!(", by tenant.from {{ {place} }}"),
+        None => String::new(),
+    };
+    writeln!(out, "tenant   {}{from}", explanation.tenant.as_deref().unwrap_or("none"))?;
     if let Some(end) = &explanation.end {
         writeln!(out, "end      {}", words(end))?;
     }
@@ -66,7 +70,10 @@ fn calls(count: usize) -> String {
 
 fn words(end: &End) -> String {
     let reason = if end.reason.is_empty() { String::new() } else { format!(" {}", end.reason) };
-    format!("{}{reason}: {}", end.outcome, end.why)
+    // What the sentence names already is not said again.
+    let setting = end.setting.as_ref().filter(|setting| !end.why.contains(setting.as_str()));
+    let setting = setting.map(|setting| format!(" ({setting})")).unwrap_or_default();
+    format!("{}{reason}: {}{setting}", end.outcome, end.why)
 }
 
 /// Writes a value with each field and each item on a line of its own.

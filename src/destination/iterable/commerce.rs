@@ -46,7 +46,7 @@ pub(super) fn of(event: &Event<'_>, rudder_cart: bool) -> Option<Commerce> {
 impl Encoder {
     /// A purchase.
     pub(super) fn purchase(&self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let properties = Properties::of(event)?;
+        let properties = Properties::of_purchase(event)?;
         out.push(b'{');
         self.buyer(event, &properties, out)?;
         self.items(event, false, out)?;
@@ -83,8 +83,7 @@ impl Encoder {
         let email = properties.email.clone().or_else(|| email_of_traits(event));
         let ids = self.ids(event, email.clone())?;
         write::key(out, "user");
-        self.user_object(event, &ids, email, self.create_new_fields, out);
-        Ok(())
+        self.user_object(event, &ids, email, self.create_new_fields, out)
     }
 
     /// The products; if there are none and `alone` says so, the properties are the one.

@@ -32,6 +32,8 @@ const LONGEST_EVENT_ID: usize = 512;
 pub(super) const USER_ID_RULE: &str =
     "Iterable's user ids have 1 to 52 printable ASCII characters and no space at the end";
 
+const NO_ADDRESS: &str = "the e-mail address is not one";
+
 /// What an account's settings change about elements.
 #[derive(Debug)]
 pub(super) struct Encoder {
@@ -114,11 +116,11 @@ impl Encoder {
         if ids.email.is_none() && ids.user.is_none() {
             ids.user = Some(event.anonymous(self.anonymous).map_err(|no| match no {
                 No::Refused(refusal) => refusal,
-                No::Skipped(_) => Refusal::new(Reason::Anonymous, "the message has an anonymous id alone"),
+                No::Skipped(..) => Refusal::new(Reason::Anonymous, "the message has an anonymous id alone"),
             })?);
         }
         if ids.email.as_deref().is_some_and(|email| !is_email(email)) {
-            return Err(Refusal::new(Reason::InvalidEmail, "the e-mail address is not one"));
+            return Err(Refusal::new(Reason::InvalidEmail, NO_ADDRESS));
         }
         if ids.user.as_deref().is_some_and(|user| !is_user_id(user)) {
             return Err(Refusal::new(Reason::InvalidUserId, USER_ID_RULE));
@@ -130,11 +132,11 @@ impl Encoder {
     pub(super) fn user(&self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
         let email = email_of_traits(event);
         let ids = self.ids(event, email.clone())?;
-        self.user_object(event, &ids, email, self.create_in_element(), out);
-        Ok(())
+        self.user_object(event, &ids, email, self.create_in_element(), out)
     }
 
-    /// A user with these ids and the event's traits as fields.
+    /// A user with these ids and the event's traits as fields; `email` is the event's address, whoever the project knows
+    /// by it.
     pub(super) fn user_object(
         &self,
         event: &Event<'_>,
@@ -142,17 +144,16 @@ impl Encoder {
         email: Option<Cow<'_, str>>,
         create_new_fields: Option<bool>,
         out: &mut Vec<u8>,
-    ) {
+    ) -> Result<(), Refusal> {
         out.push(b'{');
         ids.write(out);
         let has_fields = |object: &Raw<'_>| object.fields().next().is_some();
         let traits = event.traits.filter(has_fields).or(event.context.traits.filter(has_fields));
         if let Some(traits) = traits {
+            let address = self.address_field(traits, ids, email)?;
             write::key(out, "dataFields");
             out.push(b'{');
-            // A project that knows users by their id alone gets the address as a field.
-            let address = email.filter(|_| self.identity == Identity::UserId);
-            self.user_fields(out, traits, address.is_some());
+            self.user_fields(out, traits);
             if let Some(address) = address {
                 write::key(out, "email");
                 write::string(out, &address);
@@ -160,6 +161,28 @@ impl Encoder {
             out.push(b'}');
         }
         self.close_user(create_new_fields, out);
+        Ok(())
+    }
+
+    /// The data field `email`. Where users are known by an address it would change theirs, so it is the one that the
+    /// element names already, or none; a project that knows users by their id alone gets the address here.
+    fn address_field<'a>(
+        &self,
+        traits: Raw<'a>,
+        ids: &Ids<'_>,
+        email: Option<Cow<'a, str>>,
+    ) -> Result<Option<Cow<'a, str>>, Refusal> {
+        let own = traits.field("email").filter(|own| !own.is_null());
+        if own.is_some_and(|own| !own.is_string()) {
+            return Err(Refusal::new(Reason::InvalidEmail, "the trait `email` is no text"));
+        }
+        if self.identity != Identity::UserId {
+            return Ok(own.and_then(Raw::string).filter(|own| ids.email.as_ref() == Some(own)));
+        }
+        if email.as_deref().is_some_and(|email| !is_email(email)) {
+            return Err(Refusal::new(Reason::InvalidEmail, NO_ADDRESS));
+        }
+        Ok(email)
     }
 
     /// How the vendor is to take a user's element, and the element's end.
@@ -180,8 +203,9 @@ impl Encoder {
         self.create_new_fields.filter(|_| self.single)
     }
 
-    /// Traits as profile fields, the phone under the vendor's name for it.
-    fn user_fields(&self, out: &mut Vec<u8>, traits: Raw<'_>, without_email: bool) {
+    /// Traits as profile fields, the phone under the vendor's name for it. What says who the user is has its place
+    /// beside them: as a field it would make somebody else of the user.
+    fn user_fields(&self, out: &mut Vec<u8>, traits: Raw<'_>) {
         for field in copy::of(traits, self.style.flatten) {
             let is_phone = field.is("phone");
             if is_phone && traits.field("phone") != Some(field.value) {
@@ -192,7 +216,7 @@ impl Encoder {
             {
                 write::key(out, "phoneNumber");
                 write::string(out, &phone);
-            } else if !(without_email && field.is("email")) {
+            } else if !(field.is("email") || field.is("userId")) {
                 copy::field(out, field.key, field.value, self.style);
             }
         }
@@ -266,17 +290,34 @@ impl<'a> Properties<'a> {
         }
     }
 
-    pub(super) fn of(event: &Event<'a>) -> Result<Self, Refusal> {
-        let mut properties = Self::default();
-        for field in event.properties.into_iter().flat_map(Raw::fields) {
-            match &*field.name() {
-                "email" => properties.email = field.value.string().filter(|email| !email.is_empty()),
-                "campaignId" => properties.campaign = integer("campaignId", field.value)?,
-                "templateId" => properties.template = integer("templateId", field.value)?,
-                _ => {}
+    /// The same of a purchase: its ids are no larger than 32 bits.
+    pub(super) fn of_purchase(event: &Event<'a>) -> Result<Self, Refusal> {
+        let properties = Self::of(event)?;
+        let small = |id: Option<i64>| id.is_none_or(|id| i32::try_from(id).is_ok());
+        for (name, id) in [("campaignId", properties.campaign), ("templateId", properties.template)] {
+            if !small(id) {
+                return Err(not_integer(name));
             }
         }
         Ok(properties)
+    }
+
+    pub(super) fn of(event: &Event<'a>) -> Result<Self, Refusal> {
+        // Of a name that occurs twice the last one counts, whatever the first one is.
+        let (mut email, mut campaign, mut template) = (None, None, None);
+        for field in event.properties.into_iter().flat_map(Raw::fields) {
+            match &*field.name() {
+                "email" => email = Some(field.value),
+                "campaignId" => campaign = Some(field.value),
+                "templateId" => template = Some(field.value),
+                _ => {}
+            }
+        }
+        Ok(Self {
+            email: email.and_then(Raw::string).filter(|email| !email.is_empty()),
+            campaign: integer("campaignId", campaign)?,
+            template: integer("templateId", template)?,
+        })
     }
 }
 
@@ -291,16 +332,18 @@ pub(super) fn email_of_traits<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
 }
 
 /// A whole number, or its digits as text; null is absent.
-fn integer(name: &'static str, value: Raw<'_>) -> Result<Option<i64>, Refusal> {
-    if value.is_null() {
-        return Ok(None);
-    }
+fn integer(name: &'static str, value: Option<Raw<'_>>) -> Result<Option<i64>, Refusal> {
+    let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(None) };
     let digits = value.string().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let text = digits.as_deref().unwrap_or(value.get());
     match text.parse() {
-        Ok(number) => Ok(Some(number)),
-        Err(_) => Err(Refusal::new(Reason::InvalidField, format!("`properties.{name}` is not an integer"))),
+        Ok(number) if text != "-0" => Ok(Some(number)),
+        _ => Err(not_integer(name)),
     }
+}
+
+fn not_integer(name: &str) -> Refusal {
+    Refusal::new(Reason::InvalidField, format!("`properties.{name}` is not an integer that the vendor takes"))
 }
 
 fn flag(out: &mut Vec<u8>, name: &str, value: Option<bool>) {
@@ -383,11 +426,12 @@ mod tests {
 
     #[test]
     fn integers() {
-        assert_eq!(integer("x", Raw::trusted("12")), Ok(Some(12)));
-        assert_eq!(integer("x", Raw::trusted("\"12\"")), Ok(Some(12)));
-        assert_eq!(integer("x", Raw::trusted("null")), Ok(None));
-        for bad in ["\"\"", "1.5", "1e3", "\"x7\"", "true", "{}", "99999999999999999999"] {
-            assert!(integer("x", Raw::trusted(bad)).is_err(), "{bad}");
+        let integer = |text| integer("x", Some(Raw::trusted(text)));
+        assert_eq!(integer("12"), Ok(Some(12)));
+        assert_eq!(integer("\"12\""), Ok(Some(12)));
+        assert_eq!(integer("null"), Ok(None));
+        for bad in ["-0", "\"\"", "1.5", "1e3", "\"x7\"", "true", "{}", "99999999999999999999"] {
+            assert!(integer(bad).is_err(), "{bad}");
         }
     }
 

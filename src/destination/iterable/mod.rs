@@ -177,7 +177,9 @@ impl Destination for Iterable {
         }
         let (shape, state) = match event.kind {
             Kind::Identify | Kind::Group => (USERS, true),
-            Kind::Page | Kind::Screen if !self.encoder.wants_page(event) => return Err(Skip::NotSelected.into()),
+            Kind::Page | Kind::Screen if !self.encoder.wants_page(event) => {
+                return Err(No::Skipped(Skip::NotSelected, Some("iterable.pages")));
+            }
             Kind::Page | Kind::Screen => (EVENTS, false),
             Kind::Track => match commerce::of(event, self.rudder_cart) {
                 // Both change the user's cart, and the user.

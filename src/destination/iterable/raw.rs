@@ -21,6 +21,7 @@ const USER: &[(&str, Type)] = &[
     ("mergeNestedObjects", Type::Flag),
     ("createNewFields", Type::Flag),
 ];
+const IDS: &[(&str, Type)] = &[("email", Type::Text), ("userId", Type::Text)];
 const EVENT: &[(&str, Type)] = &[
     ("email", Type::Text),
     ("userId", Type::Text),
@@ -44,7 +45,7 @@ impl Encoder {
         match form.shape {
             "users/bulkUpdate" => {
                 check_types(element, USER)?;
-                Ok(Call::new(USERS, self.user_of_raw(element)?, true))
+                Ok(Call::new(USERS, self.user_of_raw(element)?, true).with(self.becomes(element)?))
             }
             "events/trackBulk" => {
                 check_types(element, EVENT)?;
@@ -64,6 +65,24 @@ impl Encoder {
             }
             _ => Err(Refusal::new(Reason::RawNotAllowed, "Iterable has no raw shape of this name")),
         }
+    }
+
+    /// Hashes of whom its data fields make of the user: by `email` and `userId` among them the vendor changes these.
+    fn becomes(&self, element: Raw<'_>) -> Result<impl Iterator<Item = u64> + use<>, Refusal> {
+        let fields = element.field("dataFields");
+        fields.map_or(Ok(()), |fields| check_types(fields, IDS))?;
+        let text =
+            |object: Option<Raw<'_>>, name| object.and_then(|object| object.field(name)?.string().map(String::from));
+        let changed = |name| text(fields, name).filter(|new| text(Some(element), name).as_ref() != Some(new));
+        let (email, user) = (changed("email"), changed("userId"));
+        if email.as_deref().is_some_and(|email| !is_email(email)) {
+            return Err(Refusal::new(Reason::InvalidEmail, "`dataFields.email` of the raw element is no address"));
+        }
+        if user.as_deref().is_some_and(|user| !is_user_id(user)) {
+            return Err(Refusal::new(Reason::InvalidUserId, USER_ID_RULE));
+        }
+        let email = email.filter(|_| self.identity != Identity::UserId).map(|email| user_hash(&email.to_lowercase()));
+        Ok(email.into_iter().chain(user.map(|user| self.hash_of(&user))))
     }
 
     /// Hash of the user whom a raw element names.

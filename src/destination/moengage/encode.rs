@@ -15,7 +15,7 @@
 
 use std::borrow::Cow;
 
-use super::limits::{MOST_ATTRIBUTES, MOST_OF_A_USER, check_attributes, check_id, check_name, check_time};
+use super::limits::{Of, check_attributes, check_id, check_name, check_time, check_written};
 use super::{attributes, zone};
 use crate::clock::Now;
 use crate::config::{self, Anonymous};
@@ -85,12 +85,9 @@ impl Encoder {
     pub(super) fn identify(&self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
         let id = self.planned_id(event)?;
         let context = event.context;
-        for traits in [event.traits, context.traits].into_iter().flatten() {
-            check_attributes(traits, self.style.flatten, MOST_OF_A_USER)?;
-        }
-        self.open_customer(&id, out);
+        let start = self.open_customer(&id, out);
         attributes::write(out, event.traits, context.traits, self.style);
-        out.extend_from_slice(b"}}");
+        close_customer(start, out)?;
         self.device(event, &context, &id, out);
         Ok(())
     }
@@ -98,20 +95,20 @@ impl Encoder {
     /// The `customer` element of a user who belongs to a group.
     pub(super) fn group(&self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
         let id = self.planned_id(event)?;
-        self.open_customer(&id, out);
+        let start = self.open_customer(&id, out);
         attributes::write_group(out, event, self.style);
-        out.extend_from_slice(b"}}");
-        Ok(())
+        close_customer(start, out)
     }
 
-    /// A `customer` element up to its attributes, which are left open.
-    fn open_customer(&self, id: &str, out: &mut Vec<u8>) {
+    /// A `customer` element up to its attributes, which are left open; where those begin.
+    fn open_customer(&self, id: &str, out: &mut Vec<u8>) -> usize {
         out.extend_from_slice(b"{\"type\":\"customer\",\"customer_id\":");
         write::string(out, id);
         if self.update_existing_only {
             out.extend_from_slice(b",\"update_existing_only\":true");
         }
         out.extend_from_slice(b",\"attributes\":{");
+        out.len() - 1
     }
 
     fn device(&self, event: &Event<'_>, context: &Context<'_>, id: &str, out: &mut Vec<u8>) {
@@ -150,9 +147,6 @@ impl Encoder {
     pub(super) fn event(&self, event: &Event<'_>, now: Now, out: &mut Vec<u8>) -> Result<(), Refusal> {
         let id = self.planned_id(event)?;
         let name = event_name(event)?;
-        if let Some(properties) = event.properties {
-            check_attributes(properties, self.style.flatten, MOST_ATTRIBUTES)?;
-        }
         let time = event_time(event, now)?;
         let context = event.context;
         let device = Device::of(&context);
@@ -163,7 +157,13 @@ impl Encoder {
         write::string(out, &name);
         if let Some(properties) = event.properties {
             out.extend_from_slice(b",\"attributes\":");
+            let start = out.len();
             copy::object(out, properties, self.style);
+            if self.style.flatten {
+                check_written(out, start, Of::Event)?;
+            } else {
+                check_attributes(properties, Of::Event)?;
+            }
         }
         if let Some(platform) = device.kind.as_deref().or(event.channel.as_deref()).and_then(platform) {
             out.extend_from_slice(b",\"platform\":\"");
@@ -186,11 +186,19 @@ impl Encoder {
     }
 }
 
+/// Ends a `customer` element behind its attributes, which begin at `start`, unless the vendor would not keep them.
+fn close_customer(start: usize, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    out.push(b'}');
+    check_written(out, start, Of::User)?;
+    out.push(b'}');
+    Ok(())
+}
+
 /// What planning has let through is not skipped later.
 fn refused(no: No) -> Refusal {
     match no {
         No::Refused(refusal) => refusal,
-        No::Skipped(_) => Refusal::new(Reason::Anonymous, "the message has an anonymous id alone"),
+        No::Skipped(..) => Refusal::new(Reason::Anonymous, "the message has an anonymous id alone"),
     }
 }
 

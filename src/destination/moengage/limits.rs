@@ -1,7 +1,12 @@
 //! What MoEngage would refuse a whole batch for, or cut, or drop behind a 200: known before anything is sent.
 //!
-//! Rules: pages `data/data-overview`, `data-tracking-policies`, `event/track-event` (2026-11). Of values nothing is checked:
-//! the vendor cuts long ones, and an event is worth more than the end of a text.
+//! Rules: pages `data/data-overview`, `data-tracking-policies`, `event/track-event` (2026-11). Of values only URLs are
+//! checked, which the vendor leaves out whole where they are too long; it cuts other texts, and an event is worth more
+//! than the end of one.
+
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use crate::clock::Now;
 use crate::json::{Raw, copy};
@@ -10,11 +15,52 @@ use crate::outcome::{Reason, Refusal};
 /// By how much a producer's clock may be ahead of ours: a guess that covers badly kept clocks, not wrong time zones.
 const SKEW_MS: i64 = 5 * 60 * 1000;
 
-/// The vendor cuts longer names of events and attributes, in characters; it keeps so many attributes of an event.
+/// The vendor cuts longer names of events and attributes, in characters.
 const LONGEST_NAME: usize = 200;
-pub(super) const MOST_ATTRIBUTES: usize = 100;
-/// All users of a workspace together have so many different attributes.
-pub(super) const MOST_OF_A_USER: usize = 256;
+/// The vendor leaves out the value of an attribute that is a longer URL, in characters.
+const LONGEST_URL: usize = 512;
+
+/// What begins like this is the vendor's own.
+const SYSTEM: &str = "moe_";
+
+/// Whose attributes they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    Event,
+    User,
+}
+
+/// Attributes of users that the page lists for users to be written with, in spite of how they begin.
+const SYSTEM_OF_A_USER: &[&str] = &[
+    "moe_em_unsub_categories",
+    "moe_gaid",
+    "moe_hard_bounce",
+    "moe_mobile",
+    "moe_mweb",
+    "moe_sms_subscription",
+    "moe_spam",
+    "moe_sub_w",
+    "moe_unsubscribe",
+    "moe_wa_subscription",
+];
+/// The same of events.
+const SYSTEM_OF_AN_EVENT: &[&str] = &["moe_project_name"];
+
+/// "Keys that should not be used when tracking user attributes", beside those that begin with `USER_ATTRIBUTE_`; and the
+/// names that the vendor blocks. `source` is on the list, too, and is what all integrations send as the user's source.
+const RESERVED_OF_A_USER: &[&str] = &[
+    "",
+    "id",
+    "_id",
+    "MOE_TIME_FORMAT",
+    "MOE_TIME_TIMEZONE",
+    "MOE_GAID",
+    "MOE_ISLAT",
+    "INSTALL",
+    "UPDATE",
+    "status",
+    "user_id",
+];
 
 /// Ids that the vendor refuses; it does not say whether case counts.
 const REFUSED_IDS: &[&str] = &[
@@ -52,7 +98,7 @@ pub(super) fn check_id(id: &str) -> Result<(), Refusal> {
 
 /// Whether an event may have this name.
 pub(super) fn check_name(name: &str) -> Result<(), Refusal> {
-    if name.starts_with("moe_") {
+    if name.starts_with(SYSTEM) {
         return Err(Refusal::new(Reason::ReservedName, "MoEngage keeps event names that begin with moe_ for itself"));
     }
     if longer(name, LONGEST_NAME) {
@@ -66,52 +112,85 @@ fn longer(text: &str, most: usize) -> bool {
     text.len() > most && text.chars().nth(most).is_some()
 }
 
-/// Whether the vendor keeps so many attributes, with names like these.
-pub(super) fn check_attributes(attributes: Raw<'_>, flatten: bool, most: usize) -> Result<(), Refusal> {
-    if !flatten && !may_have_much(attributes.get()) {
-        return Ok(());
+impl Of {
+    /// How many the vendor keeps of an event; all users of a workspace together have so many different ones.
+    const fn most(self) -> usize {
+        match self {
+            Self::Event => 100,
+            Self::User => 256,
+        }
     }
-    let (mut count, mut long) = (0, false);
-    count_fields(attributes, flatten, &mut count, &mut long);
-    if count > most {
-        let detail = format!("{count} attributes: MoEngage keeps {most}");
-        return Err(Refusal::new(Reason::TooManyFields, detail));
+
+    fn reserves(self, name: &str) -> bool {
+        let (free, taken) = match self {
+            Self::Event => (SYSTEM_OF_AN_EVENT, false),
+            Self::User => (SYSTEM_OF_A_USER, RESERVED_OF_A_USER.contains(&name) || name.starts_with("USER_ATTRIBUTE_")),
+        };
+        taken || (name.starts_with(SYSTEM) && !free.contains(&name))
     }
-    if long {
-        return Err(Refusal::new(Reason::NameTooLong, "MoEngage cuts attribute names at 200 characters"));
-    }
-    Ok(())
 }
 
-/// Whether it is worth looking for too many fields or too long a name: this stands on the path of every event.
+/// Whether the vendor keeps all of these attributes, which are as they go out: flattened, and without the ids.
+pub(super) fn check_attributes(attributes: Raw<'_>, of: Of) -> Result<(), Refusal> {
+    // What users may not be told by is many names; of an event there is one that can be looked for.
+    if of == Of::Event && !may_have_much(attributes.get()) {
+        return Ok(());
+    }
+    let mut count = 0;
+    for field in attributes.fields() {
+        let name = field.name();
+        if of.reserves(&name) {
+            let detail = format!("MoEngage keeps the attribute name `{name}` for itself: rename it, or drop it");
+            return Err(Refusal::new(Reason::ReservedName, detail));
+        }
+        if longer(&name, LONGEST_NAME) {
+            return Err(Refusal::new(Reason::NameTooLong, "MoEngage cuts attribute names at 200 characters"));
+        }
+        if is_long_url(field.value) {
+            return Err(Refusal::new(Reason::ValueTooLong, "MoEngage leaves out URLs of more than 512 characters"));
+        }
+        count += 1;
+    }
+    if count <= of.most() {
+        return Ok(());
+    }
+    // A name that occurs twice is one attribute.
+    let count = copy::of(attributes, true).count();
+    if count <= of.most() {
+        return Ok(());
+    }
+    Err(Refusal::new(Reason::TooManyFields, format!("{count} attributes: MoEngage keeps {}", of.most())))
+}
+
+/// The same of the object whose fields are written at the end of `out`, from `start` on.
+pub(super) fn check_written(out: &[u8], start: usize, of: Of) -> Result<(), Refusal> {
+    let object = out.get(start..).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or("{}");
+    check_attributes(Raw::trusted(object), of)
+}
+
+fn is_long_url(value: Raw<'_>) -> bool {
+    if value.get().len() <= LONGEST_URL {
+        return false;
+    }
+    value.string().is_some_and(|text| {
+        let begins = |with: &str| text.get(..with.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(with));
+        (begins("https://") || begins("http://")) && longer(&text, LONGEST_URL)
+    })
+}
+
+/// Whether it is worth looking for what an event may not have: this stands on the path of every event.
 fn may_have_much(object: &str) -> bool {
     /// `"a":1,`
     const SMALLEST_FIELD: usize = 6;
+    static SYSTEM_NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"moe_"));
     let bytes = object.as_bytes();
-    // A name of more than 200 characters without escapes covers at least one of these windows, and no quote is in it.
+    // A name of more than 200 characters without escapes, and a URL of more than 512, cover at least one of these
+    // windows, and no quote is in it.
     let mut windows = bytes.chunks_exact(LONGEST_NAME / 2);
-    bytes.len() > SMALLEST_FIELD * MOST_ATTRIBUTES
+    bytes.len() > SMALLEST_FIELD * Of::Event.most()
         || memchr::memchr(b'\\', bytes).is_some()
         || windows.any(|window| memchr::memchr(b'"', window).is_none())
-}
-
-/// Counts what goes out as fields of its own.
-fn count_fields(value: Raw<'_>, flatten: bool, count: &mut usize, long: &mut bool) {
-    for field in value.fields() {
-        *long |= longer(field.key, LONGEST_NAME) && longer(&field.name(), LONGEST_NAME);
-        if flatten && copy::has_items(field.value) {
-            count_fields(field.value, true, count, long);
-        } else {
-            *count += 1;
-        }
-    }
-    for item in value.items() {
-        if flatten && copy::has_items(item) {
-            count_fields(item, true, count, long);
-        } else {
-            *count += 1;
-        }
-    }
+        || SYSTEM_NAME.find(bytes).is_some()
 }
 
 /// Whether an event may have this time.
@@ -126,30 +205,49 @@ pub(super) fn check_time(ms: i64, now: Now) -> Result<(), Refusal> {
 mod tests {
     use super::*;
 
-    fn check(object: &str, flatten: bool) -> Result<(), Reason> {
-        let object = Raw::parse(object).expect("an object");
-        check_attributes(object, flatten, MOST_ATTRIBUTES).map_err(|refusal| refusal.reason)
+    fn check(object: &str) -> Result<(), Reason> {
+        check_attributes(Raw::parse(object).expect("an object"), Of::Event).map_err(|refusal| refusal.reason)
     }
 
     #[test]
     fn a_name_that_is_too_long_is_found_wherever_it_stands() {
         for before in 0..250 {
             let object = |name: &str| format!(r#"{{"a":"{}","{name}":1}}"#, "b".repeat(before));
-            assert_eq!(check(&object(&"x".repeat(201)), false), Err(Reason::NameTooLong), "{before}");
-            assert_eq!(check(&object(&"x".repeat(200)), false), Ok(()), "{before}");
+            assert_eq!(check(&object(&"x".repeat(201))), Err(Reason::NameTooLong), "{before}");
+            assert_eq!(check(&object(&"x".repeat(200))), Ok(()), "{before}");
             let escaped = |pairs| object(&"\\\"x".repeat(pairs));
-            assert_eq!(check(&escaped(101), false), Err(Reason::NameTooLong), "{before}");
-            assert_eq!(check(&escaped(100), false), Ok(()), "{before}: escapes are no characters");
+            assert_eq!(check(&escaped(101)), Err(Reason::NameTooLong), "{before}");
+            assert_eq!(check(&escaped(100)), Ok(()), "{before}: escapes are no characters");
+            assert_eq!(check(&object("moe_x")), Err(Reason::ReservedName), "{before}");
+            assert_eq!(check(&object("\\u006doe_x")), Err(Reason::ReservedName), "{before}");
+            assert_eq!(check(&object("moe_project_name")), Ok(()), "{before}");
+            let url = |scheme: &str, rest: usize| {
+                check(&format!(r#"{{"a":"{}","u":"{scheme}{}"}}"#, "b".repeat(before), "x".repeat(rest)))
+            };
+            assert_eq!(url("https://", 505), Err(Reason::ValueTooLong), "{before}");
+            assert_eq!(url("HTTP:\\/\\/", 506), Err(Reason::ValueTooLong), "{before}");
+            assert_eq!(url("https://", 504), Ok(()), "{before}");
+            assert_eq!(url("", 2000), Ok(()), "{before}: any other text is cut");
         }
     }
 
     #[test]
-    fn fields_are_counted_as_they_go_out() {
+    fn attributes_are_counted_by_their_names() {
         let fields =
             |count: usize| format!("{{{}}}", (0..count).map(|n| format!("\"{n:03}\":1")).collect::<Vec<_>>().join(","));
-        assert_eq!(check(&fields(100), false), Ok(()));
-        assert_eq!(check(&fields(101), false), Err(Reason::TooManyFields));
-        let list = format!(r#"{{"a":[{}]}}"#, ["1"; 101].join(","));
-        assert_eq!((check(&list, false), check(&list, true)), (Ok(()), Err(Reason::TooManyFields)));
+        assert_eq!(check(&fields(100)), Ok(()));
+        assert_eq!(check(&fields(101)), Err(Reason::TooManyFields));
+        assert_eq!(check(&fields(101).replace("\"100\"", "\"099\"")), Ok(()), "one of them twice");
+    }
+
+    #[test]
+    fn what_users_may_not_have_is_another_list() {
+        let check = |name: &str| check_attributes(Raw::trusted(&format!("{{\"{name}\":1}}")), Of::User).is_ok();
+        for name in RESERVED_OF_A_USER.iter().chain(&["USER_ATTRIBUTE_X", "moe_x", "moe_ip_city", "moe_project_name"]) {
+            assert!(!check(name), "{name}");
+        }
+        for name in SYSTEM_OF_A_USER.iter().chain(&["source", "Status", "moebius", "user_attribute_x"]) {
+            assert!(check(name), "{name}");
+        }
     }
 }

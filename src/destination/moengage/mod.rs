@@ -204,7 +204,7 @@ impl Destination for Moengage {
                 Call { units: [0, 1], ..Call::new(TRANSITION, user, false) }
             }
             Kind::Track => self.plan_track(event)?,
-            Kind::Alias if !self.merges => return Err(Skip::NotSelected.into()),
+            Kind::Alias if !self.merges => return Err(No::Skipped(Skip::NotSelected, Some("moengage.alias"))),
             Kind::Alias => {
                 let (merged, retained) = Encoder::merged(event)?;
                 let call = Call::new(MERGES, user_hash(&merged), true).with([user_hash(&retained)]);

@@ -3,14 +3,30 @@
 //! Sent as they came. Read of them is what order and limits need, and checked is what the vendor would answer for the
 //! whole batch, or drop behind a 200.
 
-use super::limits::{check_id, check_name, check_time};
+use super::limits::{Of, check_attributes, check_id, check_name, check_time};
 use super::{ALERTS, BUSINESS, ITEMS, TRANSITION};
 use crate::clock::Now;
-use crate::destination::raw::{catalog, invalid};
+use crate::destination::raw::{Type, catalog, check_types, invalid};
 use crate::destination::{Call, user_hash};
 use crate::event::{Event, RawForm, time};
 use crate::json::Raw;
 use crate::outcome::{Reason, Refusal};
+
+/// What the vendor has a type for: an element with another is thrown away behind a 200.
+const ELEMENT: &[(&str, Type)] = &[
+    ("attributes", Type::Object),
+    ("device_id", Type::Text),
+    ("update_existing_only", Type::Flag),
+    ("actions", Type::List),
+];
+const ACTION: &[(&str, Type)] = &[
+    ("attributes", Type::Object),
+    ("platform", Type::Text),
+    ("app_version", Type::Text),
+    ("user_timezone_offset", Type::Whole),
+];
+/// The vendor's range of offsets, in seconds.
+const OFFSETS: std::ops::RangeInclusive<i64> = -54_000..=54_000;
 
 /// The call of a raw record.
 pub(super) fn plan(event: &Event<'_>, form: &RawForm<'_>, now: Now) -> Result<Call, Refusal> {
@@ -40,12 +56,13 @@ fn transition(element: Raw<'_>, now: Now) -> Result<Call, Refusal> {
     let id = id.string().ok_or_else(|| invalid("`customer_id` of the raw element is not a text"))?;
     check_id(&id)?;
     let kind = element.field("type").and_then(Raw::string).unwrap_or_default();
+    check_types(element, ELEMENT)?;
     let attributes = element.field("attributes").filter(|attributes| !attributes.is_null());
-    if attributes.is_some_and(|attributes| !attributes.is_object()) {
-        return Err(invalid("`attributes` of the raw element is not an object"));
-    }
     let (state, units) = match &*kind {
-        "customer" => (true, [1, 0]),
+        "customer" => {
+            attributes.map_or(Ok(()), |attributes| check_attributes(attributes, Of::User))?;
+            (true, [1, 0])
+        }
         "device" => {
             device(element, attributes)?;
             (true, [0, 0])
@@ -75,9 +92,10 @@ fn actions(element: Raw<'_>, now: Now) -> Result<u32, Refusal> {
         let name = action.field("action").and_then(Raw::string).filter(|name| !name.trim().is_empty());
         let name = name.ok_or_else(|| Refusal::new(Reason::NoEventName, "a raw event has an action without a name"))?;
         check_name(&name)?;
-        if let Some(time) = action.field("current_time").filter(|time| !time.is_null()) {
-            let ms = time::of(time).ok_or_else(|| invalid("`current_time` of the raw event is no time"))?;
-            check_time(ms, now)?;
+        check_types(action, ACTION)?;
+        check_times(action, now)?;
+        if let Some(attributes) = action.field("attributes").filter(|attributes| attributes.is_object()) {
+            check_attributes(attributes, Of::Event)?;
         }
         count += 1;
     }
@@ -85,6 +103,33 @@ fn actions(element: Raw<'_>, now: Now) -> Result<u32, Refusal> {
         return Err(invalid("`actions` of the raw event is not a list with something in it"));
     }
     Ok(count)
+}
+
+/// Whether the vendor could read when an action happened, and takes events of that time.
+fn check_times(action: Raw<'_>, now: Now) -> Result<(), Refusal> {
+    let given = |name| action.field(name).filter(|value| !value.is_null());
+    if let Some(time) = given("current_time") {
+        let ms = read(time).ok_or_else(|| invalid("`current_time` of the raw event is no time that MoEngage reads"))?;
+        check_time(ms, now)?;
+    }
+    if given("user_time").is_some_and(|time| read(time).is_none()) {
+        return Err(invalid("`user_time` of the raw event is no time that MoEngage reads"));
+    }
+    let offset = given("user_timezone_offset").and_then(|offset| offset.get().parse().ok());
+    if offset.is_some_and(|offset| !OFFSETS.contains(&offset)) {
+        return Err(invalid("`user_timezone_offset` of the raw event is beyond 15 hours"));
+    }
+    Ok(())
+}
+
+/// The time that a value means in one of the forms that the vendor reads: ISO 8601, or Unix time. What we read beside
+/// them goes out as it came here, and would be lost.
+fn read(value: Raw<'_>) -> Option<i64> {
+    let of_vendor = value.string().is_none_or(|text| {
+        let dated = text.as_bytes().get(10) == Some(&b'T') && text.starts_with(|first: char| first.is_ascii_digit());
+        (dated && !text.contains('[')) || text.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    time::of(value).filter(|_| of_vendor)
 }
 
 fn alert(event: &Event<'_>, element: Raw<'_>) -> Result<Call, Refusal> {

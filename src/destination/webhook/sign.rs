@@ -9,23 +9,19 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use sha2::Sha256;
 
+use crate::config::secret::signing_key;
 use crate::destination::Sign;
 
 /// The account's keys, ready to sign. Printing it shows none.
 pub(super) struct Signer(Vec<Hmac<Sha256>>);
 
 impl Signer {
-    /// A key is base64, with or without `whsec_` before it. One that is not signs nothing, and a request that nothing
-    /// signs is refused by its receiver, as one with a wrong key is.
+    /// A key that cannot sign counts as one that cannot be read, so none comes here.
     pub(super) fn new(keys: &[SecretString]) -> Self {
-        let signing = |key: &SecretString| {
-            let text = key.expose_secret();
-            let bytes = STANDARD.decode(text.strip_prefix("whsec_").unwrap_or(text)).ok()?;
-            Hmac::new_from_slice(&bytes).ok().filter(|_| !bytes.is_empty())
-        };
+        let signing = |key: &SecretString| Hmac::new_from_slice(&signing_key(key)?).ok();
         Self(keys.iter().filter_map(signing).collect())
     }
 }

@@ -72,7 +72,19 @@ const RESERVED: [&str; 12] = [
     "source",
 ];
 /// Names with the system's prefix that the pages document for use.
-const OWN: [&str; 5] = ["moe_project_name", "moe_mobile", "moe_push_opted", "moe_push_provisional_opted", "moe_gaid"];
+const OWN: [&str; 11] = [
+    "moe_project_name",
+    "moe_em_unsub_categories",
+    "moe_gaid",
+    "moe_hard_bounce",
+    "moe_mobile",
+    "moe_mweb",
+    "moe_sms_subscription",
+    "moe_spam",
+    "moe_sub_w",
+    "moe_unsubscribe",
+    "moe_wa_subscription",
+];
 const TV_SYSTEMS: [&str; 8] = ["ROKU", "WebOS", "AndroidTV", "tvOS", "Tizen", "FireOS", "VizioTV", "Xbox"];
 const FORBIDDEN: &str = "$.<>+%!`&*#|{}?\"=/:\\@'";
 

@@ -138,8 +138,8 @@ fn each_is_a_dead_letter_or_encoded_right_and_its_neighbours_arrive() {
             if letters.is_empty() {
                 let plain: Value = serde_json::from_slice(&value).expect(name);
                 expected.push(match vendor {
-                    "moengage" => reference::moengage(&plain, false),
-                    "iterable" => reference::iterable(&plain, false, "hybrid"),
+                    "moengage" => reference::moengage(&plain, false).expect(name),
+                    "iterable" => reference::iterable(&plain, false, "hybrid").expect(name),
                     _ => plain,
                 });
             }

@@ -70,6 +70,10 @@ pub(super) fn string() -> impl Strategy<Value = String> {
         r#""1e400""#,
         r#""-0""#,
         r#""true""#,
+        r#""a@b.co""#,
+        r#""\u0061@b.co""#,
+        r#""a@b""#,
+        r#""7""#,
         r#""null""#,
         "\"\u{feff}\"",
         "\"\u{2028}\"",
@@ -124,21 +128,26 @@ pub(super) fn name(known: &'static [&'static str]) -> impl Strategy<Value = Stri
     let escaped = select(known_escapes()).prop_map(str::to_owned);
     let any = string().prop_map(|name| {
         let plain: String = serde_json::from_str(&name).unwrap_or_default();
-        let taken = FORBIDDEN.contains(&plain.as_str());
-        if plain.contains(['.', '[']) || taken {
-            return serde_json::to_string(&plain.replace(['.', '[', 'm'], "_")).unwrap_or_default();
+        if plain.contains(['.', '[']) {
+            return serde_json::to_string(&plain.replace(['.', '['], "_")).unwrap_or_default();
         }
         name
     });
     prop_oneof![5 => known, 1 => escaped, 3 => any]
 }
 
-/// Names whose values decide whether there is an element at all.
-const FORBIDDEN: [&str; 3] = ["email", "campaignId", "templateId"];
-
 /// Names that would be ours, or a shape's own, once their escapes are read.
 fn known_escapes() -> Vec<&'static str> {
-    vec![r#""\u0070hone""#, r#""cust\u006fmer_id""#, r#""n\u0061me""#, r#""a\"b""#, r#""\u0000""#]
+    vec![
+        r#""\u0070hone""#,
+        r#""cust\u006fmer_id""#,
+        r#""n\u0061me""#,
+        r#""\u0065mail""#,
+        r#""user\u0049d""#,
+        r#""moe\u005fy""#,
+        r#""a\"b""#,
+        r#""\u0000""#,
+    ]
 }
 
 /// Any value, so deep.

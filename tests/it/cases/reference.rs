@@ -1,14 +1,16 @@
 //! The encoders against the plainest mapping that can be written with `serde_json::Value`, on random events.
 //!
-//! It says what the tables at the head of the encoders say, without care for speed. What it does not cover (refusals,
-//! escapes, odd JSON) the cases and the unit tests do.
+//! It says what the tables at the head of the encoders say, without care for speed, refusals included. What it does not
+//! cover (escapes, odd JSON) the cases and the unit tests do.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use forebay::clock::Now;
 use forebay::event::{Event, Origin, time};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use regex::Regex;
 use serde_json::{Map, Value, json};
 
 use super::account;
@@ -69,10 +71,18 @@ fn traits(rng: &mut StdRng) -> Value {
         "phoneNumber",
         "nested",
         "ключ",
+        "userId",
+        "status",
+        "moe_x",
     ];
     let mut traits = object(rng, &names, 2);
     if rng.random() {
-        traits["email"] = json!(["Ann@example.com", "", "b@example.com"][rng.random_range(0..3)]);
+        let emails = [json!("Ann@example.com"), json!(""), json!("b@example.com"), json!("b@"), json!(7), Value::Null];
+        traits["email"] = emails[rng.random_range(0..emails.len())].clone();
+    }
+    if rng.random_bool(0.1) {
+        let ids = [json!(7), json!("12"), json!("x"), json!(1.5), Value::Null, json!(i64::MAX)];
+        traits["campaignId"] = ids[rng.random_range(0..ids.len())].clone();
     }
     traits
 }
@@ -96,18 +106,35 @@ fn event(rng: &mut StdRng) -> Value {
     event
 }
 
-/// The one element that the encoder makes of a message.
-pub(super) fn encoded(vendor: &str, settings: &Value, text: &str) -> Value {
-    serde_json::from_str(&element(vendor, settings, text)).expect(text)
+/// What should come out: an element, or a refusal for one of these reasons.
+pub(super) type Expected = Result<Value, Vec<&'static str>>;
+
+/// Whether that came out.
+pub(super) fn is_expected(
+    found: &Result<Value, &'static str>,
+    expected: &Expected,
+    same: fn(&Value, &Value) -> bool,
+) -> bool {
+    match (found, expected) {
+        (Ok(found), Ok(expected)) => same(found, expected),
+        (Err(found), Err(expected)) => expected.contains(found),
+        _ => false,
+    }
+}
+
+/// The one element that the encoder makes of a message, or why it makes none.
+pub(super) fn encoded(vendor: &str, settings: &Value, text: &str) -> Result<Value, &'static str> {
+    Ok(serde_json::from_str(&element(vendor, settings, text)?).expect(text))
 }
 
 /// The same, of a message that has no name twice.
-fn encoded_without_twins(vendor: &str, settings: &Value, text: &str) -> Value {
-    assert_no_twins(&element(vendor, settings, text));
-    encoded(vendor, settings, text)
+fn encoded_without_twins(vendor: &str, settings: &Value, text: &str) -> Result<Value, &'static str> {
+    let element = element(vendor, settings, text)?;
+    assert_no_twins(&element);
+    Ok(serde_json::from_str(&element).expect(text))
 }
 
-fn element(vendor: &str, settings: &Value, text: &str) -> String {
+fn element(vendor: &str, settings: &Value, text: &str) -> Result<String, &'static str> {
     let destination = account::destination(vendor, settings);
     let now = Now { mono: Duration::ZERO, wall_ms: NOW_MS };
     let origin = Origin { topic: "t", partition: 0, offset: 0, timestamp_ms: None };
@@ -115,8 +142,9 @@ fn element(vendor: &str, settings: &Value, text: &str) -> String {
     let (mut calls, mut body) = (Vec::new(), Vec::new());
     destination.plan(&event, now, &mut calls).expect(text);
     assert_eq!(calls.len(), 1);
-    destination.encode(&event, &calls[0], now, &mut body).expect(text);
-    String::from_utf8(body).expect("UTF-8")
+    let encoded = destination.encode(&event, &calls[0], now, &mut body);
+    encoded.map_err(|refusal| refusal.reason.name())?;
+    Ok(String::from_utf8(body).expect("UTF-8"))
 }
 
 /// No object may have a name twice: `serde_json` would hide it.
@@ -135,22 +163,29 @@ fn assert_no_twins(body: &str) {
 #[test]
 fn encoders_agree_with_the_plainest_mapping() {
     let mut rng = StdRng::seed_from_u64(7);
+    let mut ends = std::collections::BTreeMap::<&str, u64>::new();
+    let mut check = |found: &Result<Value, &'static str>, expected: &Expected, what: &str| {
+        assert!(is_expected(found, expected, Value::eq), "{what}\nfound {found:?}\nnot   {expected:?}");
+        *ends.entry(found.as_ref().err().copied().unwrap_or("encoded")).or_default() += 1;
+    };
     for _ in 0..ROUNDS {
         let event = event(&mut rng);
         let text = if rng.random() { event.to_string() } else { format!("{event:#}") };
         for nested in ["keep", "flatten"] {
             let settings = json!({ "nested": nested });
-            assert_eq!(
-                encoded_without_twins("moengage", &settings, &text),
-                moengage(&event, nested == "flatten"),
-                "{text}"
-            );
+            let found = encoded_without_twins("moengage", &settings, &text);
+            check(&found, &moengage(&event, nested == "flatten"), &text);
             for identity in ["hybrid", "email", "user_id"] {
                 let settings = json!({ "nested": nested, "iterable": { "identity": identity } });
                 let expected = iterable(&event, nested == "flatten", identity);
-                assert_eq!(encoded_without_twins("iterable", &settings, &text), expected, "{identity}: {text}");
+                let found = encoded_without_twins("iterable", &settings, &text);
+                check(&found, &expected, &format!("{identity}: {text}"));
             }
         }
+    }
+    // What never happens proves nothing.
+    for end in ["encoded", "invalid_email", "invalid_field", "reserved_name"] {
+        assert!(ends.get(end).is_some_and(|count| *count > 20), "{end}: {ends:?}");
     }
 }
 
@@ -256,10 +291,70 @@ fn attributes(event: &Value, flatten: bool) -> Value {
     out.into()
 }
 
+/// Attributes of a user that the vendor takes in spite of their beginning, and those that it keeps for itself.
+const FREE: [&str; 10] = [
+    "moe_em_unsub_categories",
+    "moe_gaid",
+    "moe_hard_bounce",
+    "moe_mobile",
+    "moe_mweb",
+    "moe_sms_subscription",
+    "moe_spam",
+    "moe_sub_w",
+    "moe_unsubscribe",
+    "moe_wa_subscription",
+];
+const RESERVED: [&str; 11] = [
+    "",
+    "id",
+    "_id",
+    "MOE_TIME_FORMAT",
+    "MOE_TIME_TIMEZONE",
+    "MOE_GAID",
+    "MOE_ISLAT",
+    "INSTALL",
+    "UPDATE",
+    "status",
+    "user_id",
+];
+
+/// Why the vendor would not keep all of a user's attributes, or of an event's.
+pub(super) fn unkept(attributes: &Value, of_user: bool) -> Vec<&'static str> {
+    let fields = attributes.as_object().expect("attributes");
+    let mut reasons = Vec::new();
+    let reserved = |name: &str| {
+        let kept = of_user && (RESERVED.contains(&name) || name.starts_with("USER_ATTRIBUTE_"));
+        let free = if of_user { FREE.contains(&name) } else { name == "moe_project_name" };
+        kept || (name.starts_with("moe_") && !free)
+    };
+    let long_url = |value: &Value| {
+        let text = value.as_str().unwrap_or_default().to_ascii_lowercase();
+        text.chars().count() > 512 && (text.starts_with("http://") || text.starts_with("https://"))
+    };
+    for (reason, holds) in [
+        ("reserved_name", fields.keys().any(|name| reserved(name))),
+        ("name_too_long", fields.keys().any(|name| name.chars().count() > 200)),
+        ("value_too_long", fields.values().any(long_url)),
+        ("too_many_fields", fields.len() > if of_user { 256 } else { 100 }),
+    ] {
+        if holds {
+            reasons.push(reason);
+        }
+    }
+    reasons
+}
+
+/// The element, unless there is a reason against it.
+pub(super) fn unless(reasons: Vec<&'static str>, element: Value) -> Expected {
+    if reasons.is_empty() { Ok(element) } else { Err(reasons) }
+}
+
 /// A message at `MoEngage`.
-pub(super) fn moengage(event: &Value, flatten: bool) -> Value {
+pub(super) fn moengage(event: &Value, flatten: bool) -> Expected {
     if event["type"] == "identify" {
-        return json!({ "type": "customer", "customer_id": "u-1", "attributes": attributes(event, flatten) });
+        let attributes = attributes(event, flatten);
+        let reasons = unkept(&attributes, true);
+        return unless(reasons, json!({ "type": "customer", "customer_id": "u-1", "attributes": attributes }));
     }
     let mut action = json!({ "action": "Order Placed" });
     if let Some(properties) = event["properties"].as_object() {
@@ -271,7 +366,8 @@ pub(super) fn moengage(event: &Value, flatten: bool) -> Value {
     if let Some(ms) = time_of(&event["timestamp"]) {
         action["current_time"] = iso(ms);
     }
-    json!({ "type": "event", "customer_id": "u-1", "actions": [action] })
+    let reasons = action.get("attributes").map(|attributes| unkept(attributes, false)).unwrap_or_default();
+    unless(reasons, json!({ "type": "event", "customer_id": "u-1", "actions": [action] }))
 }
 
 pub(super) fn dated(value: Value) -> Value {
@@ -288,14 +384,47 @@ pub(super) fn dated(value: Value) -> Value {
     }
 }
 
-/// A message at Iterable.
-pub(super) fn iterable(event: &Value, flatten: bool, identity: &str) -> Value {
-    let is_identify = event["type"] == "identify";
+/// Whether it could be an address.
+pub(super) fn is_address(email: &Value) -> bool {
+    static ADDRESS: LazyLock<Regex> = LazyLock::new(|| {
+        let odd = r#"@\s\p{Cc},;<>()""#;
+        Regex::new(&format!(r"\A[^{odd}]+@[^{odd}.]+(\.[^{odd}.]+)+\z")).expect("an expression")
+    });
+    email.as_str().is_some_and(|email| email.len() <= 254 && ADDRESS.is_match(email))
+}
+
+/// The first text that is not empty.
+fn first_text(places: &[&Value]) -> Option<Value> {
+    places.iter().find(|email| email.as_str().is_some_and(|email| !email.is_empty())).map(|email| (*email).clone())
+}
+
+/// The address that a message names.
+pub(super) fn email_of(event: &Value) -> Option<Value> {
     let mut places = vec![&event["traits"]["email"], &event["context"]["traits"]["email"]];
-    if !is_identify {
+    if event["type"] != "identify" {
         places.insert(0, &event["properties"]["email"]);
     }
-    let email = places.into_iter().find(|email| email.as_str().is_some_and(|email| !email.is_empty())).cloned();
+    first_text(&places)
+}
+
+/// The ids of campaign and template in an event's properties; `None` if one of them is no integer.
+pub(super) fn campaign_and_template(event: &Value) -> Option<Map<String, Value>> {
+    let mut ids = Map::new();
+    for name in ["campaignId", "templateId"] {
+        let id = match &event["properties"][name] {
+            Value::Null => continue,
+            Value::String(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse::<i64>().ok(),
+            value => value.as_i64(),
+        };
+        ids.insert(name.to_owned(), id?.into());
+    }
+    Some(ids)
+}
+
+/// A message at Iterable.
+pub(super) fn iterable(event: &Value, flatten: bool, identity: &str) -> Expected {
+    let is_identify = event["type"] == "identify";
+    let email = email_of(event);
     let mut element = if is_identify { json!({}) } else { json!({ "eventName": "Order Placed", "id": "m-1" }) };
     if let Some(email) = email.clone().filter(|_| identity != "user_id") {
         element["email"] = email;
@@ -303,19 +432,35 @@ pub(super) fn iterable(event: &Value, flatten: bool, identity: &str) -> Value {
     if identity != "email" || element.get("email").is_none() {
         element["userId"] = json!("u-1");
     }
+    let mut reasons = Vec::new();
+    if element.get("email").is_some_and(|email| !is_address(email)) {
+        reasons.push("invalid_email");
+    }
     if !is_identify {
+        match campaign_and_template(event) {
+            Some(ids) => element.as_object_mut().expect("an element").extend(ids),
+            None => reasons.push("invalid_field"),
+        }
         if let Some(properties) = event["properties"].as_object() {
             element["dataFields"] = dated(put_all(properties, flatten).into());
         }
         if let Some(ms) = time_of(&event["timestamp"]) {
             element["createdAt"] = json!(ms / 1000);
         }
-        return element;
+        return unless(reasons, element);
     }
     if let Some(source) = source(event) {
         let mut fields = source.clone();
-        if let Some(email) = email.filter(|_| identity == "user_id") {
-            fields.insert("email".to_owned(), email);
+        fields.remove("userId");
+        let own = fields.remove("email").unwrap_or_default();
+        if !(own.is_null() || own.is_string()) {
+            reasons.push("invalid_email");
+        }
+        match (identity, email) {
+            ("user_id", Some(email)) if !is_address(&email) => reasons.push("invalid_email"),
+            ("user_id", Some(email)) => drop(fields.insert("email".to_owned(), email)),
+            (_, Some(email)) if email == own => drop(fields.insert("email".to_owned(), email)),
+            _ => {}
         }
         if let Some(phone) = source.get("phone").and_then(text).filter(|_| !source.contains_key("phoneNumber")) {
             fields.remove("phone");
@@ -328,5 +473,5 @@ pub(super) fn iterable(event: &Value, flatten: bool, identity: &str) -> Value {
     }
     element["preferUserId"] = json!(true);
     element["mergeNestedObjects"] = json!(true);
-    element
+    unless(reasons, element)
 }

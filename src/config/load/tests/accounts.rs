@@ -179,7 +179,7 @@ fn an_alert_says_which_one_it_is_and_whom_it_reaches() {
     assert_eq!(alert.channels[0], ("SMS", vec!["properties".to_owned(), "phone".to_owned()]));
     assert_eq!(alert.channels[1].0, "PUSH");
     let hidden = format!("{text}[accounts.acme.fields]\nsha256 = [\"properties.phone\"]\n");
-    contains(&errors(&hidden)[0], "calls need properties.phone");
+    contains(&errors(&hidden)[0], "this rule takes properties.phone, which the alert \"OTP\" needs");
 }
 
 #[test]
@@ -189,10 +189,31 @@ fn rules_never_take_what_a_purchase_or_a_token_needs() {
         errors(&format!("{MAIN}[accounts.acme]\nfields = {{ {rules} }}\n{account}"))
     };
     contains(&iterable("drop = [\"properties.products\"]", "")[0], "takes properties.products.product_id along");
-    contains(&iterable("sha256 = [\"properties.total\"]", "")[0], "calls need properties.total");
+    contains(
+        &iterable("sha256 = [\"properties.total\"]", "")[0],
+        "this rule takes properties.total, which commerce/trackPurchase needs",
+    );
     let token = "drop = [\"context.device.token\"]";
     assert_eq!(iterable(token, ""), [""; 0]);
-    contains(&iterable(token, "registration_key = { env = \"R\" }")[0], "calls need context.device.token");
+    let needs_token = "this rule takes context.device.token, which users/registerDeviceToken needs";
+    contains(&iterable(token, "registration_key = { env = \"R\" }")[0], needs_token);
+    for rule in ["drop = [\"properties.campaignId\"]", "sha256 = [\"properties.templateId\"]"] {
+        contains(&iterable(rule, "")[0], "which events/trackBulk needs");
+    }
+    let renamed = "rename = { \"properties.utm_id\" = \"campaignId\" }";
+    contains(
+        &iterable(renamed, "")[0],
+        "accounts.acme.fields.rename.\"properties.utm_id\": this rule takes properties.campaignId",
+    );
+    let price = "sha256 = [\"properties.price\"]";
+    assert_eq!(iterable(price, ""), [""; 0]);
+    contains(&iterable(price, "cart = \"rudder\"")[0], "which commerce/updateCart of Product Added needs");
+    for rule in
+        ["drop = [\"context.device.token\"]", "sha256 = [\"context.device.type\"]", "drop = [\"context.device.*\"]"]
+    {
+        let found = account_error(&format!("fields = {{ {rule} }}"));
+        contains(&found, "which the device element of an identify needs");
+    }
 }
 
 #[test]
@@ -216,12 +237,21 @@ fn a_base_url_leads_to_the_vendor_to_this_machine_or_to_an_allowed_host() {
 #[test]
 fn rules_for_fields_never_take_an_id_that_a_call_needs() {
     let rule = |rule: &str| account_error(&format!("fields = {{ {rule} }}"));
-    starts(&rule("drop = [\"userId\"]"), "config.toml:5:20: accounts.acme.fields.drop[0]: calls need userId");
-    contains(&rule("sha256 = [\"traits.id\"]"), "calls need traits.id");
+    starts(
+        &rule("drop = [\"userId\"]"),
+        "config.toml:5:20: accounts.acme.fields.drop[0]: this rule takes userId, which every call needs",
+    );
+    contains(
+        &rule("sha256 = [\"traits.id\"]"),
+        "this rule takes traits.id, which every call of a message without userId needs",
+    );
     contains(&rule("drop = [\"traits.*\"]"), "\"traits.*\" takes traits.userId along");
     contains(&rule("drop = [\"context\"]"), "takes context.traits.userId along");
-    contains(&rule("rename = { \"messageId\" = \"id\" }"), "calls need messageId");
-    contains(&rule("rename = { \"traits.plan\" = \"id\" }"), "calls need traits.id");
+    contains(&rule("rename = { \"messageId\" = \"id\" }"), "this rule takes messageId, which");
+    contains(
+        &rule("rename = { \"traits.plan\" = \"id\" }"),
+        "this rule takes traits.id, which every call of a message without userId needs",
+    );
     contains(&rule("rename = { \"traits.plan\" = \"a.b\" }"), "is not the name of a field");
     contains(&rule("drop = [\"a.*.b\"]"), "\"a.*.b\" is not a path");
     contains(&rule("keep = [\"a..b\"]"), "\"a..b\" is not a path");
@@ -233,7 +263,7 @@ fn rules_for_fields_never_take_an_id_that_a_call_needs() {
     assert_eq!(fields(ACME), [""; 0]);
     contains(
         &fields("[accounts.acme.iterable]\nregion = \"us\"\nkeys = [{ env = \"K\" }]\n")[0],
-        "calls need traits.email",
+        "this rule takes traits.email, which every call at Iterable needs",
     );
 }
 
