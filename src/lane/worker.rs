@@ -180,7 +180,7 @@ impl Lane {
             }
             let need = pacer.units(units);
             if let Err(at) = pacer.pay(around.now.mono, need, granted) {
-                self.shapes[usize::from(found.shape.0)].paced = Some((pacer.budget().name, at));
+                self.shapes[usize::from(found.shape.0)].paced = Some((pacer.name(), at));
                 return Err(at);
             }
         }
