@@ -29,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline};
 use crate::source::consumer::{End, Message, Poller, State};
 use crate::source::group::Group;
+use crate::source::queues::Queues;
 use crate::source::scout::{Finding, Question, Scout};
 use crate::source::sweeper::Sweeper;
 use crate::source::topics;
@@ -258,7 +259,9 @@ impl Crew {
         (pipeline, delivery, letters): (Pipeline, Delivery, Letters),
     ) -> Result<(), StartError> {
         let Source { client, inbox, messages, status, clock } = source;
-        let client = consumer_config(&client, &config.kafka.group);
+        let queues = Queues::of(config);
+        let mut client = consumer_config(&client, &config.kafka.group);
+        queues.bound_reader(&mut client);
         let session = client.get("session.timeout.ms").and_then(|text| text.parse().ok());
         let session = session.map_or(SESSION, Duration::from_millis);
         let mut consumer: BaseConsumer<Group> = client.create_with_context(Group::default())?;
@@ -270,7 +273,7 @@ impl Crew {
         consumer.subscribe(&names)?;
         let consumer = Arc::new(consumer);
         let (questions, asked) = channel::<Question>();
-        let sweeper = Sweeper::new(&client, inbox.clone());
+        let sweeper = Sweeper::new(&client, queues, inbox.clone());
         let tell = Box::new(move |finding: Finding| {
             let _ending = inbox.send(Message::Found(finding));
         });
@@ -343,10 +346,8 @@ fn consumer_config(client: &ClientConfig, group: &str) -> ClientConfig {
         }
     };
     default("client.id", "forebay");
-    // librdkafka's default waits a second when its queue is full, and its queue holds 64 MB.
+    // librdkafka's default waits a second when its queue is full.
     default("fetch.queue.backoff.ms", "2");
-    default("queued.max.messages.kbytes", "8192");
-    default("fetch.max.bytes", "8388608");
     // A topic that is made later is found within this.
     default("topic.metadata.refresh.interval.ms", "10000");
     if client.get("group.protocol") != Some("consumer") {

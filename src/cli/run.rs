@@ -51,13 +51,13 @@ impl Run {
                 return ExitCode::from(WRONG);
             }
         };
-        let code = start(&config);
+        let code = start(config);
         tracing::info!(exit_code = code, "ended");
         ExitCode::from(code)
     }
 }
 
-fn start(config: &Config) -> u8 {
+fn start(config: Config) -> u8 {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -68,7 +68,7 @@ fn start(config: &Config) -> u8 {
     runtime.block_on(async {
         // Before anything is started, so that no signal finds the default action.
         let signals = Signals::new();
-        let (mut proxy, mut signals) = match (Proxy::start(config), signals) {
+        let (mut proxy, mut signals) = match (Proxy::start(&config), signals) {
             (Ok(proxy), Ok(signals)) => (proxy, signals),
             (Err(error), _) => {
                 tracing::error!(%error, "failed to start");
@@ -86,7 +86,10 @@ fn start(config: &Config) -> u8 {
             version = env!("CARGO_PKG_VERSION"),
             "started"
         );
-        let code = until_the_end(&mut proxy, &mut signals, config.drain).await;
+        let drain = config.drain;
+        // The parts have what they need of it; of ten thousand accounts it is as large as their lanes.
+        drop(config);
+        let code = until_the_end(&mut proxy, &mut signals, drain).await;
         if !matches!(code, INTERRUPTED | TERMINATED) {
             proxy.finish(LAST_PATIENCE);
         }

@@ -379,7 +379,7 @@ impl Lane {
     #[must_use]
     pub fn limits(&self, pacers: &[Pacer]) -> Vec<(&'static str, u32, f64)> {
         let own = self.settings.pacers.iter().filter_map(|&index| pacers.get(index));
-        own.map(|pacer| (pacer.budget().name, pacer.budget().limit, pacer.share())).collect()
+        own.map(|pacer| (pacer.name(), pacer.limit(), pacer.share())).collect()
     }
 
     /// Which of each family's keys is in use, by the shapes that it is the first family of.

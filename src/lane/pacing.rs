@@ -53,7 +53,11 @@ impl Clock for TimeGiven {
 /// One limit of the vendor, shared by all lanes whose requests draw on it.
 #[derive(Debug)]
 pub struct Pacer {
-    budget: Budget,
+    name: &'static str,
+    limit: u32,
+    charge: Charge,
+    /// The shapes that draw on it, a bit each.
+    shapes: u32,
     limiter: RateLimiter<NotKeyed, InMemoryState, TimeGiven, NoOpMiddleware<Duration>>,
     clock: TimeGiven,
     burst: NonZeroU32,
@@ -67,21 +71,30 @@ pub struct Pacer {
 impl Pacer {
     /// An empty limiter for the budget: the first unit is granted one interval from `now`.
     #[must_use]
-    pub fn new(budget: Budget, now: Duration) -> Self {
+    pub fn new(budget: &Budget, now: Duration) -> Self {
         let clock = TimeGiven::default();
         clock.set(now);
-        let (burst, interval) = quota(&budget);
+        let (burst, interval) = quota(budget);
         let quota = Quota::with_period(interval).unwrap_or_else(|| Quota::per_second(NonZeroU32::MIN));
         let limiter = RateLimiter::direct_with_clock(quota.allow_burst(burst), clock.clone());
         // A new limiter holds a full burst; whoever restarts often would send it every time.
         let _emptied = limiter.check_n(burst);
-        Self { budget, limiter, clock, burst, share: 1.0, changed: now, line: VecDeque::new() }
+        // No more is kept than is asked for: there are several of these for each account.
+        let &Budget { name, limit, charge, ref shapes, .. } = budget;
+        let shapes = shapes.iter().fold(0, |all, shape| all | 1 << shape.0);
+        Self { name, limit, charge, shapes, limiter, clock, burst, share: 1.0, changed: now, line: VecDeque::new() }
     }
 
-    /// The budget that it keeps.
+    /// The budget's name among the account's limits.
     #[must_use]
-    pub fn budget(&self) -> &Budget {
-        &self.budget
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The configured limit.
+    #[must_use]
+    pub fn limit(&self) -> u32 {
+        self.limit
     }
 
     /// The largest number of units that one batch may hold.
@@ -93,13 +106,13 @@ impl Pacer {
     /// Whether requests of this shape draw on it.
     #[must_use]
     pub fn serves(&self, shape: Shape) -> bool {
-        self.budget.shapes.contains(&shape)
+        self.shapes & (1 << shape.0) != 0
     }
 
     /// What a request with these units costs at full rate.
     #[must_use]
     pub fn units(&self, units: [u32; 2]) -> u32 {
-        match self.budget.charge {
+        match self.charge {
             Charge::Request => 1,
             Charge::Units(index) => units.get(index).copied().unwrap_or(0),
         }
@@ -220,7 +233,7 @@ mod tests {
 
     fn pacer(limit: u32, per: Per, charge: Charge) -> Pacer {
         let budget = Budget { key: "k".into(), name: "n", limit, per, charge, shapes: vec![Shape(0)] };
-        Pacer::new(budget, Duration::from_secs(5))
+        Pacer::new(&budget, Duration::from_secs(5))
     }
 
     /// Sends `piece` units whenever allowed for `length`; returns when how many went out.

@@ -204,7 +204,7 @@ impl Lane {
             match paid {
                 Ok(next) => around.turns.extend(next),
                 Err(at) => {
-                    self.shapes[usize::from(found.shape.0)].paced = Some((pacer.budget().name, at));
+                    self.shapes[usize::from(found.shape.0)].paced = Some((pacer.name(), at));
                     // While one limit pays, the places at the shape's others are kept.
                     let serves = |(_, index): &(usize, &usize)| around.pacers[**index].serves(found.shape);
                     let serving = self.settings.pacers.iter().enumerate().filter(serves);

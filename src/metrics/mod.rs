@@ -57,6 +57,7 @@ const CATALOGUE: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, "forebay_memory_limit_bytes", "The configured bound on what is held"),
     (Kind::Gauge, "forebay_consumer_assigned_partitions", "Partitions that are assigned"),
     (Kind::Gauge, "forebay_consumer_paused_partitions", "Partitions whose fetching is paused"),
+    (Kind::Counter, "forebay_consumer_pauses_total", "Times that a partition's fetching was paused"),
     (Kind::Gauge, "forebay_consumer_swept_partitions", "Partitions that are read again for deferred accounts now"),
     (
         Kind::Gauge,
@@ -149,6 +150,7 @@ fn partitions(text: &mut Text, report: &Report) {
         text.counter("forebay_events_already_settled_total", labels, partition.already_settled);
         text.counter("forebay_events_reread_total", labels, partition.reread);
         text.gauge("forebay_events_in_flight", labels, partition.in_flight);
+        text.counter("forebay_consumer_pauses_total", labels, partition.pauses);
         if let Ok(base) = u64::try_from(partition.base) {
             text.gauge("forebay_consumer_committed_offset", labels, base);
         }

@@ -34,6 +34,8 @@ pub struct PartitionReport {
     pub already_settled: u64,
     /// Records that were read again for deferred accounts.
     pub reread: u64,
+    /// How often its fetching was paused.
+    pub pauses: u64,
     /// Whether it is read again now.
     pub swept: bool,
     /// Deferred accounts that the configuration no longer has.
@@ -181,6 +183,7 @@ impl Report {
             in_flight: partition.in_flight(),
             already_settled: partition.already_settled,
             reread: partition.reread,
+            pauses: partition.pauses,
             swept: partition.is_swept(),
             unknown: partition.unknown().len() as u64,
             base: partition.base(),

@@ -14,11 +14,13 @@
 
 use std::time::Duration;
 
+use super::memory::HOLE;
 use super::{Partition, Pipeline};
 use crate::clock::Now;
 use crate::lane::{Health, Lane, Surroundings};
 use crate::source::Receipt;
 use crate::source::deferral::{Entry, Left};
+use crate::source::ledger::Ledger;
 use crate::source::record::Record;
 
 /// How often people are told of deferred accounts that the configuration does not have.
@@ -29,6 +31,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LEAST_SHARE: usize = 64 * 1024;
 /// When a ledger spans more records than this, whoever holds its lower end gets an entry.
 const WIDE: usize = super::memory::MAX_SPAN / 8;
+/// Or when all ledgers together would take more than this part of the total, but for narrow ones.
+const LEDGERS_SHARE: usize = 8;
+const LEAST_WIDE: usize = 64 * 1024;
 /// What such an account must have held for.
 const LAG: Duration = Duration::from_secs(5);
 
@@ -183,11 +188,18 @@ impl Pipeline {
         self.look_at = now.mono + LOOK_EVERY;
         self.look_for_life(now);
         self.tell_of_unknown(now);
-        let wide = |slot: &usize| self.partitions[*slot].ledger.as_ref().is_some_and(|ledger| ledger.span() > WIDE);
+        let ledgers = || self.partitions.iter().filter_map(|partition| partition.ledger.as_ref());
+        let room = self.bounds.total / LEDGERS_SHARE / size_of::<u16>() / ledgers().count().max(1);
+        let room = room.clamp(LEAST_WIDE, WIDE);
+        let wide = |slot: &usize| self.partitions[*slot].ledger.as_ref().is_some_and(|ledger| ledger.span() > room);
         for slot in (0..self.partitions.len()).filter(wide).collect::<Vec<_>>() {
             self.narrow(now, slot);
         }
-        self.holes = self.partitions.iter().flat_map(|partition| partition.entries.values()).map(Entry::holes).sum();
+        let held = |partition: &Partition| {
+            let holes = partition.entries.values().map(Entry::holes).sum::<usize>() * HOLE;
+            holes + partition.ledger.as_ref().map_or(0, Ledger::held_bytes)
+        };
+        self.remembered = self.partitions.iter().map(held).sum();
         let (short, half) = (self.is_short(), self.bounds.lane / 2);
         let accounts = &mut self.accounts;
         self.closed.retain(|&lane| {

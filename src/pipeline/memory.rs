@@ -15,7 +15,7 @@ const MAX_LETTERS: usize = 10_000;
 /// A partition whose committed offset lags the front by more records than this pauses: the ledger has a bound too.
 pub(super) const MAX_SPAN: usize = 8_000_000;
 /// What remembering one hole of a deferred account takes, about.
-const HOLE: usize = 48;
+pub(super) const HOLE: usize = 48;
 /// When no lane has been well for so long, nothing is read; but for one second in ten, to find one that is.
 const ALL_DOWN: Duration = Duration::from_mins(1);
 const SCAN_EVERY: u64 = 10;
@@ -65,10 +65,10 @@ impl Pipeline {
         self.held_bytes() > self.bounds.total || self.letters.len() > MAX_LETTERS
     }
 
-    /// Bytes of calls and dead letters that are held, and of what is remembered of deferred accounts.
+    /// Bytes of calls and dead letters that are held, and of what is remembered of records and deferred accounts.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.lane_bytes + self.letter_bytes + self.holes * HOLE
+        self.lane_bytes + self.letter_bytes + self.remembered
     }
 
     /// Notes whether any vendor answers.
@@ -122,6 +122,7 @@ impl Pipeline {
         let partition = &mut self.partitions[slot as usize];
         if !partition.paused && partition.ledger.is_some() {
             partition.paused = true;
+            partition.pauses += 1;
             self.pausing = true;
             self.actions.push(Action::Pause { slot, paused: true });
         }

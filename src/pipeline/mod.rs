@@ -194,8 +194,8 @@ pub struct Pipeline {
     to_release: Vec<u32>,
     /// How much sweeps may give a lane.
     share: usize,
-    /// Holes of deferred accounts, as of the last look.
-    holes: usize,
+    /// What ledgers and holes of deferred accounts take, in bytes, as of the last look.
+    remembered: usize,
     look_at: Duration,
     next_shed: Duration,
     next_reminder: Duration,
@@ -259,7 +259,7 @@ impl Pipeline {
             closed: Vec::new(),
             to_release: Vec::new(),
             share: parts.bounds.lane,
-            holes: 0,
+            remembered: 0,
             look_at: Duration::ZERO,
             next_shed: Duration::ZERO,
             next_reminder: Duration::ZERO,

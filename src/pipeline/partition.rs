@@ -33,6 +33,8 @@ pub struct Partition {
     pub already_settled: u64,
     /// Records that sweeps read.
     pub reread: u64,
+    /// How often its fetching was paused.
+    pub pauses: u64,
     /// Accounts that are read by sweeps, or were and have calls left from then.
     pub(super) entries: HashMap<u32, Entry, RandomState>,
     /// Entries of accounts that the configuration no longer has: carried on.
@@ -59,6 +61,7 @@ impl Partition {
             released: 0,
             already_settled: 0,
             reread: 0,
+            pauses: 0,
             entries: HashMap::default(),
             unknown: Vec::new(),
             tops: Vec::new(),

@@ -9,9 +9,7 @@ use crate::destination::{self, Shape};
 use crate::lane::Settings;
 use crate::lane::pacing::Pacer;
 use crate::router::{Router, Selection};
-
-/// What waits in the queues of the two readers at most, by their default settings: it counts as held.
-const READERS: usize = 10 << 20;
+use crate::source::queues::Queues;
 
 /// Bounds on what is held, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +55,7 @@ impl Parts {
             // Accounts of one workspace or project share its limiter.
             let budgets = destination.budgets().into_iter().map(|budget| {
                 *known.entry((budget.key.clone(), budget.name)).or_insert_with(|| {
-                    pacers.push(Pacer::new(budget, now.mono));
+                    pacers.push(Pacer::new(&budget, now.mono));
                     pacers.len() - 1
                 })
             });
@@ -89,8 +87,8 @@ impl Parts {
             lanes.push((settings(carries), Selection::new(account)));
         }
         let bytes = |figure: u64| usize::try_from(figure).unwrap_or(usize::MAX);
-        let total = bytes(config.memory.total);
-        let bounds = Bounds { total: total - READERS.min(total / 8), lane: bytes(config.memory.lane) };
+        let total = Queues::of(config).leave(config.memory.total);
+        let bounds = Bounds { total: bytes(total), lane: bytes(config.memory.lane) };
         let mut router = Router::new(config.tenant.clone(), &config.accounts);
         let mut names: Vec<String> = config.accounts.iter().map(|account| account.name.clone()).collect();
         for (settings, selection) in own {

@@ -15,6 +15,8 @@ use std::ops::Range;
 
 /// A hole in the log longer than this is remembered as one, not as slots.
 const LONG_GAP: i64 = 1_024;
+/// Room for so many slots is never given back.
+const LEAST_ROOM: usize = 16 * 1_024;
 /// No commit has room for more settled ranges: a bit for each record, and each range one record.
 const MOST_RUNS: usize = super::commit::MAX_BYTES * 8 / 2;
 
@@ -76,6 +78,12 @@ impl Ledger {
     #[must_use]
     pub fn span(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Bytes that remembering all this takes.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<u16>() + self.gaps.capacity() * size_of::<(i64, i64)>()
     }
 
     /// What the last owner settled above its commit and we have not passed yet.
@@ -162,6 +170,10 @@ impl Ledger {
             self.window = self.front;
             self.gaps.clear();
         }
+        // A ledger that was wide once gives the room back.
+        if self.slots.capacity() > LEAST_ROOM && self.slots.len() < self.slots.capacity() / 8 {
+            self.slots.shrink_to((2 * self.slots.len()).max(LEAST_ROOM));
+        }
     }
 
     /// What the ledger says when the calls in `without` are left out: record and number of calls, ascending. The lowest
@@ -224,6 +236,18 @@ mod tests {
         assert_eq!(ledger.base(), 12);
         assert!(ledger.settle(12));
         assert_eq!((ledger.base(), ledger.in_flight()), (14, 0));
+    }
+
+    #[test]
+    fn what_a_wide_ledger_took_is_given_back_when_it_is_narrow_again() {
+        let mut ledger = ledger_with(0, &vec![1; 1_000_000]);
+        assert!(ledger.held_bytes() >= 2_000_000);
+        for offset in 1..1_000_000 {
+            ledger.settle(offset);
+        }
+        assert!(ledger.held_bytes() >= 2_000_000, "the lowest record keeps all the others' slots");
+        ledger.settle(0);
+        assert!(ledger.held_bytes() <= 2 * LEAST_ROOM * size_of::<u16>(), "{}", ledger.held_bytes());
     }
 
     #[test]

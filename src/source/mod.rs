@@ -5,6 +5,7 @@ pub mod consumer;
 pub mod deferral;
 pub mod group;
 pub mod ledger;
+pub mod queues;
 pub mod raw;
 pub mod record;
 pub mod scout;

@@ -14,6 +14,7 @@ use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 
 use super::consumer::Message;
 use super::group::list;
+use super::queues::Queues;
 
 /// The main reader says all that there is to say of brokers.
 #[derive(Debug)]
@@ -41,13 +42,12 @@ pub struct Sweeper {
 impl Sweeper {
     /// A reader like the one of `client`, that wakes the poll thread by `wake`.
     #[must_use]
-    pub fn new(client: &ClientConfig, wake: Sender<Message>) -> Self {
+    pub fn new(client: &ClientConfig, queues: Queues, wake: Sender<Message>) -> Self {
         let mut client = client.clone();
         for joins in ["group.instance.id", "group.protocol", "group.remote.assignor", "partition.assignment.strategy"] {
             client.remove(joins);
         }
-        // What waits here is memory that nobody else counts.
-        client.set("queued.max.messages.kbytes", "2048").set("fetch.max.bytes", "2097152");
+        queues.bound_sweeper(&mut client);
         // A fetch that waits at the end of a partition keeps the next sweep from beginning.
         client.set("fetch.wait.max.ms", "20");
         Self { client, wake, consumer: None }

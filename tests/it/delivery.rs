@@ -8,7 +8,7 @@ use crate::support::config::{Account, ConfigText, tenants};
 use crate::support::events::{Event, Events};
 use crate::support::kafka::Kafka;
 use crate::support::proxy::ConnectProxy;
-use crate::support::stage::{Stage, assert_books, wait_health};
+use crate::support::stage::{Stage, WORK, assert_books, wait_health};
 use crate::support::tls::Certificates;
 use crate::support::unique;
 use crate::support::vendors::Vendors;
@@ -24,7 +24,7 @@ fn stage(name: &str) -> (Stage<'static>, Certificates, tempfile::TempDir) {
     let tls = Tls::from_files(&certificates.certificate, &certificates.key).unwrap();
     let vendors = Vendors::start_with(&accounts, "", Some(tls));
     let config = ConfigText::new(kafka, &topic, &vendors.url(), &accounts);
-    (Stage { kafka, topic, vendors, config }, certificates, directory)
+    (Stage { kafka, topic, vendors, config, patience: WORK }, certificates, directory)
 }
 
 fn events() -> Vec<Event> {

@@ -8,7 +8,7 @@ use forebay::sandbox::Tls;
 use crate::support::config::{ConfigText, accounts, tenants};
 use crate::support::events::{Event, Events};
 use crate::support::kafka::{Compression, Kafka, Message};
-use crate::support::stage::{JOIN, Stage, assert_books};
+use crate::support::stage::{JOIN, Stage, WORK, assert_books};
 use crate::support::tls::Certificates;
 use crate::support::unique;
 use crate::support::vendors::Vendors;
@@ -29,7 +29,7 @@ fn every_event_reaches_each_account_of_its_tenant_once_over_tls_and_the_books_ba
 
     let delivery = format!("[delivery]\nca_file = \"{}\"\n", certificates.ca.display());
     let config = ConfigText::new(kafka, &topic, &vendors.url(), &accounts).section(&delivery);
-    let stage = Stage { kafka, topic, vendors, config };
+    let stage = Stage { kafka, topic, vendors, config, patience: WORK };
     let mut forebay = stage.config.setup().start();
     forebay.wait_ready(JOIN);
     stage.wait_settled();

@@ -16,6 +16,7 @@ mod explain;
 mod kafka_harness;
 mod limits;
 mod log_shapes;
+mod many_accounts;
 mod membership;
 mod memory;
 mod mixed;

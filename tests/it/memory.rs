@@ -1,10 +1,13 @@
 //! Promise 6: memory is bounded by configuration, whatever the backlog; and what had to wait is not lost.
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::support::config::{Account, tenants};
 use crate::support::events::{Event, Events};
 use crate::support::eventually;
+use crate::support::kafka::Kafka;
+use crate::support::memory::{ACCOUNT, BESIDE};
 use crate::support::process::Forebay;
 use crate::support::stage::{Stage, WORK, account, assert_books};
 
@@ -24,7 +27,7 @@ fn wait_paused(forebay: &mut Forebay, wanted: impl Fn(f64) -> bool) {
 
 #[test]
 fn a_held_account_fills_its_budget_and_no_more_and_goes_on_afterwards() {
-    let stage = Stage::with(crate::support::kafka::Kafka::shared(), "lane-memory", 2, &[Account::moengage("t00")])
+    let stage = Stage::with(Kafka::shared(), "lane-memory", 2, &[Account::moengage("t00")])
         .configured(|config| config.section("[memory]\nlane = \"64KiB\"\ntotal = \"8MiB\""));
     let events: Vec<Event> = Events::new(1, &tenants(1)).take(600).collect();
     stage.vendors.revoke("t00-moengage");
@@ -87,4 +90,44 @@ fn many_slow_accounts_share_the_total() {
     stage.assert_each_once(&events);
     wait_paused(&mut forebay, |count| count < 0.5);
     assert_books(&mut forebay);
+}
+
+/// The process, and not only what it counts: nothing is sent for a while, then everything.
+fn stays_within(name: &str, total_mib: u64, accounts: &[Account], events: &[Event]) {
+    let stage = Stage::with(Kafka::shared(), name, 4, accounts)
+        .configured(|config| config.section(&format!("[memory]\ntotal = \"{total_mib}MiB\"")));
+    stage.vendors.set_faults("[[fault]]\nkind = \"status\"\nstatus = 503\nfor = \"6s\"");
+    stage.produce(events);
+    let forebay = stage.config.setup().start();
+    let arrived = AtomicBool::new(false);
+    let most = std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut most = 0;
+            while !arrived.load(Ordering::Relaxed) {
+                most = most.max(forebay.own_memory());
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+            most
+        });
+        stage.wait_for_all(events);
+        arrived.store(true, Ordering::Relaxed);
+        watch.join().unwrap()
+    });
+    stage.wait_settled();
+    stage.assert_each_once(events);
+    let produced: usize = events.iter().map(|event| event.json.len()).sum();
+    println!("{name}: {} MiB for {} MiB of records, total = {total_mib} MiB", most >> 20, produced >> 20);
+    let bound = (total_mib << 20) + BESIDE + accounts.len() as u64 * ACCOUNT;
+    assert!(most <= bound, "{name}: {most} bytes, more than {bound}");
+}
+
+#[test]
+fn the_process_stays_within_the_total_and_a_constant_whatever_the_backlog_the_lanes_and_the_records() {
+    let iterable = |count: usize| tenants(count).iter().map(|tenant| Account::iterable(tenant)).collect::<Vec<_>>();
+    let events = |seed, lanes, sizes, count| -> Vec<Event> {
+        Events::new(seed, &tenants(lanes)).users(1_000).sizes(sizes).take(count).collect()
+    };
+    stays_within("small-records", 16, &iterable(4), &events(21, 4, 330..=400, 60_000));
+    stays_within("large-records", 16, &iterable(4), &events(22, 4, 300_000..=400_000, 200));
+    stays_within("many-lanes", 16, &iterable(1_000), &events(23, 1_000, 1_000..=2_000, 20_000));
 }

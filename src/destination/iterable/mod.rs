@@ -70,6 +70,16 @@ const TOKENS: u32 = 500;
 /// Published for items of catalogues; counted by key, which comes to the same.
 const CATALOGS: u32 = 100;
 
+/// Each limit, requests a second: its setting, what is published in bulk and for single calls, and of which requests.
+const LIMITS: [(&str, u32, u32, &[Shape]); 6] = [
+    ("users", 5, 500, &[USERS]),
+    ("events", 10, 2000, &[EVENTS]),
+    ("commerce", COMMERCE, COMMERCE, &[PURCHASES, CARTS]),
+    ("emails", COMMERCE, COMMERCE, &[EMAILS]),
+    ("catalogs", CATALOGS, CATALOGS, &[ITEMS]),
+    ("tokens", TOKENS, TOKENS, &[DEVICES, BROWSERS]),
+];
+
 const fn shape(name: &'static str, max_calls: usize) -> ShapeInfo {
     ShapeInfo { name, max_bytes: 3_900_000, max_calls, keys: &["keys"], apart: false, own_lane: false }
 }
@@ -85,7 +95,10 @@ pub struct Iterable {
     registers: bool,
     /// What a body of users ends with.
     users_end: &'static [u8],
-    budgets: Vec<Budget>,
+    /// Who shares the limits: host and project.
+    group: String,
+    /// In the order of [`LIMITS`].
+    limits: [u32; LIMITS.len()],
     encoder: Encoder,
     fields: Option<Fields>,
 }
@@ -96,18 +109,6 @@ impl Iterable {
     pub fn new(account: &config::Account, settings: &config::Iterable) -> Self {
         let host = authority(account, host(settings.eu));
         let project = settings.project.as_ref().unwrap_or(&account.name);
-        let budget = |name, group: &str, published, shapes: &[Shape]| Budget {
-            key: format!("{host} {project} {group}"),
-            name,
-            limit: limit(account, name, published),
-            per: Per::Second,
-            charge: Charge::Request,
-            shapes: shapes.to_vec(),
-        };
-        let of_shape = |name, shape: Shape, bulk, single| {
-            let published = if settings.single { single } else { bulk };
-            budget(name, shapes(settings.single)[usize::from(shape.0)].name, published, &[shape])
-        };
         Self {
             eu: settings.eu,
             single: settings.single,
@@ -117,14 +118,9 @@ impl Iterable {
                 Some(true) => b"],\"createNewFields\":true}",
                 Some(false) => b"],\"createNewFields\":false}",
             },
-            budgets: vec![
-                of_shape("users", USERS, 5, 500),
-                of_shape("events", EVENTS, 10, 2000),
-                budget("commerce", "commerce", COMMERCE, &[PURCHASES, CARTS]),
-                budget("emails", "emails", COMMERCE, &[EMAILS]),
-                budget("catalogs", "catalogs", CATALOGS, &[ITEMS]),
-                budget("tokens", "tokens", TOKENS, &[DEVICES, BROWSERS]),
-            ],
+            group: format!("{host} {project}"),
+            limits: LIMITS
+                .map(|(name, bulk, single, _)| limit(account, name, if settings.single { single } else { bulk })),
             encoder: Encoder::new(account, settings),
             fields: Fields::new(&account.fields, &config::needed(&account.vendor)),
             registers: settings.registration_key.is_some(),
@@ -158,7 +154,14 @@ impl Destination for Iterable {
     }
 
     fn budgets(&self) -> Vec<Budget> {
-        self.budgets.clone()
+        let budget = |((name, _, _, of), limit): ((&'static str, _, _, &[Shape]), u32)| {
+            // Users and events go by bulk endpoints or by single ones, which have limits of their own.
+            let class =
+                if matches!(*of, [USERS | EVENTS]) { shapes(self.single)[usize::from(of[0].0)].name } else { name };
+            let key = format!("{} {class}", self.group);
+            Budget { key, name, limit, per: Per::Second, charge: Charge::Request, shapes: of.to_vec() }
+        };
+        LIMITS.into_iter().zip(self.limits).map(budget).collect()
     }
 
     fn frame(&self, shape: Shape) -> (&[u8], &[u8]) {

@@ -62,6 +62,17 @@ const fn shape(name: &'static str, max_bytes: usize, max_calls: usize, keys: &'s
 /// The vendor's published limit of users and of events a minute.
 const PER_MINUTE: u32 = 60_000;
 
+/// Each limit: its setting, what is published, the window, what is counted, and of which requests.
+const LIMITS: [(&str, u32, Per, Charge, Shape); 7] = [
+    ("users_per_minute", PER_MINUTE, Per::Minute, Charge::Units(0), TRANSITION),
+    ("events_per_minute", PER_MINUTE, Per::Minute, Charge::Units(1), TRANSITION),
+    ("merges_per_minute", 1_000, Per::Minute, Charge::Units(0), MERGES),
+    ("business_events_per_hour", 50, Per::Hour, Charge::Request, BUSINESS),
+    ("business_events_per_day", 200, Per::Day, Charge::Request, BUSINESS),
+    ("alerts_per_minute", 10_000, Per::Minute, Charge::Request, ALERTS),
+    ("catalog_per_minute", 100, Per::Minute, Charge::Request, ITEMS),
+];
+
 /// One account at MoEngage.
 #[derive(Debug)]
 pub struct Moengage {
@@ -70,7 +81,10 @@ pub struct Moengage {
     /// By shape.
     paths: [String; 5],
     forwarded_for: Option<HeaderValue>,
-    budgets: Vec<Budget>,
+    /// Who shares the limits: host and workspace.
+    group: String,
+    /// In the order of [`LIMITS`].
+    limits: [u32; LIMITS.len()],
     merges: bool,
     encoder: Encoder,
     campaign: Campaign,
@@ -83,7 +97,12 @@ impl Moengage {
     pub fn new(account: &config::Account, settings: &config::Moengage) -> Self {
         let forwarded: Vec<String> = settings.forwarded_for.iter().map(ToString::to_string).collect();
         Self {
-            budgets: budgets(account, settings),
+            group: format!(
+                "{} {}",
+                authority(account, &format!("api-{}.moengage.com", settings.data_center)),
+                settings.workspace
+            ),
+            limits: LIMITS.map(|(name, published, ..)| limit(account, name, published)),
             workspace: settings.workspace.clone(),
             data_center: settings.data_center.clone(),
             paths: paths(settings),
@@ -134,27 +153,6 @@ fn paths(settings: &config::Moengage) -> [String; 5] {
     ]
 }
 
-fn budgets(account: &config::Account, settings: &config::Moengage) -> Vec<Budget> {
-    let host = authority(account, &format!("api-{}.moengage.com", settings.data_center));
-    let budget = |name, published, per, charge, shape| Budget {
-        key: format!("{host} {} {name}", settings.workspace),
-        name,
-        limit: limit(account, name, published),
-        per,
-        charge,
-        shapes: vec![shape],
-    };
-    vec![
-        budget("users_per_minute", PER_MINUTE, Per::Minute, Charge::Units(0), TRANSITION),
-        budget("events_per_minute", PER_MINUTE, Per::Minute, Charge::Units(1), TRANSITION),
-        budget("merges_per_minute", 1_000, Per::Minute, Charge::Units(0), MERGES),
-        budget("business_events_per_hour", 50, Per::Hour, Charge::Request, BUSINESS),
-        budget("business_events_per_day", 200, Per::Day, Charge::Request, BUSINESS),
-        budget("alerts_per_minute", 10_000, Per::Minute, Charge::Request, ALERTS),
-        budget("catalog_per_minute", 100, Per::Minute, Charge::Request, ITEMS),
-    ]
-}
-
 impl Destination for Moengage {
     fn name(&self) -> &'static str {
         "moengage"
@@ -173,7 +171,15 @@ impl Destination for Moengage {
     }
 
     fn budgets(&self) -> Vec<Budget> {
-        self.budgets.clone()
+        let budget = |((name, _, per, charge, shape), limit): ((&'static str, _, _, _, Shape), u32)| Budget {
+            key: format!("{} {name}", self.group),
+            name,
+            limit,
+            per,
+            charge,
+            shapes: vec![shape],
+        };
+        LIMITS.into_iter().zip(self.limits).map(budget).collect()
     }
 
     fn frame(&self, shape: Shape) -> (&[u8], &[u8]) {

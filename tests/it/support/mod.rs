@@ -7,6 +7,7 @@
 pub(crate) mod config;
 pub(crate) mod events;
 pub(crate) mod kafka;
+pub(crate) mod memory;
 pub(crate) mod metrics;
 pub(crate) mod process;
 pub(crate) mod proxy;

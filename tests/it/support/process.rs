@@ -115,6 +115,23 @@ impl Forebay {
         self.child.id()
     }
 
+    /// The most memory that it has taken so far, in bytes: `VmHWM`, all that is resident.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    /// What it takes now without the pages of files: of a debug build the program itself is larger than its memory.
+    pub(crate) fn own_memory(&self) -> u64 {
+        self.status_bytes("RssAnon:")
+    }
+
+    fn status_bytes(&self, field: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the process's status");
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("the field");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number of KiB");
+        kib * 1024
+    }
+
     /// All that it has written, standard output first.
     pub(crate) fn log(&self) -> String {
         self.logs

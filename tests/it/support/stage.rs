@@ -1,6 +1,6 @@
 //! A topic, simulated vendors and a configuration that joins them; and what every test asks of them afterwards.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use forebay::source::commit::{self, Contents, Place};
@@ -11,7 +11,7 @@ use super::events::{Event, Kind};
 use super::kafka::{Kafka, Record};
 use super::metrics::{self, Sample};
 use super::process::Forebay;
-use super::vendors::Vendors;
+use super::vendors::{Vendors, counted};
 use super::{eventually, unique};
 
 /// Long enough for a first join on a busy machine.
@@ -28,6 +28,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) topic: String,
     pub(crate) vendors: Vendors,
     pub(crate) config: ConfigText,
+    /// How long it waits for what it waits for.
+    pub(crate) patience: Duration,
 }
 
 impl Stage<'static> {
@@ -51,12 +53,17 @@ impl<'a> Stage<'a> {
         }
         let vendors = Vendors::start(accounts);
         let config = ConfigText::new(kafka, &topic, &vendors.url(), accounts);
-        Self { kafka, topic, vendors, config }
+        Self { kafka, topic, vendors, config, patience: WORK }
     }
 
     /// The same with another configuration.
     pub(crate) fn configured(self, change: impl FnOnce(ConfigText) -> ConfigText) -> Self {
         Self { config: change(self.config), ..self }
+    }
+
+    /// The same with more to wait for.
+    pub(crate) fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Writes events to the topic.
@@ -66,7 +73,7 @@ impl<'a> Stage<'a> {
 
     /// Waits until the group's commits stand at the topic's ends.
     pub(crate) fn wait_settled(&self) {
-        self.kafka.wait_committed_to_end(&self.config.group(), &self.topic, WORK);
+        self.kafka.wait_committed_to_end(&self.config.group(), &self.topic, self.patience);
     }
 
     /// The dead letters so far; none if their topic is not made yet.
@@ -76,10 +83,11 @@ impl<'a> Stage<'a> {
 
     /// What has not arrived yet, counted by account.
     pub(crate) fn missing(&self, events: &[Event]) -> BTreeMap<String, usize> {
+        let sequences = self.vendors.sequences();
         let missing = |account: &Account| {
-            let ids = self.vendors.ids(&account.name);
+            let ids: HashSet<&String> = sequences.get(&account.name).into_iter().flatten().collect();
             let wanted = events.iter().filter(|event| event.tenant == account.tenant);
-            (account.name.clone(), wanted.filter(|event| !ids.contains_key(&event.message_id)).count())
+            (account.name.clone(), wanted.filter(|event| !ids.contains(&event.message_id)).count())
         };
         self.config.accounts().iter().map(missing).filter(|(_, count)| *count > 0).collect()
     }
@@ -91,7 +99,7 @@ impl<'a> Stage<'a> {
 
     /// The same, some accounts excepted.
     pub(crate) fn wait_for_all_but(&self, excepted: &[&str], events: &[Event]) {
-        eventually(WORK, "every message arrives", || {
+        eventually(self.patience, "every message arrives", || {
             let mut missing = self.missing(events);
             missing.retain(|account, _| !excepted.contains(&account.as_str()));
             if missing.is_empty() { Ok(()) } else { Err(format!("missing by account: {missing:?}")) }
@@ -106,8 +114,9 @@ impl<'a> Stage<'a> {
 
     /// The same for some accounts.
     pub(crate) fn assert_each_once_at(&self, accounts: &[&str], events: &[Event]) {
+        let mut sequences = self.vendors.sequences();
         for account in self.config.accounts().iter().filter(|account| accounts.contains(&account.name.as_str())) {
-            let ids = self.vendors.ids(&account.name);
+            let ids = counted(&sequences.remove(&account.name).unwrap_or_default());
             for event in events.iter().filter(|event| event.tenant == account.tenant) {
                 assert_eq!(ids.get(&event.message_id), Some(&1), "{} at {}", event.message_id, account.name);
             }
@@ -115,26 +124,26 @@ impl<'a> Stage<'a> {
     }
 
     /// At each account, what changes a user's state arrived in order, and nothing of the user's before what precedes it.
+    /// Of what was repeated both hold: that it arrived in order at first, and that it did at last.
     pub(crate) fn assert_order(&self, events: &[Event]) {
+        let mut sequences = self.vendors.sequences();
         for account in self.config.accounts() {
-            let sequence = self.vendors.sequence(&account.name);
-            let position: HashMap<&str, usize> = (0..).zip(&sequence).map(|(at, id)| (id.as_str(), at)).collect();
-            let mut last_change: HashMap<&str, usize> = HashMap::new();
-            for event in events.iter().filter(|event| event.tenant == account.tenant) {
-                let at = position[event.message_id.as_str()];
-                let (id, user) = (&event.message_id, event.user_id.as_str());
-                let last = last_change.get(user);
-                assert!(last.is_none_or(|last| *last < at), "{id} overtook a state call of {user} at {}", account.name);
-                if event.kind == Kind::Identify {
-                    last_change.insert(user, at);
-                }
+            let sequence = sequences.remove(&account.name).unwrap_or_default();
+            let mut places: Vec<(&str, usize)> =
+                sequence.iter().enumerate().map(|(at, id)| (id.as_str(), at)).collect();
+            let last: HashMap<&str, usize> = places.iter().copied().collect();
+            places.reverse();
+            let first: HashMap<&str, usize> = places.into_iter().collect();
+            for position in [first, last] {
+                let of = events.iter().filter(|event| event.tenant == account.tenant);
+                assert_in_order(&account.name, of, &position);
             }
         }
     }
 
     /// Waits until an account has taken so many different messages.
     pub(crate) fn wait_accepted(&self, account: &str, count: u64) {
-        eventually(WORK, &format!("{account} takes {count}"), || {
+        eventually(self.patience, &format!("{account} takes {count}"), || {
             match self.vendors.report().account(account).map_or(0, |report| report.distinct_ids) {
                 accepted if accepted >= count => Ok(()),
                 accepted => Err(accepted.to_string()),
@@ -144,7 +153,7 @@ impl<'a> Stage<'a> {
 
     /// Messages that some account got more than once.
     pub(crate) fn repeated(&self) -> BTreeSet<String> {
-        let ids = self.config.accounts().iter().flat_map(|account| self.vendors.ids(&account.name));
+        let ids = self.vendors.sequences().into_values().flat_map(|sequence| counted(&sequence));
         ids.filter(|(_, count)| *count > 1).map(|(id, _)| id).collect()
     }
 
@@ -178,6 +187,19 @@ impl<'a> Stage<'a> {
             Some((json["messageId"].as_str()?.to_owned(), (record.partition, record.offset)))
         };
         records.into_iter().filter_map(spot).collect()
+    }
+}
+
+fn assert_in_order<'e>(account: &str, events: impl Iterator<Item = &'e Event>, position: &HashMap<&str, usize>) {
+    let mut last_change: HashMap<&str, usize> = HashMap::new();
+    for event in events {
+        let (id, user) = (event.message_id.as_str(), event.user_id.as_str());
+        let at = position[id];
+        let last = last_change.get(user);
+        assert!(last.is_none_or(|last| *last < at), "{id} overtook a state call of {user} at {account}");
+        if event.kind == Kind::Identify {
+            last_change.insert(user, at);
+        }
     }
 }
 

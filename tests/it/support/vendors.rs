@@ -95,20 +95,33 @@ impl Vendors {
 
     /// How often each message id was accepted by an account. A device element counts as no message.
     pub(crate) fn ids(&self, account: &str) -> BTreeMap<String, usize> {
-        let mut ids = BTreeMap::new();
-        for accepted in self.accepted().into_iter().filter(|accepted| &*accepted.account == account) {
-            if let Some(id) = message_id(&accepted.element) {
-                *ids.entry(id).or_default() += 1;
-            }
-        }
-        ids
+        counted(&self.sequence(account))
     }
 
     /// Message ids accepted by an account, in order.
     pub(crate) fn sequence(&self, account: &str) -> Vec<String> {
-        let accepted = self.accepted().into_iter().filter(|accepted| &*accepted.account == account);
-        accepted.filter_map(|accepted| message_id(&accepted.element)).collect()
+        self.sequences().remove(account).unwrap_or_default()
     }
+
+    /// Message ids accepted by each account, in order.
+    pub(crate) fn sequences(&self) -> BTreeMap<String, Vec<String>> {
+        let mut sequences: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for accepted in self.accepted() {
+            if let Some(id) = message_id(&accepted.element) {
+                sequences.entry(accepted.account.to_string()).or_default().push(id);
+            }
+        }
+        sequences
+    }
+}
+
+/// How often each id is there.
+pub(crate) fn counted(ids: &[String]) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for id in ids {
+        *counts.entry(id.clone()).or_default() += 1;
+    }
+    counts
 }
 
 /// The copy of the message id that events carry in their properties or traits.
