@@ -38,10 +38,12 @@ pub(crate) enum Fate {
 }
 
 /// One way to run it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Arm {
     pub(crate) load: Load,
     pub(crate) vendors: Vendors,
+    /// Events a request, if there are as many.
+    pub(crate) max_calls: u32,
     pub(crate) tls: bool,
     pub(crate) linger_ms: u64,
     pub(crate) fate: Fate,
@@ -69,6 +71,7 @@ impl Arm {
             events: topic.all.elements,
             cpu_ns: seen.cpu_ns,
             wall_ns: seen.wall_ns,
+            calls: seen.elements,
             requests: seen.requests,
             bytes: seen.bytes,
             peak_kib: usage::peak_kib(forebay.pid()),
@@ -143,8 +146,9 @@ impl Arm {
         let raw = if self.load.raw { format!("raw = [\"{shape}\"]\n") } else { String::new() };
         let [limits, settings] = rest;
         format!(
-            "\n[accounts.{tenant}-{vendor}]\ntenant = \"{tenant}\"\nbase_url = \"{url}\"\n{fate}{raw}{limits}\n\
-             [accounts.{tenant}-{vendor}.{vendor}]\n{settings}\n"
+            "\n[accounts.{tenant}-{vendor}]\ntenant = \"{tenant}\"\nbase_url = \"{url}\"\nmax_calls = {}\n{fate}{raw}{limits}\n\
+             [accounts.{tenant}-{vendor}.{vendor}]\n{settings}\n",
+            self.max_calls
         )
     }
 }

@@ -54,6 +54,7 @@ pub(crate) fn run(arguments: &[String]) {
         events: expected,
         cpu_ns: cpu,
         wall_ns: u64::try_from(wall.as_nanos()).unwrap(),
+        calls: 0,
         requests: 0,
         bytes: 0,
         peak_kib: usage::peak_kib(me),

@@ -19,10 +19,12 @@ mod support;
 mod topic;
 mod usage;
 
+use std::process::Command;
+
 use serde::{Deserialize, Serialize};
 
 use self::contender::Sinks;
-use self::report::{Result, Round};
+use self::report::{Record, Result, Round};
 use self::rows::{ROWS, Row};
 use self::sink::Sink;
 use self::support::tls::Certificates;
@@ -36,6 +38,8 @@ pub(crate) struct Measured {
     /// User and system time between the first event and the last.
     pub(crate) cpu_ns: u64,
     pub(crate) wall_ns: u64,
+    /// Elements that were accepted.
+    pub(crate) calls: u64,
     pub(crate) requests: u64,
     /// Of all requests' bodies.
     pub(crate) bytes: u64,
@@ -67,22 +71,39 @@ fn main() {
     if !arguments.iter().any(|argument| argument == "--bench") {
         return;
     }
-    arguments.retain(|argument| argument != "--bench");
-    let chosen: Vec<&Row> =
-        ROWS.iter().filter(|row| arguments.is_empty() || arguments.iter().any(|name| name == row.name)).collect();
+    let options = ["--bench", "--record", "--list"];
+    let has = |option: &str| arguments.iter().any(|argument| argument == option);
+    let (record, list) = (has("--record"), has("--list"));
+    if list {
+        ROWS.iter().for_each(|row| println!("{:<14} {}", row.name, row.what));
+        return;
+    }
+    arguments.retain(|argument| !options.contains(&argument.as_str()));
     let unknown = arguments.iter().find(|name| ROWS.iter().all(|row| row.name != **name));
-    assert!(
-        unknown.is_none(),
-        "{unknown:?} is no row; there are {:?}",
-        ROWS.iter().map(|row| row.name).collect::<Vec<_>>()
-    );
+    assert!(unknown.is_none(), "{unknown:?} is no row; --list names them");
+    let chosen = ROWS.iter().filter(|row| arguments.is_empty() || arguments.iter().any(|name| name == row.name));
+    let result = run(&chosen.collect::<Vec<_>>());
+    result.print();
+    if let Some(last) = report::last() {
+        result.compare(&last);
+    }
+    if record {
+        result.write();
+    }
+}
+
+fn run(rows: &[&Row]) -> Record {
     let (pairs, events) = (number("FOREBAY_PAIRS", 9), number("FOREBAY_BENCH_EVENTS", 2_000_000));
     let directory = tempfile::tempdir().unwrap();
     let certificates = Certificates::write(directory.path());
     let mut sinks = Sinks { plain: Sink::start(None), tls: Sink::start(Some(&certificates)), certificates };
     let mut topics = Topics::new(events);
-    let results: Vec<Result> = chosen.iter().map(|row| measure(row, pairs, &mut topics, &mut sinks)).collect();
-    report::print(&results);
+    Record {
+        date: format!("{:.0}", jiff::Timestamp::now()),
+        commit: commit(),
+        machine: machine(),
+        rows: rows.iter().map(|row| measure(row, pairs, &mut topics, &mut sinks)).collect(),
+    }
 }
 
 /// The floor and Forebay in turns.
@@ -90,14 +111,13 @@ fn measure(row: &Row, pairs: u64, topics: &mut Topics, sinks: &mut Sinks) -> Res
     let topic = topics.get(row.arm.load);
     let base = row.base.map(|base| (base, topics.get(base.load)));
     let mut rounds = Vec::new();
-    for pair in 0..pairs {
+    for pair in 1..=pairs {
         let floor = floor::measure(&topic);
         let forebay = row.arm.measure(&topic, sinks);
         let base = base.as_ref().map(|(arm, topic)| arm.measure(topic, sinks));
         eprintln!(
-            "{} {}/{pairs}: floor {:.3} µs, Forebay {:.3} µs, base {:.3} µs; {:.0} events a second",
+            "{} {pair}/{pairs}: floor {:.3} µs, Forebay {:.3} µs, base {:.3} µs; {:.0} events a second",
             row.name,
-            pair + 1,
             floor.micros(),
             forebay.micros(),
             base.map_or(0.0, |base| base.micros()),
@@ -105,9 +125,29 @@ fn measure(row: &Row, pairs: u64, topics: &mut Topics, sinks: &mut Sinks) -> Res
         );
         rounds.push(Round { floor, forebay, base });
     }
-    Result { name: row.name.to_owned(), what: row.what.to_owned(), rounds }
+    let against_itself = row.base == Some(row.arm);
+    Result { name: row.name.to_owned(), what: row.what.to_owned(), against_itself, rounds }
 }
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// What is checked out, short; `+` if there are changes on top of it.
+fn commit() -> String {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let Some(commit) = git(&["rev-parse", "--short=9", "HEAD"]) else { return "unknown".to_owned() };
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|lines| !lines.is_empty());
+    if changed { format!("{commit}+") } else { commit }
+}
+
+/// Processors and how many.
+fn machine() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    let processors = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    format!("{processors} × {}", model.trim_start_matches(['\t', ' ', ':']))
 }
