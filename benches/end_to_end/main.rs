@@ -8,8 +8,11 @@
 #![allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
 
 mod contender;
+#[path = "../core/mod.rs"]
+mod core;
 mod event;
 mod floor;
+mod probes;
 mod report;
 mod rows;
 mod sink;
@@ -24,11 +27,18 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 
 use self::contender::Sinks;
+use self::core::allocations;
+use self::core::counting::Counting;
+use self::probes::{Latency, Start};
 use self::report::{Record, Result, Round};
-use self::rows::{ROWS, Row};
+use self::rows::{PROBES, ROWS, Row};
 use self::sink::Sink;
 use self::support::tls::Certificates;
 use self::topic::Topics;
+
+/// Counting costs the floor a thread-local addition an event, a nanosecond in seven hundred; Forebay's process has its own.
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 /// What one run of one process came to.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
@@ -74,15 +84,15 @@ fn main() {
     let options = ["--bench", "--record", "--list"];
     let has = |option: &str| arguments.iter().any(|argument| argument == option);
     let (record, list) = (has("--record"), has("--list"));
+    let all = || ROWS.iter().map(|row| (row.name, row.what)).chain(PROBES);
     if list {
-        ROWS.iter().for_each(|row| println!("{:<14} {}", row.name, row.what));
+        all().for_each(|(name, what)| println!("{name:<16} {what}"));
         return;
     }
     arguments.retain(|argument| !options.contains(&argument.as_str()));
-    let unknown = arguments.iter().find(|name| ROWS.iter().all(|row| row.name != **name));
+    let unknown = arguments.iter().find(|name| all().all(|(known, _)| known != **name));
     assert!(unknown.is_none(), "{unknown:?} is no row; --list names them");
-    let chosen = ROWS.iter().filter(|row| arguments.is_empty() || arguments.iter().any(|name| name == row.name));
-    let result = run(&chosen.collect::<Vec<_>>());
+    let result = run(&|name| arguments.is_empty() || arguments.iter().any(|wanted| wanted == name));
     result.print();
     if let Some(last) = report::last() {
         result.compare(&last);
@@ -92,17 +102,24 @@ fn main() {
     }
 }
 
-fn run(rows: &[&Row]) -> Record {
+fn run(is_wanted: &dyn Fn(&str) -> bool) -> Record {
     let (pairs, events) = (number("FOREBAY_PAIRS", 9), number("FOREBAY_BENCH_EVENTS", 2_000_000));
     let directory = tempfile::tempdir().unwrap();
     let certificates = Certificates::write(directory.path());
     let mut sinks = Sinks { plain: Sink::start(None), tls: Sink::start(Some(&certificates)), certificates };
     let mut topics = Topics::new(events);
+    let rows = ROWS.iter().filter(|row| is_wanted(row.name));
+    let rows = rows.map(|row| measure(row, pairs, &mut topics, &mut sinks)).collect();
+    let latency = is_wanted("latency").then(|| Latency::measure(pairs.min(3), &mut topics, &mut sinks));
+    let start = is_wanted("start").then(|| Start::measure(pairs.min(5), &mut topics, &mut sinks));
     Record {
         date: format!("{:.0}", jiff::Timestamp::now()),
         commit: commit(),
         machine: machine(),
-        rows: rows.iter().map(|row| measure(row, pairs, &mut topics, &mut sinks)).collect(),
+        rows,
+        latency,
+        start,
+        allocations: allocations::count(200_000),
     }
 }
 

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Measured;
+use super::core::allocations::Allocations;
+use super::probes::{Latency, Start};
 use super::stats::{Estimate, median};
 
 /// An interval that is wider than this says too little.
@@ -37,6 +39,9 @@ pub(crate) struct Record {
     /// What the machine is.
     pub(crate) machine: String,
     pub(crate) rows: Vec<Result>,
+    pub(crate) latency: Option<Latency>,
+    pub(crate) start: Option<Start>,
+    pub(crate) allocations: Allocations,
 }
 
 impl Result {
@@ -83,9 +88,30 @@ impl Record {
             self.date, self.commit, self.machine
         );
         self.rows.iter().for_each(print_row);
+        self.print_probes();
         match self.noise() {
             Some(noise) => println!("\nA against A: within {:.1} %", (noise - 1.0) * 100.0),
             None => println!("\nA against A was not measured: the rows `small` and `large` do."),
+        }
+    }
+
+    fn print_probes(&self) {
+        let Allocations { an_event, a_request } = self.allocations;
+        println!("\nallocations on the event path: {an_event:.2} an event, {a_request:.0} a request");
+        if let Some(latency) = &self.latency {
+            let [accepted, sink] = latency.millis();
+            println!(
+                "from produced to accepted at {} events a second, linger 0 ms: median {:.2} ms, p99 {:.2} ms; of that in the sink {:.2} and {:.2} ms",
+                latency.rate, accepted[0], accepted[1], sink[0], sink[1]
+            );
+        }
+        if let Some(start) = &self.start {
+            println!(
+                "from the process's start to its first request, {} accounts: {:.0} ms, and {:.0} ms for the group join",
+                start.accounts,
+                median(start.start_ms.clone()),
+                median(start.join_ms.clone())
+            );
         }
     }
 

@@ -15,7 +15,7 @@ pub(crate) struct Row {
 }
 
 /// Eight tenants, half of them at each vendor, a hundred events a request.
-const SMALL: Arm = Arm {
+pub(crate) const SMALL: Arm = Arm {
     load: Load { size: Size::Small, tenants: 8, batch: 200, raw: false },
     vendors: Vendors::Half,
     max_calls: 100,
@@ -25,7 +25,8 @@ const SMALL: Arm = Arm {
 };
 const LARGE: Arm = Arm { load: Load { size: Size::Large, ..SMALL.load }, ..SMALL };
 
-const fn small_of(tenants: u64) -> Arm {
+/// The same for so many tenants.
+pub(crate) const fn small_of(tenants: u64) -> Arm {
     Arm { load: Load { tenants, ..SMALL.load }, ..SMALL }
 }
 
@@ -33,12 +34,19 @@ const fn row(name: &'static str, what: &'static str, arm: Arm) -> Row {
     Row { name, what, arm, base: Some(SMALL) }
 }
 
+/// What is measured in another way: see `probes`.
+pub(crate) const PROBES: [(&str, &str); 2] = [
+    ("latency", "small, a tenth of full load, linger 0 ms: from produced to accepted"),
+    ("start", "1,000 accounts: from the process's start to its first request, the group join apart"),
+];
+
 /// All of them, in the order of the table. The base of the first two is the same again: how far A is from A.
 pub(crate) const ROWS: &[Row] = &[
     row("small", "340 B, 8 tenants, half MoEngage, half Iterable, 100 events a request", SMALL),
     Row { name: "large", what: "1,020 B, else the same", arm: LARGE, base: Some(LARGE) },
     row("tenants-100", "small, 100 tenants", small_of(100)),
     row("tenants-1000", "small, 1,000 tenants", small_of(1_000)),
+    row("tenants-1000-1s", "the same, linger 1 s", Arm { linger_ms: 1_000, ..small_of(1_000) }),
     row("calls-10", "small, 10 events a request", Arm { max_calls: 10, ..SMALL }),
     // MoEngage takes 100 KB and so no more than some 330 of these.
     row(
