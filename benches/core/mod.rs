@@ -3,6 +3,7 @@
 
 pub(crate) mod allocations;
 pub(crate) mod counting;
+pub(crate) mod event;
 
 use std::time::Duration;
 
@@ -22,9 +23,9 @@ pub(crate) const SMALL: &str = r#"{"type":"track","messageId":"0b0f6a8e-5c0c-4b5
 /// One with nested properties and a browser's context: 1 KB.
 pub(crate) const LARGE: &str = r#"{"type":"track","messageId":"0b0f6a8e-5c0c-4b55-9f77-0d3b0c1f2a11","userId":"user-0001234","anonymousId":"7c1f0f7e-0a55-4c1a-8d7e-0b9f6a8e5c0c","event":"Checkout Started","timestamp":"2026-11-20T20:40:00.123Z","originalTimestamp":"2026-11-20T20:40:00.001Z","sentAt":"2026-11-20T20:40:01Z","properties":{"order_id":"50314b8e9bcf000000000000","value":125.4,"revenue":115.4,"shipping":10,"currency":"EUR","coupon":"hasbros","products":[{"product_id":"507f1f77bcf86cd799439011","sku":"45790-32","name":"Monopoly: 3rd Edition","price":19,"quantity":1,"category":"Games"},{"product_id":"505bd76785ebb509fc183733","sku":"46493-32","name":"Uno Card Game","price":3,"quantity":2,"category":"Games"}]},"context":{"ip":"192.0.2.17","locale":"hu-HU","timezone":"Europe/Budapest","userAgent":"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36","library":{"name":"analytics.js","version":"2.11.1"},"page":{"path":"/checkout","referrer":"","url":"https://shop.example.com/checkout"},"app":{"version":"4.12.0"}}}"#;
 
-const MOENGAGE: &[u8] =
+pub(crate) const MOENGAGE: &[u8] =
     br#"{"status":"success","message":"Your request has been accepted and will be processed soon."}"#;
-const ITERABLE: &[u8] = br#"{"successCount":100,"failCount":0,"invalidEmails":[],"invalidUserIds":[],"disallowedEventNames":[],"filteredOutFields":[],"createdFields":[],"failedUpdates":{"invalidEmails":[],"invalidUserIds":[],"notFoundEmails":[],"notFoundUserIds":[],"forgottenEmails":[],"forgottenUserIds":[]}}"#;
+pub(crate) const ITERABLE: &[u8] = br#"{"successCount":100,"failCount":0,"invalidEmails":[],"invalidUserIds":[],"disallowedEventNames":[],"filteredOutFields":[],"createdFields":[],"failedUpdates":{"invalidEmails":[],"invalidUserIds":[],"notFoundEmails":[],"notFoundUserIds":[],"forgottenEmails":[],"forgottenUserIds":[]}}"#;
 
 /// Eight tenants, half of them at each vendor.
 pub(crate) const TENANTS: [&str; 8] = ["t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7"];

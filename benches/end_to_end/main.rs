@@ -10,7 +10,6 @@
 mod contender;
 #[path = "../core/mod.rs"]
 mod core;
-mod event;
 mod floor;
 mod probes;
 mod report;

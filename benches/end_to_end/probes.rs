@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rdkafka::producer::{BaseProducer, Producer as _};
 use serde::{Deserialize, Serialize};
 
 use super::contender::{Arm, Sinks, wait};
-use super::event::{Event, Form};
+use super::core::event::{Event, Form};
 use super::rows::{SMALL, small_of};
 use super::sink::Watch;
 use super::stats::median;
@@ -72,12 +73,15 @@ fn delays(rate: u64, sinks: &mut Sinks) -> Delays {
     kafka.create_topic(&topic, i32::try_from(PARTITIONS).unwrap(), &[]);
     let mut forebay = arm.setup(&topic, sinks).start();
     forebay.wait_ready(JOIN);
-    produce(&topic, rate, WARM_UP);
-    // What is on its way still arrives, and nobody counts it.
+    // One for both: a producer's first record waits for its connection.
+    let producer = producer(kafka, 10_000, Duration::ZERO);
+    let warm = produce(&producer, &topic, rate, WARM_UP);
+    // What is on its way arrives, and nobody counts it.
     std::thread::sleep(Duration::from_millis(500));
     let elements = rate * MEASURED.as_secs();
     sinks.plain.watch(&Watch { pid: forebay.pid(), linger_ms: 0, elements, timed: true });
-    produce(&topic, rate, MEASURED);
+    let sent = produce(&producer, &topic, rate, MEASURED);
+    finish(&producer, warm + sent);
     let seen = wait(&mut forebay, &mut sinks.plain, Duration::from_secs(30));
     Delays {
         accepted_us: seen.latency_us,
@@ -86,9 +90,8 @@ fn delays(rate: u64, sinks: &mut Sinks) -> Delays {
     }
 }
 
-/// Produces at this rate; the records say when.
-fn produce(topic: &str, rate: u64, during: Duration) {
-    let producer = producer(Kafka::shared(), 10_000, Duration::ZERO);
+/// Produces at this rate; the records say when. Their number.
+fn produce(producer: &BaseProducer<Acks>, topic: &str, rate: u64, during: Duration) -> u64 {
     let headers: Vec<_> = (0..SMALL.load.tenants).map(|number| headers_of(&tenant(number), Form::Segment)).collect();
     let (begun, mut value, mut sent) = (Instant::now(), Vec::new(), 0);
     let total = rate * during.as_secs();
@@ -106,7 +109,7 @@ fn produce(topic: &str, rate: u64, during: Duration) {
             };
             event.write(&mut value);
             send(
-                &producer,
+                producer,
                 topic,
                 sent / 3 % PARTITIONS,
                 &value,
@@ -114,9 +117,9 @@ fn produce(topic: &str, rate: u64, during: Duration) {
             );
             sent += 1;
         }
-        std::thread::sleep(SLICE);
+        producer.poll(SLICE);
     }
-    finish(&producer, sent);
+    sent
 }
 
 impl Start {

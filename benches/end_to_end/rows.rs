@@ -1,7 +1,7 @@
 //! The rows of the table: what each measures, against what.
 
 use super::contender::{Arm, Fate, Vendors};
-use super::event::Size;
+use super::core::event::Size;
 use super::topic::Load;
 
 /// One row.

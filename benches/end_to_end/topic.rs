@@ -12,7 +12,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 
-use super::event::{Event, Form, Size};
+use super::core::event::{Event, Form, Size};
 use super::support::kafka::Kafka;
 use super::support::unique;
 
