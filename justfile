@@ -36,9 +36,13 @@ real events="1000000":
 mixed events="200000":
     FOREBAY_MIXED_EVENTS={{ events }} cargo test --locked --test it mixed:: -- --ignored --nocapture
 
-# What an event costs
+# What an event costs beside reading Kafka at all, and what moved since the last record: just bench small large --record
 bench *args:
-    cargo bench --locked {{ args }}
+    cargo bench --locked --bench end_to_end -- {{ args }}
+
+# What each stage costs
+bench-parts *args:
+    cargo bench --locked --bench event_path --bench pipeline -- {{ args }}
 
 # Format the sources
 fmt:

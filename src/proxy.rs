@@ -338,7 +338,8 @@ fn without_value(error: &KafkaError) -> String {
 }
 
 /// What the consumer needs beside brokers and properties; properties win where they may.
-fn consumer_config(client: &ClientConfig, group: &str) -> ClientConfig {
+#[must_use]
+pub fn consumer_config(client: &ClientConfig, group: &str) -> ClientConfig {
     let mut config = client.clone();
     let mut default = |name: &str, value: &str| {
         if client.get(name).is_none() {

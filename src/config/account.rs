@@ -90,6 +90,7 @@ impl Rest<'_> {
         let rules = table.take("fields").map(|value| fields::rules(&value, &needed));
         let linger = table.duration("linger", &(Duration::ZERO..=MAX_LINGER)).unwrap_or(around.linger);
         let in_flight = table.take("max_in_flight").and_then(|value| value.integer(&(1..=64)));
+        let max_calls = table.take("max_calls").and_then(|value| value.integer(&(1..=100_000)));
         let max_age = table.duration("max_age", &(Duration::from_secs(1)..=Duration::from_hours(24 * 3_650)));
         let base_url = mapped.then(|| base_url(table, around.allow_hosts, self.iterable)).flatten();
         let anonymous = if mapped { table.pick("anonymous", Anonymous::Refuse, ANONYMOUS) } else { Anonymous::Use };
@@ -109,6 +110,7 @@ impl Rest<'_> {
             raw_unfiltered: mapped && table.flag("raw_unfiltered", false),
             limits,
             max_in_flight: in_flight.and_then(|number| u32::try_from(number).ok()).unwrap_or(4),
+            max_calls: max_calls.and_then(|number| u32::try_from(number).ok()),
             linger,
             hold: table.flag("hold", false),
             enabled: table.flag("enabled", true),

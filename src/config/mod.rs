@@ -244,6 +244,8 @@ pub struct Account {
     pub limits: BTreeMap<String, u32>,
     /// Requests on the wire at a time, and shards of users.
     pub max_in_flight: u32,
+    /// The most calls in one request, where that is fewer than the vendor takes.
+    pub max_calls: Option<u32>,
     /// How long an open batch waits to fill.
     pub linger: Duration,
     /// Held by the operator.

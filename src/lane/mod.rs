@@ -185,6 +185,8 @@ pub struct Settings {
     pub pacers: Vec<usize>,
     /// Requests on the wire at a time.
     pub max_in_flight: usize,
+    /// Calls in one request, where the vendor takes more.
+    pub max_calls: usize,
     /// How long an open batch waits to fill.
     pub linger: Duration,
     /// Whether the operator holds it.
@@ -481,8 +483,9 @@ impl Lane {
         let shape = call.shape;
         let (head, tail) = self.settings.destination.frame(shape);
         let info = self.info(shape);
+        let max_calls = info.max_calls.min(self.settings.max_calls);
         let too_many = |batch: &Batch| {
-            batch.len() > info.max_calls
+            batch.len() > max_calls
                 || batch.body_len() + tail.len() > info.max_bytes
                 || self.settings.pacers.iter().any(|&index| {
                     let pacer = &around.pacers[index];
@@ -493,7 +496,7 @@ impl Lane {
             return Ok(false);
         };
         let over = self.queues[queue].open[index].len() > 1 && too_many(&self.queues[queue].open[index]);
-        let exactly = self.queues[queue].open[index].len() == info.max_calls;
+        let exactly = self.queues[queue].open[index].len() == max_calls;
         if !over && !exactly {
             return Ok(false);
         }

@@ -44,9 +44,13 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
+        Self::of(MOENGAGE)
+    }
+
+    fn of(accounts: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("config.toml");
-        let main = format!("[kafka]\nbrokers = \"nobody:1\"\ntopics = [\"events\"]\n{MOENGAGE}");
+        let main = format!("[kafka]\nbrokers = \"nobody:1\"\ntopics = [\"events\"]\n{accounts}");
         std::fs::write(&path, main).expect("a file");
         let config = config::load(&path).unwrap_or_else(|problems| panic!("{problems}")).config;
         let now = Now { mono: Duration::from_secs(1), wall_ms: 1_795_207_260_000 };
@@ -261,5 +265,22 @@ fn a_shape_that_cannot_keep_up_is_deferred_alone_and_the_data_flows() {
     let report = Report::new(rig.now, &rig.pipeline, &State::default());
     assert_eq!((report.accounts.len(), report.accounts[0].deferred.len()), (1, 1), "users see one account");
     assert!(report.differences().iter().all(|difference| *difference == 0));
+    rig.end();
+}
+
+#[test]
+fn an_account_may_want_fewer_calls_in_a_request_than_its_vendor_takes() {
+    let mut rig = Rig::of(&MOENGAGE.replace("linger = \"0s\"", "linger = \"9s\"\nmax_calls = 3"));
+    rig.keys(&[("keys", Some("key")), ("inform_keys", Some("key"))]);
+    (0..7).for_each(|_| rig.feed(TRACK, &[]));
+    let calls = |rig: &Rig| {
+        let elements = |(_, body): (_, Value)| body["elements"].as_array().map_or(0, Vec::len);
+        rig.requests().into_iter().map(elements).collect::<Vec<_>>()
+    };
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(calls(&rig), [3, 3], "full ones go at once, the rest has time to fill");
+    rig.pass(Duration::from_secs(9));
+    assert_eq!(calls(&rig), [3, 3, 1]);
+    rig.answer(200, SUCCESS);
     rig.end();
 }

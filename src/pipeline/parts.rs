@@ -73,6 +73,7 @@ impl Parts {
                 destination: destination::of(account),
                 path_prefix: account.base_url.as_ref().map(|url| url.prefix.clone()).unwrap_or_default(),
                 max_in_flight: account.max_in_flight.max(1) as usize,
+                max_calls: account.max_calls.map_or(usize::MAX, |calls| calls.max(1) as usize),
                 linger: account.linger,
                 held_by_operator: account.hold,
                 hold_percent: config.dead_letters.hold_percent,

@@ -173,6 +173,7 @@ fn account(tenant: &str, vendor: Vendor) -> Account {
         raw_unfiltered: false,
         limits: BTreeMap::new(),
         max_in_flight: 4,
+        max_calls: None,
         linger: Duration::from_millis(100),
         hold: false,
         enabled: true,

@@ -19,7 +19,7 @@ fn an_account_has_the_documented_defaults() {
     let account = good(&format!("{MAIN}[delivery]\nlinger = \"1s\"\n{ACME}")).config.accounts.remove(0);
     assert_eq!((account.name.as_str(), account.tenant.as_str()), ("acme", "acme"));
     assert_eq!(account.accept.len(), 3);
-    assert_eq!((account.max_in_flight, account.linger), (4, Duration::from_secs(1)));
+    assert_eq!((account.max_in_flight, account.max_calls, account.linger), (4, None, Duration::from_secs(1)));
     assert_eq!(account.anonymous, Anonymous::Refuse);
     assert!(account.enabled && !account.hold && !account.flatten && account.fields.is_empty());
     let iterable = "[accounts.b.iterable]\nregion = \"https://app.eu.iterable.com/x\"\nkeys = [{ env = \"K\" }]\n";
@@ -43,6 +43,10 @@ fn settings_of_an_account_are_checked() {
         (
             "max_in_flight = 65",
             "config.toml:5:17: accounts.acme.max_in_flight: 65 is out of range; write a whole number from 1 to 64",
+        ),
+        (
+            "max_calls = 0",
+            "config.toml:5:13: accounts.acme.max_calls: 0 is out of range; write a whole number from 1 to",
         ),
         (
             "raw = [\"transitions\"]",
