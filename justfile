@@ -44,6 +44,14 @@ bench *args:
 bench-parts *args:
     cargo bench --locked --bench event_path --bench pipeline -- {{ args }}
 
+# Does one tenant's trouble slow another? Twenty minutes on an idle machine
+isolation:
+    cargo bench --locked --bench isolation
+
+# 200,000 records while an account is held, and one with twice its limit for three minutes: what catching up costs
+deferral:
+    FOREBAY_DEFERRED_EVENTS=200000 FOREBAY_TWICE_SECONDS=180 cargo test --locked --test it deferral:: -- --nocapture
+
 # Format the sources
 fmt:
     cargo fmt

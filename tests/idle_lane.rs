@@ -1,6 +1,6 @@
 //! What a lane costs that has nothing to do: counted by the allocator, for ten thousand accounts, and with what names
 //! their series. A program of its own, because an allocator is a whole program's.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use std::alloc::System;
 use std::fmt::Write as _;

@@ -2,7 +2,7 @@
 //! with every account well (A) and with some in trouble (B): how long the healthy tenants' events take from Kafka to the
 //! vendor's acceptance, in turns A B A.
 //!
-//! `cargo bench --bench isolation`; about a quarter of an hour. `FOREBAY_PAIRS` (5), `FOREBAY_SECONDS` (40) and
+//! `cargo bench --bench isolation`; about twenty minutes. `FOREBAY_PAIRS` (5), `FOREBAY_SECONDS` (36) and
 //! `FOREBAY_RATE` (events a second; else 30 % of what is measured first) change it. Prints the tables of the README and
 //! writes all figures to `target/isolation.json`.
 //!
@@ -32,7 +32,7 @@ fn main() {
     }
     let capacity = run::capacity();
     let rate = number("FOREBAY_RATE").unwrap_or_else(|| rounded(capacity * SHARE));
-    let plan = Plan::new(rate, number("FOREBAY_SECONDS").unwrap_or(40));
+    let plan = Plan::new(rate, number("FOREBAY_SECONDS").unwrap_or(36));
     println!("{}", plan.describe(capacity));
     println!("{}", verdict::HEAD);
     let mut rows = Vec::new();

@@ -18,7 +18,6 @@ const WARM_UP_MS: i64 = 5_000;
 const CATCH_UP: Duration = Duration::from_mins(5);
 /// How many records the capacity is measured with.
 const BACKLOG: u64 = 100_000;
-const NEW_KEY: &str = "the-new-key-0123456789";
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Row {
@@ -166,8 +165,10 @@ fn keys_return(plan: &Plan, stage: &Stage<'_>, setup: &Setup, forebay: &mut Fore
     let before = figures(forebay);
     stage.vendors.set_faults("");
     for account in plan.dead.iter().map(|&tenant| &plan.accounts[tenant]) {
-        stage.vendors.set_key(&account.name, NEW_KEY);
-        setup.write(&account.key_file(), NEW_KEY);
+        // Iterable knows a project by its key: each has its own.
+        let key = format!("new-{}", account.key);
+        stage.vendors.set_key(&account.name, &key);
+        setup.write(&account.key_file(), key);
     }
     wait_taken(plan, stage, |tenant| tenant != plan.flood);
     let after = figures(forebay);

@@ -329,7 +329,9 @@ fn when_no_vendor_answers_reading_stops_but_for_a_look_around_and_goes_on_when_o
     stage.wait_for_all(&all);
     stage.wait_settled();
     stage.assert_each_once(&all);
+    stage.assert_order(&all);
     assert_eq!(paused(&mut forebay), 0.0);
+    assert!(pauses(&mut forebay) >= 1.0, "the pause was counted");
     assert_books(&mut forebay);
 }
 

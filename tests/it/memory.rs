@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::support::config::{Account, tenants};
 use crate::support::events::{Event, Events};
@@ -92,25 +93,37 @@ fn many_slow_accounts_share_the_total() {
     assert_books(&mut forebay);
 }
 
+/// Says at its end that it is over.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The process, and not only what it counts: nothing is sent for a while, then everything.
 fn stays_within(name: &str, total_mib: u64, accounts: &[Account], events: &[Event]) {
     let stage = Stage::with(Kafka::shared(), name, 4, accounts)
+        .patient(2 * WORK)
         .configured(|config| config.section(&format!("[memory]\ntotal = \"{total_mib}MiB\"")));
     stage.vendors.set_faults("[[fault]]\nkind = \"status\"\nstatus = 503\nfor = \"6s\"");
     stage.produce(events);
     let forebay = stage.config.setup().start();
-    let arrived = AtomicBool::new(false);
+    let over = AtomicBool::new(false);
     let most = std::thread::scope(|scope| {
         let watch = scope.spawn(|| {
             let mut most = 0;
-            while !arrived.load(Ordering::Relaxed) {
+            while !over.load(Ordering::Relaxed) {
                 most = most.max(forebay.own_memory());
-                std::thread::sleep(std::time::Duration::from_millis(20));
+                std::thread::sleep(Duration::from_millis(20));
             }
             most
         });
+        // Also when the wait fails: the scope waits for the watch.
+        let ending = Ending(&over);
         stage.wait_for_all(events);
-        arrived.store(true, Ordering::Relaxed);
+        drop(ending);
         watch.join().unwrap()
     });
     stage.wait_settled();
@@ -127,7 +140,7 @@ fn the_process_stays_within_the_total_and_a_constant_whatever_the_backlog_the_la
     let events = |seed, lanes, sizes, count| -> Vec<Event> {
         Events::new(seed, &tenants(lanes)).users(1_000).sizes(sizes).take(count).collect()
     };
-    stays_within("small-records", 16, &iterable(4), &events(21, 4, 330..=400, 60_000));
-    stays_within("large-records", 16, &iterable(4), &events(22, 4, 300_000..=400_000, 200));
-    stays_within("many-lanes", 16, &iterable(1_000), &events(23, 1_000, 1_000..=2_000, 20_000));
+    stays_within("small-records", 16, &iterable(4), &events(21, 4, 330..=400, 30_000));
+    stays_within("large-records", 16, &iterable(4), &events(22, 4, 70_000..=90_000, 600));
+    stays_within("many-lanes", 16, &iterable(1_000), &events(23, 1_000, 1_000..=2_000, 10_000));
 }

@@ -123,6 +123,10 @@ fn limits_belong_to_the_vendor_and_are_not_zero() {
     );
     contains(&limits("users_per_minut = 1"), "did you mean \"users_per_minute\"?");
     contains(&limits("users_per_minute = -5"), "-5 is out of range");
+    starts(
+        &limits("users_per_minute = 100000000000"),
+        "config.toml:9:20: accounts.acme.limits.users_per_minute: 100000000000 is out of range",
+    );
     contains(&limits("users_per_minute = 1.5"), "a float does not fit here; write a whole number");
     contains(&limits("requests_per_second = { events = 1 }"), "this key is not known; known here: users_per_minute");
 }
