@@ -109,7 +109,7 @@ impl Record {
             println!(
                 "from the process's start to its first request, {} accounts: {:.0} ms, and {:.0} ms for the group join",
                 start.accounts,
-                median(start.start_ms.clone()),
+                median(start.first_ms.clone()),
                 median(start.join_ms.clone())
             );
         }
