@@ -176,7 +176,7 @@ pub(crate) fn end(forebay: &mut Forebay, calls: u64) {
         assert!(begun.elapsed() < END, "{calls} calls were accepted, and the books do not say so");
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert_eq!(forebay.metric("forebay_calls_dead_lettered_total", &[]).unwrap_or(0.0), 0.0, "dead letters");
+    assert!(forebay.metric("forebay_calls_dead_lettered_total", &[]).is_none_or(|count| count < 1.0), "dead letters");
     forebay.sigterm();
     assert_eq!(forebay.wait(END), Some(0), "a clean end");
 }

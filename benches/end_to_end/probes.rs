@@ -44,7 +44,7 @@ pub(crate) struct Delays {
 pub(crate) struct Start {
     pub(crate) accounts: u64,
     /// Milliseconds, without the join.
-    pub(crate) start_ms: Vec<f64>,
+    pub(crate) first_ms: Vec<f64>,
     /// From the subscription to the assignment.
     pub(crate) join_ms: Vec<f64>,
 }
@@ -126,7 +126,7 @@ impl Start {
     pub(crate) fn measure(rounds: u64, topics: &mut Topics, sinks: &mut Sinks) -> Self {
         let arm = Arm { linger_ms: 0, ..small_of(1_000) };
         let topic = topics.get(arm.load);
-        let mut result = Self { accounts: arm.load.tenants, start_ms: Vec::new(), join_ms: Vec::new() };
+        let mut result = Self { accounts: arm.load.tenants, first_ms: Vec::new(), join_ms: Vec::new() };
         for _ in 0..rounds {
             let setup = arm.setup(&topic.name, sinks);
             sinks.plain.watch(&Watch { elements: 1, ..Watch::default() });
@@ -137,7 +137,7 @@ impl Start {
             let [subscribed, assigned] = ["started", "assigned"].map(|line| said_at(&forebay, line));
             let millis = |from: jiff::Timestamp, to: jiff::Timestamp| to.duration_since(from).as_secs_f64() * 1e3;
             result.join_ms.push(millis(subscribed, assigned));
-            result.start_ms.push(millis(spawned, subscribed) + millis(assigned, first));
+            result.first_ms.push(millis(spawned, subscribed) + millis(assigned, first));
         }
         result
     }

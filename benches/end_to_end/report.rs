@@ -81,12 +81,13 @@ impl Record {
     }
 
     pub(crate) fn print(&self) {
-        println!(
-            "\n{}, commit {}, {}\n\n\
-             | row | what | CPU an event, µs: floor | Forebay | ratio to the floor | to its base | events/s | events a request | peak MB: floor | Forebay |\n\
-             | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-            self.date, self.commit, self.machine
-        );
+        println!("\n{}, commit {}, {}", self.date, self.commit, self.machine);
+        if !self.rows.is_empty() {
+            println!(
+                "\n| row | what | CPU an event, µs: floor | Forebay | ratio to the floor | to its base | events/s | events a request | peak MB: floor | Forebay |\n\
+                 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+            );
+        }
         self.rows.iter().for_each(print_row);
         self.print_probes();
         match self.noise() {
@@ -109,7 +110,7 @@ impl Record {
             println!(
                 "from the process's start to its first request, {} accounts: {:.0} ms, and {:.0} ms for the group join",
                 start.accounts,
-                median(start.start_ms.clone()),
+                median(start.first_ms.clone()),
                 median(start.join_ms.clone())
             );
         }
