@@ -26,6 +26,7 @@ const TENANTS: usize = 3;
 const USERS: usize = 5;
 
 /// One run.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of the world")]
 pub(super) struct World {
     seed: u64,
     rng: SmallRng,
