@@ -116,8 +116,10 @@ impl Pipeline {
             let is_here = !entry.in_pass && entry.begins(front).is_some_and(|begins| begins >= at);
             if is_here && self.is_ready(now, lane) {
                 let partition = &mut self.partitions[slot];
-                partition.sweep.iter_mut().for_each(|sweep| sweep.members += 1);
-                partition.entries.entry(lane).and_modify(|entry| entry.in_pass = true);
+                if let (Some(sweep), Some(entry)) = (&mut partition.sweep, partition.entries.get_mut(&lane)) {
+                    sweep.members += 1;
+                    entry.in_pass = true;
+                }
             }
         }
     }
@@ -182,8 +184,10 @@ impl Pipeline {
             let account = &accounts[*lane as usize];
             let well = matches!(account.lane.health(now.mono), Health::Ok | Health::Throttled);
             if well && !account.closed && entry.has_met(front) {
-                if entry.in_pass {
-                    sweep.iter_mut().for_each(|sweep| sweep.members -= 1);
+                if entry.in_pass
+                    && let Some(sweep) = sweep
+                {
+                    sweep.members -= 1;
                 }
                 entry.close(front);
             }

@@ -262,7 +262,9 @@ fn what_was_sent_before_is_given_back_too_while_the_vendor_has_trouble_but_for_a
     pipeline.tick(at(now + 100_000));
     let asks = sent(&mut pipeline);
     assert_eq!(asks.iter().map(|flight| flight.calls()).collect::<Vec<_>>(), [after], "what stayed is one batch");
-    asks.into_iter().for_each(|flight| pipeline.answered(at(now + 100_000), flight, Err("the end".into())));
+    for flight in asks {
+        pipeline.answered(at(now + 100_000), flight, Err("the end".into()));
+    }
     pipeline.abandon(at(now + 100_000));
     pipeline.unassign(&[0], at(now + 100_000));
 }

@@ -123,7 +123,9 @@ mod tests {
     fn a_place_goes_to_whoever_waited_longest_at_its_host() {
         let mut wire = Wire::new(2, 1_000);
         (0..MAX_HOST).for_each(|_| wire.take(0, 1));
-        [5, 3, 4].into_iter().for_each(|lane| wire.wait(0, lane));
+        for lane in [5, 3, 4] {
+            wire.wait(0, lane);
+        }
         assert_eq!((wire.next(), wire.room(0).requests), (None, 0));
         for lane in [5, 3, 4] {
             wire.give_back(0, 1);
@@ -137,7 +139,9 @@ mod tests {
     fn when_the_whole_wire_is_full_hosts_take_turns() {
         let mut wire = Wire::new(5, 10_000);
         (0..4).for_each(|host| (0..MAX_HOST).for_each(|_| wire.take(host, 1)));
-        [1, 2, 3].into_iter().for_each(|lane| wire.wait(4, lane));
+        for lane in [1, 2, 3] {
+            wire.wait(4, lane);
+        }
         wire.wait(0, 9);
         assert_eq!(wire.next(), None);
         let next: Vec<_> = (0..4)

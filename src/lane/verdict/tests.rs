@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderValue, header};
 
 use crate::destination::Answer;
 use crate::lane::Flight;
+use crate::lane::pacing::Pacer;
 use crate::lane::worker::tests::{ANSWER, at, feed, pipeline};
 use crate::outcome::Reason;
 use crate::pipeline::{Action, Pipeline};
@@ -215,7 +216,7 @@ fn a_limit_recovers_by_what_it_is_for_and_by_what_was_taken_alone() {
         feed(&mut world.pipeline, at(second * 1_000), i64::try_from(second).expect("small") * 1_000);
         world.pass(second * 1_000, (second + 1) * 1_000, mixed);
     }
-    let low = world.pipeline.pacers().iter().filter(|pacer| pacer.share() < 0.705).count();
-    assert_eq!(low, 1, "{:?}", world.pipeline.pacers().iter().map(|pacer| pacer.share()).collect::<Vec<_>>());
+    let shares: Vec<f64> = world.pipeline.pacers().iter().map(Pacer::share).collect();
+    assert_eq!(shares.iter().filter(|share| **share < 0.705).count(), 1, "{shares:?}");
     world.end(40_000);
 }

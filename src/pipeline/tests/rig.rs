@@ -1,6 +1,7 @@
 //! A topic of one partition with both of its readers, and vendors, around a pipeline, on a virtual clock.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -56,11 +57,13 @@ impl Rig {
     pub(crate) fn new(tenants: usize, memory: Memory, host: fn(usize) -> String) -> Self {
         let mut text = "[kafka]\nbrokers = \"nobody:1\"\ntopics = [\"events\"]\n".to_owned();
         for tenant in 0..tenants {
-            text += &format!(
+            writeln!(
+                text,
                 "[accounts.t{tenant}]\nbase_url = \"{}\"\niterable = {{ region = \"us\", keys = [{{ file = \"k\" }}] }}\n\
-                 limits = {{ requests_per_second = {{ events = 1000 }} }}\nlinger = \"100ms\"\n",
+                 limits = {{ requests_per_second = {{ events = 1000 }} }}\nlinger = \"100ms\"",
                 host(tenant)
-            );
+            )
+            .expect("a string");
         }
         Self::of(&text, memory)
     }
@@ -202,7 +205,7 @@ impl Rig {
         let begun = self.now.mono;
         while self.now.mono < begun + most {
             if holds(self) {
-                return Some(self.now.mono - begun);
+                return Some(self.now.mono.saturating_sub(begun));
             }
             self.step();
         }

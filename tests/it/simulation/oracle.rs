@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use forebay::source::commit::Contents;
 
 use super::vendor::TOKEN;
+use super::world::PARTITIONS;
 
 /// A produced record.
 #[derive(Clone, Debug)]
@@ -40,6 +41,12 @@ pub(super) struct Totals {
     pub(super) released: u64,
     /// Commits that had entries, and that had no room for everything.
     pub(super) entries: u64,
+    pub(super) cut: u64,
+    /// Times that the topic dropped records, and that membership was not proven.
+    pub(super) expiries: u64,
+    pub(super) unproven: u64,
+    /// The most bytes that were held beyond the configured total.
+    pub(super) most_over: u64,
     pub(super) faults: BTreeMap<&'static str, u64>,
 }
 
@@ -57,6 +64,10 @@ impl Totals {
         self.reread += other.reread;
         self.released += other.released;
         self.entries += other.entries;
+        self.cut += other.cut;
+        self.expiries += other.expiries;
+        self.unproven += other.unproven;
+        self.most_over = self.most_over.max(other.most_over);
         for (fault, count) in &other.faults {
             *self.faults.entry(fault).or_default() += count;
         }
@@ -66,7 +77,8 @@ impl Totals {
     pub(super) fn assert_everything_happened(&self) {
         let counts = [self.duplicates, self.letters, self.crashes, self.rebalances, self.lost_commits, self.pauses];
         let deferral = [self.sweeps, self.reread, self.released, self.entries];
-        let mut counts = counts.iter().chain(&deferral);
+        let rare = [self.cut, self.expiries, self.unproven];
+        let mut counts = counts.iter().chain(&deferral).chain(&rare);
         assert!(counts.all(|count| *count > 0), "something never happened: {self:?}");
         for fault in ["429", "5xx", "401", "413", "silence, taken", "silence", "portal", "partial", "lie"] {
             assert!(self.faults.get(fault).is_some_and(|count| *count > 0), "{fault} never happened: {self:?}");
@@ -88,6 +100,10 @@ pub(super) struct Oracle {
     confirmed: HashMap<(usize, usize, u64), u64>,
     /// What commits call each account.
     hashes: Vec<u32>,
+    /// Accounts that only an earlier owner knew: in the first partition they owe everything.
+    pub(super) strangers: Vec<u32>,
+    /// What the topic still has begins here.
+    pub(super) low: [i64; PARTITIONS],
     /// What each partition's owner began with.
     pub(super) loaded: HashMap<usize, Contents>,
     pub(super) totals: Totals,
@@ -161,6 +177,9 @@ impl Oracle {
 
     fn is_settled_for(&self, number: u64, account: usize) -> bool {
         let record = &self.produced[usize::try_from(number).unwrap()];
+        if record.offset < self.low[record.partition] {
+            return true;
+        }
         let letters = self.letters.get(&(number, account)).copied().unwrap_or(0);
         // A crash may repeat a letter, and letters do not say which call they are of.
         let taken = self.taken.get(&(number, account)).map_or(0, BTreeSet::len);
@@ -170,6 +189,13 @@ impl Oracle {
     /// A commit was stored: nothing that it calls settled may be owed, nor anything below it.
     pub(super) fn committed(&mut self, partition: usize, base: i64, contents: &Contents) {
         self.totals.entries += u64::from(!contents.entries.is_empty());
+        for &stranger in self.strangers.iter().filter(|_| partition == 0) {
+            let owed = self.low[partition];
+            assert!(
+                base <= owed && !calls_settled(contents, stranger, owed),
+                "LOST: a commit of {partition}@{base} forgets an account that nobody knows"
+            );
+        }
         for (number, record) in (0_u64..).zip(&self.produced) {
             for &(account, _) in record.accounts.iter().filter(|_| record.partition == partition) {
                 let settled = record.offset < base || calls_settled(contents, self.hashes[account], record.offset);

@@ -11,7 +11,7 @@ use forebay::lane::Flight;
 use forebay::metrics::report::Report;
 use forebay::outcome::Release;
 use forebay::pipeline::{Action, DeadLetter, Parts, Pipeline};
-use forebay::source::commit::{Contents, Place, decode};
+use forebay::source::commit::{Contents, Entry, Place, decode, encode};
 use forebay::source::consumer::State;
 use forebay::source::record::{Headers, Record};
 use rand::rngs::SmallRng;
@@ -21,11 +21,12 @@ use secrecy::SecretString;
 use super::oracle::{Oracle, Produced, Totals};
 use super::vendor::{Element, Mood, Reply, elements, serve};
 
-const PARTITIONS: usize = 2;
+pub(super) const PARTITIONS: usize = 2;
 const TENANTS: usize = 3;
 const USERS: usize = 5;
 
 /// One run.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of the world")]
 pub(super) struct World {
     seed: u64,
     rng: SmallRng,
@@ -50,6 +51,10 @@ pub(super) struct World {
     revoked_keys: bool,
     /// The lane whose vendor is down.
     down: Option<u32>,
+    /// Whether membership in the group is proven.
+    proven: bool,
+    /// Whether the topic drops what is old.
+    forgets: bool,
     hashes: Vec<u32>,
     history: VecDeque<String>,
     verbose: bool,
@@ -109,12 +114,30 @@ impl World {
             healthy: false,
             revoked_keys: false,
             down: None,
+            proven: true,
+            forgets: false,
             hashes,
             history: VecDeque::new(),
             verbose,
         };
+        world.forgets = world.rng.random_bool(0.15);
+        if world.rng.random_bool(0.15) {
+            world.leave_strangers();
+        }
         world.start();
         world
+    }
+
+    /// An earlier owner had deferred accounts that the configuration no longer has, more or less than a commit has room
+    /// for beside the others.
+    fn leave_strangers(&mut self) {
+        let accounts: Vec<u32> =
+            (1..self.rng.random_range(2..330)).filter(|hash| !self.hashes.contains(hash)).collect();
+        let entries = accounts.iter().map(|&account| Entry { account, next: 0, holes: Vec::new() }).collect();
+        let place = Place { cluster: "c", topic: "events", partition: 0 };
+        let written = encode(place, Contents { window: 0, settled: Vec::new(), entries });
+        self.committed.insert(0, (written.base, written.text));
+        self.oracle.strangers = accounts;
     }
 
     /// Runs to its end; panics with the history if something does not hold.
@@ -137,6 +160,7 @@ impl World {
         self.healthy = true;
         self.revoked_keys = false;
         self.down = None;
+        self.prove(true);
         self.note(|| "everything heals".into());
         self.settle_all();
         self.check_books();
@@ -159,7 +183,12 @@ impl World {
     }
 
     fn step(&mut self) {
-        match self.rng.random_range(0..1000) {
+        match self.rng.random_range(0..1010) {
+            1000..1005 => {
+                let proven = self.rng.random_bool(0.5);
+                self.prove(proven);
+            }
+            1005.. if self.forgets => self.forget(),
             0..200 => self.produce(),
             200..450 => self.read(),
             450..600 => self.read_again(),
@@ -284,6 +313,32 @@ impl World {
         self.act();
     }
 
+    /// The topic drops its oldest records.
+    fn forget(&mut self) {
+        let partition = self.rng.random_range(0..PARTITIONS);
+        let low = self.rng.random_range(0..=self.log[partition].len());
+        if i64::try_from(low).unwrap() <= self.oracle.low[partition] {
+            return;
+        }
+        self.log[partition][..low].fill(None);
+        let low = i64::try_from(low).unwrap();
+        self.note(|| format!("the topic drops {partition} up to {low}"));
+        self.oracle.low[partition] = low;
+        self.oracle.totals.expiries += 1;
+        self.pipeline.expire(u32::try_from(partition).unwrap(), low);
+        self.position[partition] = self.position[partition].map(|position| position.max(low));
+        self.act();
+    }
+
+    /// Commits are answered, or have not been for long: then no new request may begin.
+    fn prove(&mut self, proven: bool) {
+        self.note(|| format!("membership is proven: {proven}"));
+        self.oracle.totals.unproven += u64::from(!proven);
+        self.proven = proven;
+        self.pipeline.set_may_send(self.now, proven);
+        self.act();
+    }
+
     // === Time and actions ===
 
     fn advance(&mut self, by: Duration) {
@@ -305,6 +360,7 @@ impl World {
                 Action::Send(flight) => {
                     let (lane, calls) = (flight.lane, flight.calls());
                     self.note(|| format!("lane {lane} sends {calls} calls"));
+                    assert!(self.proven, "a request began although membership was not proven");
                     self.wire.push(flight);
                 }
                 Action::Write(letter) => self.letters.push(letter),
@@ -404,6 +460,7 @@ impl World {
             let place = Place { cluster: "c", topic: "events", partition: commit.partition };
             let contents = decode(commit.metadata.as_bytes(), place, commit.offset).unwrap();
             self.note(|| format!("commit {partition}@{} {contents:?}", commit.offset));
+            self.oracle.totals.cut += u64::from(commit.cut);
             self.oracle.committed(partition, commit.offset, &contents);
             self.committed.insert(partition, (commit.offset, commit.metadata));
         }
@@ -430,6 +487,11 @@ impl World {
             Some((offset, _)) if self.rng.random_bool(0.1) => Contents { window: *offset, ..Contents::default() },
             Some((offset, metadata)) => decode(metadata.as_bytes(), place, *offset).unwrap(),
         };
+        let contents = self.without_expired(partition, contents);
+        if partition == 0 {
+            // Whom the metadata had no room for, or was damaged for, the next owner cannot know of.
+            self.oracle.strangers.retain(|hash| contents.entries.iter().any(|entry| entry.account == *hash));
+        }
         self.note(|| format!("partition {partition} is ours: {contents:?}"));
         self.oracle.loaded.insert(partition, contents.clone());
         self.position[partition] = Some(contents.window);
@@ -439,6 +501,17 @@ impl World {
         let slot = self.pipeline.slot("events", number);
         assert_eq!(slot as usize, partition);
         self.pipeline.assign(slot, contents);
+    }
+
+    /// What the topic no longer has is not owed: as the scout finds.
+    fn without_expired(&self, partition: usize, mut contents: Contents) -> Contents {
+        let low = self.oracle.low[partition];
+        contents.window = contents.window.max(low);
+        for entry in &mut contents.entries {
+            entry.next = entry.next.max(low);
+            entry.holes.retain(|hole| *hole >= low);
+        }
+        contents
     }
 
     /// A partition goes and comes back: after a drain and a commit, or lost.
@@ -485,6 +558,7 @@ impl World {
         self.letters.clear();
         let parts = Parts::of(&self.config, self.now, self.rng.random());
         self.pipeline = Pipeline::new(Parts { hashes: self.hashes.clone(), ..parts });
+        self.proven = true;
         self.start();
     }
 
@@ -542,5 +616,10 @@ impl World {
             let (held, lane) = (account.lane.held_bytes(), usize::try_from(self.config.memory.lane).unwrap());
             assert!(held <= lane + slack, "a lane holds {held} of {lane} bytes");
         }
+        // Of so little memory, what it takes to remember deferred accounts is most.
+        let held: usize = self.pipeline.accounts().iter().map(|account| account.lane.held_bytes()).sum();
+        let total = usize::try_from(self.config.memory.total).unwrap();
+        self.oracle.totals.most_over = self.oracle.totals.most_over.max(held.saturating_sub(total) as u64);
+        assert!(held <= total + slack, "{held} of {total} bytes are held");
     }
 }
