@@ -22,7 +22,7 @@ chaos *args="--seeds 2":
 
 # 200,000 events, 503 for 5 s, one poison event, SIGKILL, restart: dead letters and duplicates
 side-run:
-    cargo test --locked --test it chaos::side_run -- --ignored --nocapture
+    cargo test --release --locked --test it chaos::side_run -- --ignored --nocapture
 
 # Forebay, a mock Kafka and simulated vendors in one process, for half a minute
 demo *args="--for 30s":

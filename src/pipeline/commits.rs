@@ -13,8 +13,9 @@ use crate::clock::Now;
 use crate::source::Receipt;
 use crate::source::commit::{self, Contents, Place, Written};
 
-/// An account that has held a call for so long is written as an entry; a shorter while if else not all has room.
-const LAGS: [Duration; 2] = [Duration::from_secs(5), Duration::from_millis(250)];
+/// An account that has held a call for so long is written as an entry; if then not all has room, those that have held one
+/// for a shorter while; or none: where all lag, entries would say the same several times.
+const LAGS: [Option<Duration>; 3] = [Some(Duration::from_secs(5)), Some(Duration::from_millis(250)), None];
 
 /// A commit that is due.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,29 +46,38 @@ impl Pipeline {
         for &slot in &wanted {
             self.partitions[slot as usize].note_progress();
         }
-        let mut lagging = self.owed_by_lagging(now, LAGS[0]);
-        let mut shorter = None;
+        if only.is_none() {
+            self.ended = 0;
+        }
+        let mut ways: [Option<BTreeMap<u32, Owed>>; LAGS.len()] = [const { None }; LAGS.len()];
         let mut commits = Vec::with_capacity(wanted.len());
         for slot in wanted {
-            let mut written = self.write_commit(cluster, slot, lagging.remove(&slot).unwrap_or_default());
-            if written.cut {
-                let lagging = shorter.get_or_insert_with(|| self.owed_by_lagging(now, LAGS[1]));
-                written = self.write_commit(cluster, slot, lagging.remove(&slot).unwrap_or_default());
+            let mut best: Option<Written> = None;
+            for (lag, owed) in LAGS.into_iter().zip(&mut ways) {
+                let owed = owed.get_or_insert_with(|| self.owed_by_lagging(now, lag));
+                let written = self.write_commit(cluster, slot, owed.remove(&slot).unwrap_or_default());
+                if best.as_ref().is_none_or(|best| written.lost < best.lost) {
+                    best = Some(written);
+                }
+                if best.as_ref().is_some_and(|best| best.lost == 0) {
+                    break;
+                }
             }
+            let Some(Written { base, text, lost }) = best else { continue };
             let partition = &self.partitions[slot as usize];
-            let Written { base, text, cut } = written;
             let topic = Arc::clone(&partition.topic);
-            commits.push(Commit { topic, partition: partition.number, offset: base, metadata: text, cut });
+            commits.push(Commit { topic, partition: partition.number, offset: base, metadata: text, cut: lost > 0 });
         }
         commits
     }
 
     /// What accounts owe that lag, by partition; also those that were just handed over, and those that share their hash
     /// with a deferred one, which would have to share its entry.
-    fn owed_by_lagging(&self, now: Now, lag: Duration) -> BTreeMap<u32, Owed> {
+    fn owed_by_lagging(&self, now: Now, lag: Option<Duration>) -> BTreeMap<u32, Owed> {
         let mut lanes: BTreeSet<u32> = BTreeSet::new();
         for (lane, account) in (0..).zip(&self.accounts) {
-            if account.lane.oldest_opened().is_some_and(|opened| opened + lag <= now.mono) {
+            let opened = lag.and_then(|lag| Some(account.lane.oldest_opened()? + lag));
+            if opened.is_some_and(|opened| opened <= now.mono) {
                 lanes.insert(lane);
             }
         }
@@ -117,7 +127,10 @@ impl Pipeline {
                 *left_out.entry(offset).or_default() += count;
             }
             if !calls.is_empty() || self.twins.contains_key(&lane) {
-                self.enter(&mut entries, lane, front, calls.keys().copied().collect());
+                // What lies above all that it has settled needs no hole each.
+                let top = partition.top(lane);
+                let next = calls.range(top + 1..).next().map_or(front, |(offset, _)| *offset);
+                self.enter(&mut entries, lane, next, calls.range(..next).map(|(offset, _)| *offset).collect());
             }
         }
         let left_out: Vec<(i64, u16)> = left_out.into_iter().collect();
@@ -145,6 +158,7 @@ impl Partition {
     /// What a commit said of deferred accounts: each is read again for whoever its hash matches.
     pub(super) fn load(&mut self, contents: &Contents, lanes_of: impl Fn(u32) -> Vec<u32>) {
         let end = contents.settled.iter().map(|range| range.end).max().unwrap_or(contents.window).max(contents.window);
+        self.top_loaded = end - 1;
         for entry in &contents.entries {
             let lanes = lanes_of(entry.account);
             if lanes.is_empty() {

@@ -170,6 +170,8 @@ pub struct Pipeline {
     letters: HashMap<u64, Pending>,
     next_letter: u64,
     letter_bytes: usize,
+    /// What the end of calls since the last commit would cost to repeat.
+    ended: usize,
     lane_bytes: usize,
     /// How many more requests may be on the wire, in all and to each host.
     wire: usize,
@@ -180,8 +182,8 @@ pub struct Pipeline {
     /// Lanes that found the wire full.
     starved: Vec<u32>,
     /// Accounts by what commits call them, and the others of those that share that.
-    lanes_by_hash: HashMap<u32, Vec<u32>, RandomState>,
-    twins: HashMap<u32, Vec<u32>, RandomState>,
+    lanes_by_hash: Lanes,
+    twins: Lanes,
     /// Lanes that take nothing from the poll thread.
     closed: Vec<u32>,
     /// Lanes that must give memory back once the record at hand is done.
@@ -227,13 +229,7 @@ impl Pipeline {
         });
         let accounts: Vec<Account> = accounts.collect();
         let hosts = vec![MAX_HOST; accounts.iter().map(|account| account.host + 1).max().unwrap_or(0)];
-        let mut lanes_by_hash: HashMap<u32, Vec<u32>, RandomState> = HashMap::default();
-        for (lane, account) in (0..).zip(&accounts) {
-            lanes_by_hash.entry(account.hash).or_default().push(lane);
-        }
-        let shared = lanes_by_hash.values().filter(|lanes| lanes.len() > 1);
-        let others = |lane: u32, lanes: &[u32]| lanes.iter().copied().filter(|other| *other != lane).collect();
-        let twins = shared.flat_map(|lanes| lanes.iter().map(move |&lane| (lane, others(lane, lanes)))).collect();
+        let (lanes_by_hash, twins) = by_hash(&accounts);
         Self {
             router: parts.router,
             accounts,
@@ -245,6 +241,7 @@ impl Pipeline {
             letters: HashMap::new(),
             next_letter: 0,
             letter_bytes: 0,
+            ended: 0,
             lane_bytes: 0,
             wire: MAX_WIRE,
             hosts,
@@ -537,6 +534,20 @@ impl Pipeline {
         }
         self.effects = effects;
     }
+}
+
+type Lanes = HashMap<u32, Vec<u32>, RandomState>;
+
+/// The lanes by what commits call them; and of those that share that, each with the others.
+fn by_hash(accounts: &[Account]) -> (Lanes, Lanes) {
+    let mut lanes_by_hash = Lanes::default();
+    for (lane, account) in (0..).zip(accounts) {
+        lanes_by_hash.entry(account.hash).or_default().push(lane);
+    }
+    let shared = lanes_by_hash.values().filter(|lanes| lanes.len() > 1);
+    let others = |lane: u32, lanes: &[u32]| lanes.iter().copied().filter(|other| *other != lane).collect();
+    let twins = shared.flat_map(|lanes| lanes.iter().map(move |&lane| (lane, others(lane, lanes)))).collect();
+    (lanes_by_hash, twins)
 }
 
 #[cfg(test)]

@@ -37,6 +37,10 @@ pub struct Partition {
     pub(super) entries: HashMap<u32, Entry, RandomState>,
     /// Entries of accounts that the configuration no longer has: carried on.
     pub(super) unknown: Vec<commit::Entry>,
+    /// The highest record that each account has settled, by lane, and the last that the commit which it began with spoke
+    /// of: above both an account has settled nothing.
+    tops: Vec<i64>,
+    pub(super) top_loaded: i64,
     pub(super) sweep: Option<Sweep>,
     pub(super) epoch: u32,
     pub(super) revoking: bool,
@@ -65,6 +69,8 @@ impl Partition {
             reread: 0,
             entries: HashMap::default(),
             unknown: Vec::new(),
+            tops: Vec::new(),
+            top_loaded: -1,
             sweep: None,
             epoch: 0,
             revoking: false,
@@ -117,8 +123,24 @@ impl Partition {
         &self.unknown
     }
 
+    /// Above this record the account has settled nothing.
+    pub(super) fn top(&self, lane: u32) -> i64 {
+        self.tops.get(lane as usize).copied().unwrap_or(-1).max(self.top_loaded)
+    }
+
+    fn raise_top(&mut self, lane: u32, offset: i64) {
+        let index = lane as usize;
+        if self.tops.len() <= index {
+            self.tops.resize(index + 1, -1);
+        }
+        self.tops[index] = self.tops[index].max(offset);
+    }
+
     /// One call of an account is settled.
     pub(super) fn settle(&mut self, lane: Option<u32>, offset: i64) {
+        if let Some(lane) = lane {
+            self.raise_top(lane, offset);
+        }
         let entry = lane.and_then(|lane| self.entries.get_mut(&lane)).filter(|entry| entry.covers(offset));
         let Some(entry) = entry else {
             if self.ledger.as_mut().is_some_and(|ledger| ledger.settle(offset)) {
@@ -159,6 +181,7 @@ impl Partition {
         self.ledger = None;
         self.entries.clear();
         self.unknown.clear();
+        self.tops.clear();
         self.sweep = None;
         self.revoking = false;
         self.paused = false;

@@ -16,6 +16,11 @@ const MAX_TEXT: usize = 3_072;
 /// The same in bytes before base64.
 pub(super) const MAX_BYTES: usize = MAX_TEXT / 4 * 3;
 
+/// Settled runs that lie so close together are told by a bit for each record, and not by two numbers for each run; but
+/// for a few of them that would not pay.
+const CLOSE: i64 = 16;
+const FEW: usize = 4;
+
 /// What checksum, version and the window take at most, and the size of an entry without holes at most.
 const FRAME: usize = 32;
 const SMALLEST_ENTRY: usize = 4 + 10 + 3;
@@ -85,8 +90,8 @@ pub struct Written {
     pub base: i64,
     /// The metadata.
     pub text: String,
-    /// Whether something was left out: it costs duplicates.
-    pub cut: bool,
+    /// About how many settled records it leaves out for want of room: they would be read and sent again.
+    pub lost: u64,
 }
 
 /// Writes a commit.
@@ -105,81 +110,152 @@ pub fn encode(place: Place<'_>, contents: Contents) -> Written {
     put(&mut body, base);
 
     let room = MAX_BYTES - FRAME - body.len();
-    let wanted = ranges(window, &settled, room).0.len();
+    let total = length(&settled);
+    let wanted = set(window, &settled, room).0.len();
     entries.sort_by_key(Entry::lowest);
-    let (written, omitted, mut cut) = fitting(&entries, base, (room / 2).max(room - wanted));
-    if let Some(lowest) = omitted {
+    let written = fitting(&entries, base, (room / 2).max(room - wanted));
+    let mut lost = written.lost;
+    if let Some(lowest) = written.omitted {
+        // What the window passes for it is owed by everybody else again.
+        lost += u64::try_from(window - lowest).unwrap_or(0).max(1);
         window = window.min(lowest);
         settled.retain_mut(|range| {
             range.end = range.end.min(lowest);
             range.start < range.end
         });
-        cut = true;
     }
-    let (written_ranges, ranges_cut) = ranges(window, &settled, room - written.bytes.len());
+    let (written_set, told) = set(window, &settled, room - written.bytes.len());
+    lost += total - told;
     put(&mut body, window - base);
     put_count(&mut body, written.count);
     body.extend_from_slice(&written.bytes);
-    body.extend_from_slice(&written_ranges);
+    body.extend_from_slice(&written_set);
 
     let mut bytes = Vec::with_capacity(body.len() + 5);
     bytes.push(VERSION);
     bytes.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
     bytes.extend_from_slice(&body);
-    Written { base, text: BASE64.encode(bytes), cut: cut || ranges_cut }
+    Written { base, text: BASE64.encode(bytes), lost }
 }
 
-/// The settled ranges above `window` that fit into `room`, and whether some did not.
-fn ranges(window: i64, settled: &[Range<i64>], room: usize) -> (Vec<u8>, bool) {
-    let (mut out, mut end) = (Vec::new(), window);
-    for range in settled {
-        let before = out.len();
-        put(&mut out, range.start - end);
-        put(&mut out, range.end - range.start);
-        if out.len() > room {
-            out.truncate(before);
-            return (out, true);
+/// How many records the ranges hold.
+fn length(ranges: &[Range<i64>]) -> u64 {
+    ranges.iter().map(|range| u64::try_from(range.end - range.start).unwrap_or(0)).sum()
+}
+
+/// The settled ranges above `window` as far as they fit into `room`, and how many records they hold: each as a run, or
+/// several that lie close together as bits.
+fn set(window: i64, settled: &[Range<i64>], room: usize) -> (Vec<u8>, u64) {
+    let (mut out, mut end, mut told) = (Vec::new(), window, 0);
+    let mut rest = settled;
+    while let Some(run) = rest.first() {
+        let start = run.start.max(end);
+        if start >= run.end {
+            rest = &rest[1..];
+            continue;
         }
-        end = range.end;
+        let close = rest.windows(2).take_while(|pair| pair[1].end - pair[0].end <= CLOSE).count();
+        let before = out.len();
+        put(&mut out, start - end);
+        if close >= FEW && run.end - start <= CLOSE {
+            let left = room.saturating_sub(out.len() + 3);
+            let bits = usize::try_from(rest[close].end - start).unwrap_or(usize::MAX);
+            let bits = bits_of(start, rest, bits.div_ceil(8).min(left));
+            put(&mut out, -i64::try_from(bits.len()).unwrap_or(0));
+            if bits.is_empty() || out.len() + bits.len() > room {
+                out.truncate(before);
+                break;
+            }
+            out.extend_from_slice(&bits);
+            told += bits.iter().map(|byte| u64::from(byte.count_ones())).sum::<u64>();
+            end = start + 8 * i64::try_from(bits.len()).unwrap_or(0);
+        } else {
+            put(&mut out, run.end - start);
+            if out.len() > room {
+                out.truncate(before);
+                break;
+            }
+            told += u64::try_from(run.end - start).unwrap_or(0);
+            end = run.end;
+        }
     }
-    (out, false)
+    (out, told)
 }
 
+/// A bit for each record of `8 * length` from `start` on, the lowest first: whether one of the ranges holds it.
+fn bits_of(start: i64, settled: &[Range<i64>], length: usize) -> Vec<u8> {
+    let mut bits = vec![0_u8; length];
+    let index = |offset: i64| usize::try_from(offset.saturating_sub(start)).unwrap_or(0).min(8 * length);
+    for range in settled.iter().take_while(|range| index(range.start) < 8 * length) {
+        for bit in index(range.start)..index(range.end) {
+            bits[bit / 8] |= 1 << (bit % 8);
+        }
+    }
+    bits
+}
+
+/// The entries that fit, each with its fair share of the room.
 #[derive(Default)]
 struct Entries {
     count: usize,
     bytes: Vec<u8>,
+    /// The lowest offset that an entry owes that did not fit.
+    omitted: Option<i64>,
+    /// About how many settled records holes that did not fit make owed again: an entry's part of the stretch.
+    lost: u64,
 }
 
-/// The entries that fit into `room`, each with its fair share of it; the lowest offset that an omitted one owes; and
-/// whether holes were cut.
-fn fitting(entries: &[Entry], base: i64, room: usize) -> (Entries, Option<i64>, bool) {
-    let (mut written, mut cut) = (Entries::default(), false);
-    for (index, entry) in entries.iter().enumerate() {
-        let left = room - written.bytes.len();
-        if left < SMALLEST_ENTRY {
-            return (written, Some(entry.lowest()), true);
+fn fitting(entries: &[Entry], base: i64, room: usize) -> Entries {
+    let sizes: Vec<usize> = entries.iter().map(|entry| SMALLEST_ENTRY + holes_of(entry, base, room).0.len()).collect();
+    let share = fair_share(sizes, room).max(SMALLEST_ENTRY);
+    let mut written = Entries::default();
+    for entry in entries {
+        if room - written.bytes.len() < SMALLEST_ENTRY {
+            written.omitted = Some(entry.lowest());
+            return written;
         }
-        let share = (left / (entries.len() - index)).max(SMALLEST_ENTRY);
-        let (mut holes, mut last, mut count) = (Vec::new(), base, 0);
-        for &hole in &entry.holes {
-            let before = holes.len();
-            put(&mut holes, hole - last);
-            if holes.len() + SMALLEST_ENTRY > share {
-                holes.truncate(before);
-                break;
-            }
-            (last, count) = (hole, count + 1);
-        }
+        let share = share.min(room - written.bytes.len());
+        let (holes, count) = holes_of(entry, base, share - SMALLEST_ENTRY);
         let next = entry.holes.get(count).copied().unwrap_or(entry.next);
-        cut |= count < entry.holes.len();
+        if next < entry.next {
+            written.lost += u64::try_from(entry.next - next).unwrap_or(0) / entries.len() as u64 + 1;
+        }
         written.count += 1;
         written.bytes.extend_from_slice(&entry.account.to_le_bytes());
         put(&mut written.bytes, next - base);
         put_count(&mut written.bytes, count);
         written.bytes.extend_from_slice(&holes);
     }
-    (written, None, cut)
+    written
+}
+
+/// The holes that fit into `room`, and how many they are.
+fn holes_of(entry: &Entry, base: i64, room: usize) -> (Vec<u8>, usize) {
+    let (mut holes, mut last) = (Vec::new(), base);
+    for (count, &hole) in entry.holes.iter().enumerate() {
+        let before = holes.len();
+        put(&mut holes, hole - last);
+        if holes.len() > room {
+            holes.truncate(before);
+            return (holes, count);
+        }
+        last = hole;
+    }
+    (holes, entry.holes.len())
+}
+
+/// The most that each may take so that all fit: what the small ones do not take is for the large ones.
+fn fair_share(mut sizes: Vec<usize>, room: usize) -> usize {
+    sizes.sort_unstable();
+    let mut left = room;
+    for (index, &size) in sizes.iter().enumerate() {
+        let share = left / (sizes.len() - index);
+        if size > share {
+            return share;
+        }
+        left -= size;
+    }
+    room
 }
 
 /// Reads the metadata of a commit at `offset`.
@@ -269,14 +345,37 @@ impl Reader<'_> {
         let (mut settled, mut end) = (Vec::new(), window);
         while !self.0.is_empty() {
             let start = end.checked_add(self.number()?)?;
-            let stop = start.checked_add(self.number()?)?;
-            if start < end || stop <= start {
+            let length = self.number()?;
+            if start < end || length == 0 {
                 return None;
             }
-            settled.push(start..stop);
-            end = stop;
+            if length > 0 {
+                end = start.checked_add(length)?;
+                push_run(&mut settled, start..end);
+            } else {
+                let bits = usize::try_from(length.unsigned_abs()).ok()?;
+                let (bits, rest) = self.0.split_at_checked(bits)?;
+                self.0 = rest;
+                end = start.checked_add(8 * i64::try_from(bits.len()).ok()?)?;
+                push_bits(&mut settled, start, bits);
+            }
         }
         Some(Contents { window, settled, entries })
+    }
+}
+
+/// What [`bits_of`] wrote.
+fn push_bits(settled: &mut Vec<Range<i64>>, start: i64, bits: &[u8]) {
+    let each = bits.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1));
+    for (offset, _) in (start..).zip(each).filter(|(_, is_settled)| *is_settled) {
+        push_run(settled, offset..offset + 1);
+    }
+}
+
+fn push_run(settled: &mut Vec<Range<i64>>, run: Range<i64>) {
+    match settled.last_mut() {
+        Some(last) if last.end == run.start => last.end = run.end,
+        _ => settled.push(run),
     }
 }
 
@@ -295,8 +394,8 @@ mod tests {
         let entries = vec![Entry { account: 7, next: 1_500, holes: vec![1_001, 1_400] }];
         let settled = vec![1_003..1_004, 1_010..2_000, i64::from(u32::MAX)..i64::from(u32::MAX) + 1];
         let contents = Contents { window: 1_002, settled, entries };
-        let Written { base, text, cut } = encode(HERE, contents.clone());
-        assert_eq!((base, cut), (1_001, false));
+        let Written { base, text, lost } = encode(HERE, contents.clone());
+        assert_eq!((base, lost), (1_001, 0));
         assert_eq!(decode(text.as_bytes(), HERE, base), Ok(contents));
     }
 
@@ -326,19 +425,40 @@ mod tests {
 
     #[test]
     fn settled_ranges_that_do_not_fit_are_cut_at_the_upper_end() {
-        let settled: Vec<_> = (0..5_000).map(|n| 1_000 + 3 * n + 1..1_000 + 3 * n + 2).collect();
-        let written = encode(HERE, Contents { window: 1_000, settled: settled.clone(), entries: Vec::new() });
-        assert!(written.cut && written.text.len() <= MAX_TEXT);
-        let read = decode(written.text.as_bytes(), HERE, 1_000).map(|contents| contents.settled);
-        let read = read.unwrap_or_default();
-        assert!(read.len() > 1_000);
-        assert_eq!(read[..], settled[..read.len()]);
+        for (apart, fit) in [(3, 5_900), (100, 700)] {
+            let settled: Vec<_> = (0..9_000).map(|n| 1_000 + apart * n + 1..1_000 + apart * n + 2).collect();
+            let written = encode(HERE, Contents { window: 1_000, settled: settled.clone(), entries: Vec::new() });
+            assert!(written.text.len() <= MAX_TEXT);
+            let read = decode(written.text.as_bytes(), HERE, 1_000).map(|contents| contents.settled);
+            let read = read.unwrap_or_default();
+            assert!(read.len() > fit, "{}", read.len());
+            assert_eq!(read[..], settled[..read.len()]);
+            assert_eq!(written.lost, 9_000 - read.len() as u64);
+        }
+    }
+
+    #[test]
+    fn runs_and_bits_say_the_same() {
+        use rand::{Rng, SeedableRng, rngs::SmallRng};
+        for seed in 0..300 {
+            let mut rng = SmallRng::seed_from_u64(seed);
+            let (mut settled, mut end) = (Vec::new(), 1_000);
+            for _ in 0..rng.random_range(0..300) {
+                let widest = if rng.random_bool(0.9) { 8 } else { 3_000 };
+                let start = end + rng.random_range(1..=widest);
+                end = start + rng.random_range(1..=widest);
+                settled.push(start..end);
+            }
+            let contents = Contents { window: 1_000, settled, entries: Vec::new() };
+            let Written { text, lost, .. } = encode(HERE, contents.clone());
+            assert_eq!((decode(text.as_bytes(), HERE, 1_000), lost), (Ok(contents), 0), "seed {seed}");
+        }
     }
 
     /// Whatever is left out: nobody owes anything that the metadata calls settled.
     #[test]
     fn what_has_no_room_is_owed_and_not_settled() {
-        for (accounts, holes, ranges) in [(1, 20_000, 0), (10, 1_000, 3_000), (400, 3, 100), (2_000, 0, 3_000)] {
+        for (accounts, holes, ranges) in [(1, 20_000, 0), (10, 1_000, 9_000), (400, 3, 100), (2_000, 0, 9_000)] {
             let entry = |n: i64| Entry {
                 account: u32::try_from(n).unwrap(),
                 next: 600_000 + n,
@@ -348,7 +468,7 @@ mod tests {
             let settled: Vec<_> = (0..ranges).map(|n| 610_000 + 3 * n..610_001 + 3 * n).collect();
             let contents = Contents { window: 605_000, settled, entries };
             let written = encode(HERE, contents.clone());
-            assert!(written.cut && written.text.len() <= MAX_TEXT, "{accounts} accounts: {}", written.text.len());
+            assert!(written.lost > 0 && written.text.len() <= MAX_TEXT, "{accounts} accounts: {}", written.text.len());
             let read = decode(written.text.as_bytes(), HERE, written.base).unwrap();
             assert!(written.base <= 605_000 && read.window >= written.base);
             let mut kept = 0;

@@ -15,8 +15,8 @@ use std::ops::Range;
 
 /// A hole in the log longer than this is remembered as one, not as slots.
 const LONG_GAP: i64 = 1_024;
-/// No commit has room for more settled ranges.
-const MOST_RUNS: usize = super::commit::MAX_BYTES / 2;
+/// No commit has room for more settled ranges: a bit for each record, and each range one record.
+const MOST_RUNS: usize = super::commit::MAX_BYTES * 8 / 2;
 
 /// What reading a record means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -30,6 +30,8 @@ use crate::status::Status;
 
 /// Commits go out this often, unchanged ones too: they also prove that we are still in the group.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
+/// Sooner, but not more often than this, when much has been settled meanwhile.
+const COMMIT_SOONEST: Duration = Duration::from_millis(100);
 /// How long open calls of a revoked partition are waited for.
 const REVOKE_DRAIN: Duration = Duration::from_secs(5);
 /// Records are read for at most this many, then for everybody else's turn.
@@ -319,7 +321,8 @@ impl Poller {
     // === Commits ===
 
     fn commit_if_due(&mut self, now: Now) {
-        if now.mono >= self.state.next_commit {
+        let early = now.mono + COMMIT_EVERY >= self.state.next_commit + COMMIT_SOONEST;
+        if now.mono >= self.state.next_commit || (early && self.pipeline.commits_are_wanted()) {
             self.state.next_commit = now.mono + COMMIT_EVERY;
             self.commit(now, None, CommitMode::Async);
         }
