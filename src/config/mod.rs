@@ -139,9 +139,8 @@ impl fmt::Display for TenantSource {
         match self {
             Self::Header(name) => write!(f, "header = {name:?}"),
             Self::Field(parts) => {
-                let pointer: String =
-                    parts.iter().map(|part| format!("/{}", part.replace('~', "~0").replace('/', "~1"))).collect();
-                write!(f, "field = {pointer:?}")
+                let parts: Vec<String> = parts.iter().map(|part| part.replace('~', "~0").replace('/', "~1")).collect();
+                write!(f, "field = {:?}", format!("/{}", parts.join("/")))
             }
             Self::Key(regex) => write!(f, "key = {:?}", regex.as_str()),
             Self::Topic(regex) => write!(f, "topic = {:?}", regex.as_str()),

@@ -148,6 +148,51 @@ fn item(id: &str) -> String {
 const OTP: &str = r#"{"type":"track","event":"OTP","userId":"u-9","messageId":"m","properties":{"phone":"1"}}"#;
 const TRACK: &str = r#"{"type":"track","event":"E","userId":"u-8","messageId":"m"}"#;
 
+fn with(setting: &str) -> Rig {
+    let mut rig = Rig::of(&MOENGAGE.replace("linger = \"0s\"", setting));
+    rig.keys(&[("keys", Some("data")), ("inform_keys", Some("inform"))]);
+    rig
+}
+
+#[test]
+fn an_account_that_its_operator_holds_sends_nothing() {
+    for (setting, sent) in [("hold = true", 0), ("hold = false", 1)] {
+        let mut rig = with(setting);
+        rig.feed(TRACK, &[]);
+        rig.pass(Duration::from_mins(2));
+        assert_eq!(rig.requests().len(), sent, "{setting}");
+        let held = rig.health() == (Health::Held, "operator".to_owned());
+        assert_eq!(held, sent == 0, "{setting}: {:?}", rig.health());
+        rig.end();
+    }
+}
+
+#[test]
+fn a_batch_waits_for_its_linger_and_no_longer() {
+    let mut rig = with("linger = \"2s\"");
+    // Limits start empty.
+    rig.pass(Duration::from_secs(10));
+    rig.feed(TRACK, &[]);
+    rig.pass(Duration::from_millis(1_900));
+    assert_eq!(rig.requests().len(), 0);
+    rig.pass(Duration::from_millis(200));
+    assert_eq!(rig.requests().len(), 1);
+    rig.end();
+}
+
+#[test]
+fn no_more_requests_are_on_the_wire_than_max_in_flight() {
+    for most in [1, 3] {
+        let mut rig = with(&format!("linger = \"0s\"\nmax_in_flight = {most}"));
+        for user in 0..40 {
+            rig.feed(&format!(r#"{{"type":"identify","userId":"user-{user}","messageId":"m-{user}"}}"#), &[]);
+            rig.pass(Duration::from_secs(1));
+        }
+        assert_eq!(rig.requests().len(), most);
+        rig.end();
+    }
+}
+
 #[test]
 fn a_family_without_a_key_holds_its_shapes_alone_and_is_named() {
     let mut rig = Rig::new();

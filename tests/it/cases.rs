@@ -19,6 +19,7 @@ mod page;
 mod plain;
 mod properties;
 mod reference;
+mod settings;
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -69,9 +69,12 @@ fn a_file_is_explained_for_each_account_of_its_tenant_without_a_key() {
 fn the_setting_and_the_place_behind_an_end_are_named() {
     let mut accounts = [Account::moengage("t00"), Account::iterable("t00")];
     let all = "accept = [\"track\", \"alias\", \"page\"]\nanonymous = \"skip\"";
-    accounts.iter_mut().for_each(|account| all.clone_into(&mut account.settings));
+    for account in &mut accounts {
+        all.clone_into(&mut account.settings);
+    }
     "pages = [\"named\"]".clone_into(&mut accounts[1].details);
-    let from = "[tenant]\nfrom = [{ header = \"tenant\" }, { field = \"/context/a~1b\" }, { key = \"^(?<tenant>[^:]+):\" }]";
+    let from =
+        "[tenant]\nfrom = [{ header = \"tenant\" }, { field = \"/context/a~1b\" }, { key = \"^(?<tenant>[^:]+):\" }]";
     let config = ConfigText::new(Kafka::shared(), "explained-why", "", &accounts).section(from);
     let setup = |event: &Value| {
         let setup = config.setup();

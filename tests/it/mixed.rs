@@ -133,7 +133,9 @@ fn tell(count: usize, took: Duration, expected: &Expected) {
     println!("{count} records in {:.1} s; texts that MoEngage cuts: {}", took.as_secs_f64(), expected.trimmed());
     for (what, found) in [("accepted", &shapes), ("dead letters", &reasons), ("skipped", &skips)] {
         println!("{what}: {}", found.values().sum::<usize>());
-        found.iter().for_each(|(name, count)| println!("{count:>9} {name}"));
+        for (name, count) in found {
+            println!("{count:>9} {name}");
+        }
     }
     let has = |found: &BTreeMap<&str, usize>, names: &[&str]| -> Vec<String> {
         names.iter().filter(|name| !found.contains_key(*name)).map(|name| (*name).to_owned()).collect()

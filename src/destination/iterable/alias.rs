@@ -10,7 +10,8 @@
 
 use std::borrow::Cow;
 
-use super::encode::{Encoder, is_email, is_user_id};
+use super::encode::Encoder;
+use super::identity::{USER_ID_RULE, is_email, is_user_id};
 use crate::config::Identity;
 use crate::destination::{Call, user_hash};
 use crate::event::Event;
@@ -86,7 +87,7 @@ impl Encoder {
                 return Err(Refusal::new(Reason::NoUser, detail));
             };
             if !is_user_id(user) {
-                return Err(Refusal::new(Reason::InvalidUserId, super::encode::USER_ID_RULE));
+                return Err(Refusal::new(Reason::InvalidUserId, USER_ID_RULE));
             }
         }
         Ok(Change { old, new, user })

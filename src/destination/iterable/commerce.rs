@@ -13,7 +13,8 @@
 
 use std::borrow::Cow;
 
-use super::encode::{Encoder, Properties, email_of_traits, id_and_time};
+use super::encode::{Encoder, Properties, id_and_time};
+use super::identity::email_of_traits;
 use crate::event::Event;
 use crate::json::{Raw, copy, write};
 use crate::outcome::{Reason, Refusal};

@@ -3,7 +3,8 @@
 //! A trait that a person has too gets the group's prefix: a company's name or address must not become its member's, and
 //! in hybrid projects a data field `email` even changes who the user is. All other traits keep their names.
 
-use super::encode::{Encoder, email_of_traits};
+use super::encode::Encoder;
+use super::identity::email_of_traits;
 use crate::event::Event;
 use crate::json::{Raw, copy, write};
 use crate::outcome::Refusal;

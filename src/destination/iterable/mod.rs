@@ -12,6 +12,7 @@ mod culprits;
 mod encode;
 mod failures;
 mod group;
+mod identity;
 mod raw;
 mod tokens;
 

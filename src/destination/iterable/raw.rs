@@ -4,7 +4,8 @@
 //! fields that the vendor has a type for: one wrong type fails everybody's batch. A catalogue's item is an object with one
 //! field, the item's id, as in the vendor's `documents`.
 
-use super::encode::{Encoder, USER_ID_RULE, is_email, is_user_id};
+use super::encode::Encoder;
+use super::identity::{USER_ID_RULE, is_email, is_user_id};
 use super::{EVENTS, ITEMS, USERS};
 use crate::config::Identity;
 use crate::destination::raw::{Type, catalog, check_types, invalid};

@@ -10,7 +10,8 @@
 
 use std::borrow::Cow;
 
-use super::encode::{Encoder, email_of_traits};
+use super::encode::Encoder;
+use super::identity::email_of_traits;
 use crate::destination::Shape;
 use crate::event::Event;
 use crate::json::{Raw, copy, write};

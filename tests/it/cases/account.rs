@@ -41,7 +41,8 @@ pub(super) fn config(vendor: &str, settings: &Value, tenant: &Value) -> Config {
     config::load(&file).unwrap_or_else(|problems| panic!("{settings}\n{problems}")).config
 }
 
-fn needed(vendor: &str) -> Map<String, Value> {
+/// What a vendor's table must have.
+pub(super) fn needed(vendor: &str) -> Map<String, Value> {
     let needed = match vendor {
         "moengage" => json!({ "workspace": "WORKSPACE", "data_center": "02" }),
         "iterable" => json!({ "region": "us" }),

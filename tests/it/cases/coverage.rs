@@ -1,163 +1,68 @@
 //! What the cases show: every row of the mapping, every value of every setting, every outcome, and every semantic event
 //! of Segment's specs. What has no case is listed, and fails.
 //!
-//! A row, a value or a reason needs a case that is delivered and one that is refused or skipped. The lists are here, one
-//! line each: to show something more, add its line and its cases.
+//! A row or a value needs a case that is delivered and one that is refused or skipped. Settings and their values come from
+//! the configuration itself, outcomes from their enums, rows from `tests/cases/rows.toml`: to show something more, add its
+//! cases.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use forebay::outcome::{Reason, Skip};
+use serde::Deserialize;
 use serde_json::Value;
 
+use super::settings::{self, One, Setting};
 use super::{VENDORS, cases};
 
-/// A row of "what Forebay does": its name, and beginnings of the names of its cases, delivered ones and others.
-type Row = (&'static str, &'static [&'static str], &'static [&'static str]);
+/// A row of what Forebay does, and beginnings of the names of its cases.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    what: String,
+    delivered: Vec<String>,
+    other: Vec<String>,
+}
 
-const ROWS: &[Row] = &[
-    // Common.
-    (
-        "user id",
-        &["moengage/user-id-from", "moengage/user-id-number", "iterable/user-id-longest"],
-        &["moengage/user-id-refused", "iterable/user-id-too-long", "iterable/no-user"],
-    ),
-    (
-        "anonymous id",
-        &["moengage/anonymous-used", "iterable/anonymous-used"],
-        &["moengage/anonymous-refused", "iterable/anonymous-skipped"],
-    ),
-    (
-        "time",
-        &["moengage/time-original", "moengage/time-record", "iterable/track-time-record"],
-        &["moengage/time-future"],
-    ),
-    ("id", &["iterable/track-id-hashed", "iterable/track-id-of-the-record"], &["iterable/no-user"]),
-    (
-        "types accepted",
-        &["moengage/page-named", "webhook/alias"],
-        &["webhook/page-not-accepted", "moengage/accept-not"],
-    ),
-    (
-        "integrations",
-        &["moengage/integrations-account-on"],
-        &["moengage/integrations-off", "iterable/integrations-all-off"],
-    ),
-    ("where", &["moengage/where-holds"], &["moengage/where-not"]),
-    (
-        "only_events, skip_events",
-        &["moengage/only-events-holds"],
-        &["moengage/only-events-not", "moengage/skip-events-not"],
-    ),
-    ("consent", &["moengage/consent-given"], &["moengage/consent-not"]),
-    ("max_age", &["moengage/max-age-within", "moengage/max-age-identify"], &["moengage/max-age-older"]),
-    (
-        "tenant",
-        &["webhook/tenant-of-a-field"],
-        &["webhook/tenant-none", "webhook/tenant-unknown", "webhook/tenant-conflict"],
-    ),
-    ("nested values", &["moengage/track-flattened", "moengage/track-full"], &["moengage/name-blank"]),
-    ("check first", &["moengage/track-bare"], &["moengage/malformed", "webhook/encoding"]),
-    ("fields", &["moengage/fields-", "webhook/fields-"], &["moengage/fields-refused"]),
-    (
-        "raw elements",
-        &["moengage/raw-where-holds", "moengage/raw-tenant-of-a-field", "moengage/raw-accepted-whatever-the-type"],
-        &["moengage/raw-where-not", "moengage/raw-disabled", "moengage/raw-of-another", "moengage/raw-unknown"],
-    ),
-    (
-        "raw elements and rules",
-        &["moengage/raw-unfiltered", "iterable/raw-unfiltered"],
-        &["moengage/raw-with-fields", "moengage/raw-with-consent", "iterable/raw-with-fields"],
-    ),
-    // MoEngage.
-    (
-        "moengage identify",
-        &["moengage/identify-standard-attributes", "moengage/identify-device"],
-        &["moengage/no-user"],
-    ),
-    ("moengage track", &["moengage/track-full"], &["moengage/name-missing", "moengage/name-reserved"]),
-    ("moengage page", &["moengage/page-named", "moengage/page-nameless"], &["moengage/page-future"]),
-    ("moengage screen", &["moengage/screen-named", "moengage/screen-nameless"], &["moengage/screen-not-accepted"]),
-    ("moengage group", &["moengage/group"], &["moengage/group-no-user"]),
-    ("moengage platform", &["moengage/platform-"], &["moengage/platform-refused"]),
-    ("moengage time zone", &["moengage/zone-of-the-moment"], &["moengage/time-future"]),
-    ("moengage alias", &["moengage/alias-merge"], &["moengage/alias-off", "moengage/alias-same"]),
-    ("moengage business events", &["moengage/business-event"], &["moengage/raw-business-event-no-name"]),
-    ("moengage alerts", &["moengage/alert"], &["moengage/alert-no-recipient"]),
-    (
-        "moengage limits",
-        &["moengage/name-longest", "moengage/track-most-fields"],
-        &["moengage/name-too-long", "moengage/track-too-many-fields", "moengage/identify-too-many-fields"],
-    ),
-    (
-        "moengage raw",
-        &["moengage/raw-customer", "moengage/raw-event", "moengage/raw-device"],
-        &["moengage/raw-future", "moengage/raw-no-user", "moengage/raw-device-token"],
-    ),
-    ("moengage catalogue", &["moengage/raw-catalog"], &["moengage/raw-catalog-missing", "moengage/raw-catalog-no-id"]),
-    (
-        "moengage raw campaigns",
-        &["moengage/raw-business-event", "moengage/raw-inform"],
-        &["moengage/raw-business-event-no-name", "moengage/raw-inform-no-payload"],
-    ),
-    // Iterable.
-    ("iterable alias", &["iterable/alias-email-project", "iterable/alias-hybrid"], &["iterable/alias-ids"]),
-    ("iterable tokens", &["iterable/token-device", "iterable/token-browser"], &["iterable/token-platform"]),
-    (
-        "iterable raw",
-        &["iterable/raw-user", "iterable/raw-event", "iterable/raw-item"],
-        &["iterable/raw-user-nobody", "iterable/raw-event-no-name", "iterable/raw-item-two"],
-    ),
-    ("iterable identify", &["iterable/identify-hybrid"], &["iterable/email-invalid"]),
-    ("iterable track", &["iterable/track-full"], &["iterable/name-missing"]),
-    ("iterable Order Completed", &["iterable/purchase"], &["iterable/purchase-refused"]),
-    ("iterable Cart Updated", &["iterable/cart"], &["iterable/cart-no-products"]),
-    ("iterable page", &["iterable/page-named"], &["iterable/page-named-skipped"]),
-    ("iterable screen", &["iterable/screen-named"], &["iterable/screen-named-skipped"]),
-    ("iterable group", &["iterable/group"], &["iterable/group-no-user"]),
-    ("iterable e-mail", &["iterable/track-email-of-properties"], &["iterable/email-invalid"]),
-    ("iterable items", &["iterable/item-categories", "iterable/item-id-of-sku"], &["iterable/purchase-refused-item"]),
-    (
-        "iterable campaign, template",
-        &["iterable/track-full"],
-        &["iterable/track-campaign-wrong", "iterable/track-template-fraction"],
-    ),
-    ("iterable dates", &["iterable/identify-dates", "iterable/track-dates-kept"], &["iterable/dates-refused"]),
-    // Webhook.
-    ("webhook", &["webhook/identify", "webhook/nobody"], &["webhook/page-not-accepted"]),
-    ("webhook raw", &["webhook/track"], &["webhook/raw-not-accepted", "webhook/raw-unknown"]),
+/// The rows of the mapping's specification.
+fn rows() -> Vec<Row> {
+    #[derive(Deserialize)]
+    struct File {
+        row: Vec<Row>,
+    }
+    toml::from_str::<File>(include_str!("../../cases/rows.toml")).expect("rows").row
+}
+
+/// Settings that change where and how requests go, and not what stands in them: each needs a case of a request.
+const OF_REQUESTS: &[&str] = &[
+    "/base_url",
+    "/limits/",
+    "/moengage/workspace",
+    "/moengage/data_center",
+    "/moengage/project_code",
+    "/moengage/forwarded_for",
+    "/iterable/region",
+    "/iterable/project",
+    "/webhook/url",
 ];
 
-/// A setting: where it stands in a case's `settings`, and its values; `null` is the default, `*` any.
-const SETTINGS: &[(&str, &str, &[&str])] = &[
-    ("moengage", "/anonymous", &["null", "\"refuse\"", "\"skip\"", "\"use\""]),
-    ("moengage", "/nested", &["null", "\"keep\"", "\"flatten\""]),
-    ("moengage", "/enabled", &["null", "true", "false"]),
-    ("moengage", "/accept", &["null", "*"]),
-    ("moengage", "/max_age", &["null", "*"]),
-    ("moengage", "/where", &["null", "*"]),
-    ("moengage", "/only_events", &["null", "*"]),
-    ("moengage", "/skip_events", &["null", "*"]),
-    ("moengage", "/consent", &["null", "*"]),
-    ("moengage", "/fields", &["null", "*"]),
-    ("moengage", "/moengage/update_existing_only", &["null", "true", "false"]),
-    ("moengage", "/moengage/alias", &["null", "\"off\"", "\"merge\""]),
-    ("moengage", "/moengage/business_events", &["null", "*"]),
-    ("moengage", "/moengage/alerts", &["null", "*"]),
-    ("moengage", "/raw", &["null", "*"]),
-    ("moengage", "/raw_unfiltered", &["null", "true"]),
-    ("iterable", "/raw", &["null", "*"]),
-    ("iterable", "/raw_unfiltered", &["null", "true"]),
-    ("iterable", "/iterable/registration_key", &["null", "*"]),
-    ("iterable", "/iterable/identity", &["null", "\"hybrid\"", "\"email\"", "\"user_id\""]),
-    ("iterable", "/iterable/delivery", &["null", "\"bulk\"", "\"single\""]),
-    ("iterable", "/iterable/prefer_user_id", &["null", "true", "false"]),
-    ("iterable", "/iterable/merge_nested_objects", &["null", "true", "false"]),
-    ("iterable", "/iterable/create_new_fields", &["null", "true", "false"]),
-    ("iterable", "/iterable/cart", &["null", "\"segment\"", "\"rudder\""]),
-    ("iterable", "/iterable/dates", &["null", "\"iterable\"", "\"keep\""]),
-    ("iterable", "/iterable/pages", &["null", "[\"all\"]", "[\"named\"]", "[\"categorised\"]"]),
-    ("iterable", "/iterable/single_event", &["null", "true", "false"]),
-    ("webhook", "/webhook/url", &["null", "*"]),
+/// Settings of the lane and of the configuration, which no case of a message or a request could show: the file and the test
+/// that do.
+const OF_THE_LANE: &[(&str, &str, &str)] = &[
+    ("/tenant", "tests/it/dead_letters.rs", "an_unknown_tenant_may_be_skipped_instead"),
+    ("/moengage/keys", "src/keys.rs", "a_shape_gets_the_keys_of_the_first_family_that_the_account_has"),
+    ("/moengage/campaign_keys", "src/lane/tests.rs", "a_family_that_is_not_there_falls_back_to_the_one_before"),
+    ("/moengage/inform_keys", "src/lane/tests.rs", "a_family_that_is_not_there_falls_back_to_the_one_before"),
+    ("/iterable/keys", "src/keys.rs", "a_shape_gets_the_keys_of_the_first_family_that_the_account_has"),
+    ("/webhook/keys", "tests/it/webhook.rs", "every_event_arrives_as_it_came_and_each_key_proves_it"),
+    ("/linger", "src/lane/tests.rs", "a_batch_waits_for_its_linger_and_no_longer"),
+    ("/max_in_flight", "src/lane/tests.rs", "no_more_requests_are_on_the_wire_than_max_in_flight"),
+    ("/hold", "src/lane/tests.rs", "an_account_that_its_operator_holds_sends_nothing"),
+    (
+        "/allow_plaintext",
+        "src/config/load/tests/accounts.rs",
+        "a_base_url_leads_to_the_vendor_to_this_machine_or_to_an_allowed_host",
+    ),
 ];
 
 /// Reasons that no mapping and no answer makes, and the test that shows them.
@@ -269,37 +174,56 @@ fn lacks(what: &str, delivered: bool, other: bool) -> Vec<String> {
 #[test]
 fn every_row_has_a_case_of_both_sorts() {
     let all = all();
-    let has = |prefixes: &[&str], delivered: bool| {
-        prefixes.iter().all(|prefix| {
-            all.iter()
-                .any(|(name, case)| name.starts_with(prefix) && is_message(case) && is_delivered(case) == delivered)
-        })
+    let missing = |row: &Row, prefixes: &[String], delivered: bool| -> Vec<String> {
+        let sort = if delivered { "delivered" } else { "refused or skipped" };
+        let is = |prefix: &str, (name, case): &(String, Value)| {
+            name.starts_with(prefix) && is_message(case) && is_delivered(case) == delivered
+        };
+        let lacking = prefixes.iter().filter(|prefix| !all.iter().any(|case| is(prefix, case)));
+        let lacking = lacking.map(|prefix| format!("{}: no case {prefix} is {sort}", row.what)).collect::<Vec<_>>();
+        if prefixes.is_empty() { vec![format!("{}: no case is {sort}", row.what)] } else { lacking }
     };
-    let lacking = ROWS.iter().flat_map(|(row, delivered, others)| lacks(row, has(delivered, true), has(others, false)));
-    let lacking: Vec<String> = lacking.collect();
+    let of_row = |row: &Row| [missing(row, &row.delivered, true), missing(row, &row.other, false)].concat();
+    let lacking: Vec<String> = rows().iter().flat_map(of_row).collect();
     assert!(lacking.is_empty(), "{}", lacking.join("\n"));
 }
 
 #[test]
 fn every_value_of_every_setting_has_a_case_of_both_sorts() {
     let mut lacking = Vec::new();
-    for (vendor, pointer, values) in SETTINGS {
+    for vendor in VENDORS {
         let cases = cases(vendor);
-        for value in *values {
-            let has = |delivered| {
-                cases.iter().any(|(_, case)| {
-                    let found = case["settings"].pointer(pointer);
-                    let fits = match *value {
-                        "null" => found.is_none(),
-                        "*" => found.is_some(),
-                        value => found == serde_json::from_str(value).ok().as_ref(),
-                    };
-                    fits && is_message(case) && is_delivered(case) == delivered
-                })
-            };
-            // What is switched off delivers nothing.
-            let never = (*pointer, *value) == ("/enabled", "false");
-            lacking.extend(lacks(&format!("{vendor}{pointer} = {value}"), never || has(true), has(false)));
+        for Setting { pointer, values } in settings::of(vendor) {
+            if let Some((_, file, test)) = OF_THE_LANE.iter().find(|(setting, ..)| *setting == pointer) {
+                let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file));
+                if !text.unwrap_or_default().contains(&format!("fn {test}()")) {
+                    lacking.push(format!("{vendor}{pointer}: no test {test} in {file}"));
+                }
+                continue;
+            }
+            if OF_REQUESTS.iter().any(|setting| pointer.starts_with(setting)) {
+                let shown = |(_, case): &(String, Value)| {
+                    case.get("request").is_some() && case["settings"].pointer(&pointer).is_some()
+                };
+                if !cases.iter().any(shown) {
+                    lacking.push(format!("{vendor}{pointer}: no case of a request"));
+                }
+                continue;
+            }
+            for value in values.each() {
+                let has = |delivered| {
+                    cases.iter().any(|(_, case)| {
+                        // The name of an alert is the tenant's.
+                        let alert = case["settings"].pointer("/moengage/alerts").and_then(Value::as_object);
+                        let name = alert.and_then(|alerts| alerts.keys().next()).map_or("OTP", String::as_str);
+                        let found = case["settings"].pointer(&pointer.replace("/OTP", &format!("/{name}")));
+                        value.is(found) && is_message(case) && is_delivered(case) == delivered
+                    })
+                };
+                // What is switched off delivers nothing.
+                let never = pointer == "/enabled" && value == One::Is(false.into());
+                lacking.extend(lacks(&format!("{vendor}{pointer}: {value:?}"), never || has(true), has(false)));
+            }
         }
     }
     assert!(lacking.is_empty(), "{}", lacking.join("\n"));

@@ -3,19 +3,20 @@
 //! It says what the tables at the head of the encoders say, without care for speed, refusals included. What it does not
 //! cover (escapes, odd JSON) the cases and the unit tests do.
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use forebay::clock::Now;
 use forebay::event::{Event, Origin, time};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use regex::Regex;
 use serde_json::{Map, Value, json};
 
 use super::account;
 
+mod refusals;
 mod shapes;
+
+pub(super) use refusals::{campaign_and_template, is_address, unkept, unless};
 
 const ROUNDS: usize = 4_000;
 const NOW_MS: i64 = 1_795_207_260_000;
@@ -291,64 +292,6 @@ fn attributes(event: &Value, flatten: bool) -> Value {
     out.into()
 }
 
-/// Attributes of a user that the vendor takes in spite of their beginning, and those that it keeps for itself.
-const FREE: [&str; 10] = [
-    "moe_em_unsub_categories",
-    "moe_gaid",
-    "moe_hard_bounce",
-    "moe_mobile",
-    "moe_mweb",
-    "moe_sms_subscription",
-    "moe_spam",
-    "moe_sub_w",
-    "moe_unsubscribe",
-    "moe_wa_subscription",
-];
-const RESERVED: [&str; 11] = [
-    "",
-    "id",
-    "_id",
-    "MOE_TIME_FORMAT",
-    "MOE_TIME_TIMEZONE",
-    "MOE_GAID",
-    "MOE_ISLAT",
-    "INSTALL",
-    "UPDATE",
-    "status",
-    "user_id",
-];
-
-/// Why the vendor would not keep all of a user's attributes, or of an event's.
-pub(super) fn unkept(attributes: &Value, of_user: bool) -> Vec<&'static str> {
-    let fields = attributes.as_object().expect("attributes");
-    let mut reasons = Vec::new();
-    let reserved = |name: &str| {
-        let kept = of_user && (RESERVED.contains(&name) || name.starts_with("USER_ATTRIBUTE_"));
-        let free = if of_user { FREE.contains(&name) } else { name == "moe_project_name" };
-        kept || (name.starts_with("moe_") && !free)
-    };
-    let long_url = |value: &Value| {
-        let text = value.as_str().unwrap_or_default().to_ascii_lowercase();
-        text.chars().count() > 512 && (text.starts_with("http://") || text.starts_with("https://"))
-    };
-    for (reason, holds) in [
-        ("reserved_name", fields.keys().any(|name| reserved(name))),
-        ("name_too_long", fields.keys().any(|name| name.chars().count() > 200)),
-        ("value_too_long", fields.values().any(long_url)),
-        ("too_many_fields", fields.len() > if of_user { 256 } else { 100 }),
-    ] {
-        if holds {
-            reasons.push(reason);
-        }
-    }
-    reasons
-}
-
-/// The element, unless there is a reason against it.
-pub(super) fn unless(reasons: Vec<&'static str>, element: Value) -> Expected {
-    if reasons.is_empty() { Ok(element) } else { Err(reasons) }
-}
-
 /// A message at `MoEngage`.
 pub(super) fn moengage(event: &Value, flatten: bool) -> Expected {
     if event["type"] == "identify" {
@@ -384,15 +327,6 @@ pub(super) fn dated(value: Value) -> Value {
     }
 }
 
-/// Whether it could be an address.
-pub(super) fn is_address(email: &Value) -> bool {
-    static ADDRESS: LazyLock<Regex> = LazyLock::new(|| {
-        let odd = r#"@\s\p{Cc},;<>()""#;
-        Regex::new(&format!(r"\A[^{odd}]+@[^{odd}.]+(\.[^{odd}.]+)+\z")).expect("an expression")
-    });
-    email.as_str().is_some_and(|email| email.len() <= 254 && ADDRESS.is_match(email))
-}
-
 /// The first text that is not empty.
 fn first_text(places: &[&Value]) -> Option<Value> {
     places.iter().find(|email| email.as_str().is_some_and(|email| !email.is_empty())).map(|email| (*email).clone())
@@ -405,20 +339,6 @@ pub(super) fn email_of(event: &Value) -> Option<Value> {
         places.insert(0, &event["properties"]["email"]);
     }
     first_text(&places)
-}
-
-/// The ids of campaign and template in an event's properties; `None` if one of them is no integer.
-pub(super) fn campaign_and_template(event: &Value) -> Option<Map<String, Value>> {
-    let mut ids = Map::new();
-    for name in ["campaignId", "templateId"] {
-        let id = match &event["properties"][name] {
-            Value::Null => continue,
-            Value::String(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse::<i64>().ok(),
-            value => value.as_i64(),
-        };
-        ids.insert(name.to_owned(), id?.into());
-    }
-    Some(ids)
 }
 
 /// A message at Iterable.
