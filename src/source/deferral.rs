@@ -251,7 +251,7 @@ mod tests {
         assert_eq!((entry.begins(20), entry.wants(4), entry.wants(6)), (Some(4), true, false));
         assert_eq!(entry.end(6, false), Left::Settled);
         entry.hold(4, 0);
-        assert_eq!((entry.lowest(), entry.begins(20)), (Some(10), Some(10)));
+        assert_eq!((entry.lowest(), entry.begins(20)), (Some(12), Some(12)), "what is between is not the account's");
     }
 
     #[test]

@@ -77,7 +77,7 @@ fn hinted(status: u16, seconds: &'static str) -> (u16, HeaderMap) {
 fn a_drain_notices_soon_that_the_vendor_is_back_and_does_not_storm_it_until_then() {
     const OUTAGE: u64 = 600_000;
     // A 429 has lowered the rate, too, which a drain does not change.
-    for (seed, (status, least, patience)) in (0..20).zip([(503, 10, 4_500), (429, 2, 20_000)].into_iter().cycle()) {
+    for (seed, (status, least, patience)) in (0..20).zip([(503, 10, 4_500), (429, 2, 30_000)].into_iter().cycle()) {
         let down = &mut |_: u64, _: &[u8]| (status, HeaderMap::new());
         let mut world = World::new();
         (0..40).for_each(|number| feed(&mut world.pipeline, at(0), number));

@@ -279,6 +279,13 @@ impl World {
         for _ in 0..self.rng.random_range(1..12) {
             let partition = self.rng.random_range(0..PARTITIONS);
             let Some(offset) = self.sweep[partition] else { continue };
+            if offset < self.oracle.low[partition] {
+                // The broker says so, and the topic is looked at.
+                let low = self.oracle.low[partition];
+                self.pipeline.expire(u32::try_from(partition).unwrap(), low);
+                self.act();
+                continue;
+            }
             let Some(value) = usize::try_from(offset).ok().and_then(|at| self.log[partition].get(at)) else {
                 continue;
             };
