@@ -137,13 +137,20 @@ impl Record {
         );
         for row in &self.rows {
             let Some(then) = last.rows.iter().find(|then| then.name == row.name) else { continue };
+            let floor = |row: &Result| row.of(|round| round.floor.micros());
+            let drift = factor(floor(row), floor(then));
             let (then, now) = (then.ratio(), row.ratio());
             let by = now.median / then.median;
-            let moved = !now.overlaps(then) && by.max(1.0 / by) > noise;
-            let said = match (moved, by > 1.0) {
-                (false, _) => "as before".to_owned(),
-                (true, true) => format!("**{:.0} % dearer**", (by - 1.0) * 100.0),
-                (true, false) => format!("**{:.0} % cheaper**", (1.0 - by) * 100.0),
+            let size = factor(now.median, then.median);
+            let said = if now.overlaps(then) || size <= noise {
+                "as before".to_owned()
+            } else if size <= drift {
+                // The floor is the same work in both runs.
+                format!("unclear: the floor moved by {:.0} %", (drift - 1.0) * 100.0)
+            } else if by > 1.0 {
+                format!("**{:.0} % dearer**", (by - 1.0) * 100.0)
+            } else {
+                format!("**{:.0} % cheaper**", (1.0 - by) * 100.0)
             };
             println!("| {} | {} | {} | {said} |", row.name, shown(then), shown(now));
         }
@@ -170,6 +177,11 @@ fn print_row(row: &Result) {
 fn shown(estimate: Estimate) -> String {
     let invalid = if estimate.width() > WIDEST { " **invalid: too wide**" } else { "" };
     format!("**{:.2}** ({:.2}-{:.2}){invalid}", estimate.median, estimate.low, estimate.high)
+}
+
+/// How far apart two figures are, whichever is larger.
+fn factor(one: f64, other: f64) -> f64 {
+    (one / other).max(other / one)
 }
 
 fn directory() -> PathBuf {
