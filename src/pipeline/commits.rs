@@ -13,9 +13,10 @@ use crate::clock::Now;
 use crate::source::Receipt;
 use crate::source::commit::{self, Contents, Place, Written};
 
-/// An account that has held a call for so long is written as an entry; if then not all has room, those that have held one
-/// for a shorter while; or none: where all lag, entries would say the same several times.
-const LAGS: [Option<Duration>; 3] = [Some(Duration::from_secs(5)), Some(Duration::from_millis(250)), None];
+/// An account that has held a call for so long is written as an entry, with all of its holes; if then not all has room, in
+/// short; those that have held one for a shorter while; or none: where all lag, entries would say the same several times.
+const LAGS: [Option<Duration>; 4] =
+    [Some(Duration::from_secs(5)), Some(Duration::from_secs(5)), Some(Duration::from_millis(250)), None];
 
 /// A commit that is due.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,7 +56,8 @@ impl Pipeline {
             let mut best: Option<Written> = None;
             for (lag, owed) in LAGS.into_iter().zip(&mut ways) {
                 let owed = owed.get_or_insert_with(|| self.owed_by_lagging(now, lag));
-                let written = self.write_commit(cluster, slot, owed.remove(&slot).unwrap_or_default());
+                let short = best.is_some();
+                let written = self.write_commit(cluster, slot, owed.remove(&slot).unwrap_or_default(), short);
                 if best.as_ref().is_none_or(|best| written.lost < best.lost) {
                     best = Some(written);
                 }
@@ -98,7 +100,8 @@ impl Pipeline {
         owed
     }
 
-    fn write_commit(&self, cluster: &str, slot: u32, mut lagging: Owed) -> Written {
+    /// In `short`, what lies above all that an account has settled needs no hole: it is read for that.
+    fn write_commit(&self, cluster: &str, slot: u32, mut lagging: Owed, short: bool) -> Written {
         let partition = &self.partitions[slot as usize];
         let place = Place { cluster, topic: &partition.topic, partition: partition.number };
         let front = partition.front();
@@ -127,8 +130,7 @@ impl Pipeline {
                 *left_out.entry(offset).or_default() += count;
             }
             if !calls.is_empty() || self.twins.contains_key(&lane) {
-                // What lies above all that it has settled needs no hole each.
-                let top = partition.top(lane);
+                let top = if short { partition.top(lane) } else { front };
                 let next = calls.range(top + 1..).next().map_or(front, |(offset, _)| *offset);
                 self.enter(&mut entries, lane, next, calls.range(..next).map(|(offset, _)| *offset).collect());
             }

@@ -47,20 +47,10 @@ const SYSTEM_OF_A_USER: &[&str] = &[
 const SYSTEM_OF_AN_EVENT: &[&str] = &["moe_project_name"];
 
 /// "Keys that should not be used when tracking user attributes", beside those that begin with `USER_ATTRIBUTE_`; and the
-/// names that the vendor blocks. `source` is on the list, too, and is what all integrations send as the user's source.
-const RESERVED_OF_A_USER: &[&str] = &[
-    "",
-    "id",
-    "_id",
-    "MOE_TIME_FORMAT",
-    "MOE_TIME_TIMEZONE",
-    "MOE_GAID",
-    "MOE_ISLAT",
-    "INSTALL",
-    "UPDATE",
-    "status",
-    "user_id",
-];
+/// names that the vendor blocks. `source`, `status` and `user_id` are on the list, too: all integrations send the first, and
+/// ordinary traits have the others' names, for which nobody should lose the user's other traits.
+const RESERVED_OF_A_USER: &[&str] =
+    &["", "id", "_id", "MOE_TIME_FORMAT", "MOE_TIME_TIMEZONE", "MOE_GAID", "MOE_ISLAT", "INSTALL", "UPDATE"];
 
 /// Ids that the vendor refuses; it does not say whether case counts.
 const REFUSED_IDS: &[&str] = &[

@@ -57,6 +57,7 @@ const OF_THE_LANE: &[(&str, &str, &str)] = &[
     ("/webhook/keys", "tests/it/webhook.rs", "every_event_arrives_as_it_came_and_each_key_proves_it"),
     ("/linger", "src/lane/tests.rs", "a_batch_waits_for_its_linger_and_no_longer"),
     ("/max_in_flight", "src/lane/tests.rs", "no_more_requests_are_on_the_wire_than_max_in_flight"),
+    ("/max_calls", "src/lane/tests.rs", "an_account_may_want_fewer_calls_in_a_request_than_its_vendor_takes"),
     ("/hold", "src/lane/tests.rs", "an_account_that_its_operator_holds_sends_nothing"),
     (
         "/allow_plaintext",

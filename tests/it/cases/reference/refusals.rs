@@ -20,19 +20,8 @@ const FREE: [&str; 10] = [
     "moe_unsubscribe",
     "moe_wa_subscription",
 ];
-const RESERVED: [&str; 11] = [
-    "",
-    "id",
-    "_id",
-    "MOE_TIME_FORMAT",
-    "MOE_TIME_TIMEZONE",
-    "MOE_GAID",
-    "MOE_ISLAT",
-    "INSTALL",
-    "UPDATE",
-    "status",
-    "user_id",
-];
+const RESERVED: [&str; 9] =
+    ["", "id", "_id", "MOE_TIME_FORMAT", "MOE_TIME_TIMEZONE", "MOE_GAID", "MOE_ISLAT", "INSTALL", "UPDATE"];
 
 /// Why the vendor would not keep all of a user's attributes, or of an event's.
 pub(crate) fn unkept(attributes: &Value, of_user: bool) -> Vec<&'static str> {
