@@ -232,7 +232,7 @@ impl Pipeline {
             let lowest = partition.unknown.iter().map(crate::source::commit::Entry::lowest).min();
             tracing::warn!(
                 %topic, partition = number, accounts, lowest,
-                "deferred accounts are no longer in the configuration: what they owe stays in the topic, and no offset \
+                "no configured account matches some that are deferred: what they owe stays in the topic, and no offset \
                  above it is committed. Configure them again, under their old names, and it is delivered; else it ends \
                  when the topic's retention has passed it"
             );
