@@ -134,7 +134,7 @@ fn spoilt(rng: &mut StdRng, mut message: Value) -> String {
         11 => message["integrations"] = json!({ "All": false, "Iterable": true }),
         12 => message["properties"]["big"] = json!("x".repeat(110_000)),
         13 => message["traits"]["email"] = json!(["x"]),
-        14 => message["traits"]["status"] = json!("active"),
+        14 => message["traits"]["INSTALL"] = json!("active"),
         15 => message["properties"]["moe_x"] = json!("mine"),
         16 => message["properties"]["link"] = json!(format!("https://example.com/{}", "p".repeat(600))),
         17 => message["properties"]["n".repeat(250)] = json!("long"),

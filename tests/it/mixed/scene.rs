@@ -50,7 +50,7 @@ fn moengage(tenant: usize) -> (String, String) {
         4 => (
             format!(
                 "{EVERY_RAW}\nraw_unfiltered = true\nfields.drop = [\"properties.note\"]\n\
-                 fields.sha256 = [\"traits.plan\"]\nfields.rename = {{ \"traits.status\" = \"state\" }}"
+                 fields.sha256 = [\"traits.plan\"]\nfields.rename = {{ \"traits.INSTALL\" = \"state\" }}"
             ),
             "update_existing_only = true".to_owned(),
         ),
