@@ -496,7 +496,9 @@ impl Lane {
             let why = if shape.used_up { "used up, the vendor says" } else { "429" };
             return Binds { what: "gate", reason: format!("{why} ({})", info.name), until: until(shape.gate) };
         }
-        if let Some((name, at)) = self.shapes.iter().find_map(|s| s.paced).filter(|(_, at)| *at > now.mono) {
+        // A time that has just come is no other reason: what waits has not been paid for yet.
+        let unsent = self.held_calls > self.wire_calls;
+        if let Some((name, at)) = self.shapes.iter().find_map(|s| s.paced).filter(|(_, at)| unsent || *at > now.mono) {
             return Binds { what: "limit", reason: name.into(), until: until(at) };
         }
         if self.in_flight >= self.settings.max_in_flight {
