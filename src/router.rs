@@ -377,9 +377,12 @@ fn consent_path(category: &str) -> Vec<String> {
 fn names(patterns: &[String]) -> Option<GlobSet> {
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
-        // Only `*` is special in an event name.
-        let escaped = pattern.split('*').map(globset::escape).collect::<Vec<_>>().join("*");
-        if let Ok(glob) = GlobBuilder::new(&escaped).literal_separator(false).build() {
+        // Only `*` is special in an event name; several in a row would be special otherwise.
+        let parts: Vec<&str> = pattern.split('*').collect();
+        let last = parts.len() - 1;
+        let parts = parts.into_iter().enumerate().filter(|(index, part)| !part.is_empty() || [0, last].contains(index));
+        let escaped = parts.map(|(_, part)| globset::escape(part)).collect::<Vec<_>>().join("*");
+        if let Ok(glob) = GlobBuilder::new(&escaped).literal_separator(false).backslash_escape(false).build() {
             set.add(glob);
         }
     }

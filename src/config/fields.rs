@@ -185,6 +185,11 @@ fn renames(value: &Value<'_>, needed: &[Needed]) -> Vec<(String, String)> {
         if takes_an_id(&target, &after, needed) {
             continue;
         }
+        let parent = |path: &str| path.rsplit_once('.').map(|(parent, _)| parent.to_owned());
+        if renames.iter().any(|(other, to): &(String, String)| to == name && parent(other) == parent(path)) {
+            target.refuse(format!("two fields would be called \"{name}\""), "give each field a name of its own");
+            continue;
+        }
         renames.push((path.to_owned(), name.to_owned()));
     }
     renames

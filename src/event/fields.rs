@@ -163,12 +163,17 @@ impl Node {
 
     /// Writes an object's fields.
     fn write_fields(&self, out: &mut Vec<u8>, object: Raw<'_>, state: State) {
+        let stays = |from: &str, value: Raw<'_>| {
+            self.state_of(from, state).is_some_and(|state| state.kept || value.is_object() || value.is_array())
+        };
+        let comes = self.renamed.iter().filter(|(from, _)| object.field(from).is_some_and(|value| stays(from, value)));
+        let taken: Vec<&str> = comes.map(|(_, to)| to.as_str()).collect();
         for field in object.fields() {
             let name = field.name();
             let Some(state) = self.state_of(&name, state) else { continue };
             let is_container = field.value.is_object() || field.value.is_array();
             // A field that takes another's name over loses its own.
-            let taken = self.renamed.iter().any(|(from, to)| *to == *name && object.field(from).is_some());
+            let taken = !self.renamed.contains_key(&*name) && taken.contains(&&*name);
             if taken || !(state.kept || is_container) {
                 continue;
             }

@@ -304,3 +304,12 @@ fn lookups() {
     assert_eq!(raw.field("n").and_then(Raw::scalar), None);
     assert!(raw.field("a").is_some_and(|value| value.field("x").is_none() && value.items().next().is_none()));
 }
+
+#[test]
+fn a_long_name_above_many_values_is_not_repeated_until_the_memory_is_full() {
+    let text = format!(r#"{{"{}":[{}0]}}"#, "k".repeat(20_000), "0,".repeat(4_000));
+    let object = Raw::parse(&text).expect("JSON");
+    let mut out = Vec::new();
+    copy::object(&mut out, object, Style { flatten: true, dates: false });
+    assert!((8_000_000..9_000_000).contains(&out.len()), "{}", out.len());
+}

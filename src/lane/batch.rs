@@ -22,6 +22,9 @@ pub fn dropped_unsettled() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
+/// No vendor's body needs more room than this to grow in.
+const LARGEST: usize = 8 * 1024 * 1024;
+
 /// What a batch knows of one of its calls, beside its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
@@ -206,6 +209,7 @@ impl Batch {
         let start = self.open.len();
         if let Err(error) = encode(&mut self.open) {
             self.open.truncate(before);
+            self.slim();
             return Err(error);
         }
         record(&mut self.records);
@@ -248,8 +252,16 @@ impl Batch {
             *sum -= units;
         }
         self.open.truncate(slot.start as usize - usize::from(last > 0));
+        self.slim();
         self.records.truncate(self.slots.last().map_or(0, |slot| slot.record_end as usize));
         Some(parcel)
+    }
+
+    /// Gives back what a call took that was far too large: nobody counts it.
+    fn slim(&mut self) {
+        if self.open.capacity() > LARGEST {
+            self.open.shrink_to_fit();
+        }
     }
 
     /// Gives back what growing took too much: the batch is full, and has to wait.

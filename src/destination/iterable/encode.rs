@@ -129,13 +129,14 @@ impl Encoder {
     /// Traits as profile fields, the phone under the vendor's name for it. What says who the user is has its place
     /// beside them: as a field it would make somebody else of the user.
     fn user_fields(&self, out: &mut Vec<u8>, traits: Raw<'_>) {
+        let (phone, has_number) = (traits.field("phone"), traits.field("phoneNumber").is_some());
         for field in copy::of(traits, self.style.flatten) {
             let is_phone = field.is("phone");
-            if is_phone && traits.field("phone") != Some(field.value) {
+            if is_phone && phone != Some(field.value) {
                 // A twin comes behind it, and may have another form.
             } else if is_phone
                 && let Some(phone) = field.value.scalar()
-                && traits.field("phoneNumber").is_none()
+                && !has_number
             {
                 write::key(out, "phoneNumber");
                 write::string(out, &phone);

@@ -44,7 +44,8 @@ impl Encoder {
     }
 
     fn group_fields(&self, out: &mut Vec<u8>, traits: Raw<'_>, has_id: bool) {
-        for field in copy::of(traits, self.style.flatten) {
+        // Each name once: a look at all other traits for each of many that are alike would take for ever.
+        for field in copy::of(traits, true) {
             let name = field.name();
             let own = OF_A_PERSON.iter().find(|(of_person, _)| *of_person == name).map(|(_, own)| *own);
             match (&*name, own) {

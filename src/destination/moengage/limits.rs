@@ -4,6 +4,7 @@
 //! checked, which the vendor leaves out whole where they are too long; it cuts other texts, and an event is worth more
 //! than the end of one.
 
+use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
@@ -126,9 +127,14 @@ pub(super) fn check_attributes(attributes: Raw<'_>, of: Of) -> Result<(), Refusa
     if of == Of::Event && !may_have_much(attributes.get()) {
         return Ok(());
     }
-    let mut count = 0;
+    let (mut count, mut added, mut removed) = (0, None, None);
     for field in attributes.fields() {
         let name = field.name();
+        match &*name {
+            "addValueToArrayField" => added = Some(field.value),
+            "removeValueFromArrayField" => removed = Some(field.value),
+            _ => {}
+        }
         if of.reserves(&name) {
             let detail = format!("MoEngage keeps the attribute name `{name}` for itself: rename it, or drop it");
             return Err(Refusal::new(Reason::ReservedName, detail));
@@ -141,6 +147,9 @@ pub(super) fn check_attributes(attributes: Raw<'_>, of: Of) -> Result<(), Refusa
         }
         count += 1;
     }
+    if let (Some(added), Some(removed), Of::User) = (added, removed, of) {
+        check_edits(added, removed)?;
+    }
     if count <= of.most() {
         return Ok(());
     }
@@ -150,6 +159,16 @@ pub(super) fn check_attributes(attributes: Raw<'_>, of: Of) -> Result<(), Refusa
         return Ok(());
     }
     Err(Refusal::new(Reason::TooManyFields, format!("{count} attributes: MoEngage keeps {}", of.most())))
+}
+
+/// The vendor refuses the whole request in which an array of a user gets and loses values at once (`ArrayFieldError`).
+fn check_edits(added: Raw<'_>, removed: Raw<'_>) -> Result<(), Refusal> {
+    let names: HashSet<_> = removed.fields().map(|field| field.name()).collect();
+    let twice = added.fields().map(|field| field.name()).find(|name| names.contains(name));
+    twice.map_or(Ok(()), |name| {
+        let detail = format!("values are added to and removed from `{name}` at once: MoEngage takes one of them");
+        Err(Refusal::new(Reason::InvalidField, detail))
+    })
 }
 
 /// The same of the object whose fields are written at the end of `out`, from `start` on.

@@ -623,10 +623,11 @@ impl World {
             let (held, lane) = (account.lane.held_bytes(), usize::try_from(self.config.memory.lane).unwrap());
             assert!(held <= lane + slack, "a lane holds {held} of {lane} bytes");
         }
-        // Of so little memory, what it takes to remember deferred accounts is most.
+        // Of so little memory, what it takes to remember deferred accounts is most; and each lane that waits keeps a batch,
+        // to ask its vendor with.
         let held: usize = self.pipeline.accounts().iter().map(|account| account.lane.held_bytes()).sum();
         let total = usize::try_from(self.config.memory.total).unwrap();
         self.oracle.totals.most_over = self.oracle.totals.most_over.max(held.saturating_sub(total) as u64);
-        assert!(held <= total + slack + slack / 2, "{held} of {total} bytes are held");
+        assert!(held <= total + 2 * slack, "{held} of {total} bytes are held");
     }
 }
