@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use super::reader::Value;
 use super::sections::pointer;
-use super::{FieldRules, Filter, Vendor};
+use super::{FieldRules, Filter, Identity, Vendor};
 
 /// A field that a call cannot do without.
 #[derive(Clone, Debug)]
@@ -33,9 +33,12 @@ const NEEDED: &[(&str, &[&str])] = &[
 const NEEDED_BY_MOENGAGE: &[(&str, &[&str])] =
     &[("the device element of an identify", &["context.device.token", "context.device.type"])];
 
-/// What Iterable needs, too: addresses identify a user, and a purchase without these is none.
+/// What Iterable needs where addresses identify a user.
+const NEEDED_BY_ADDRESSES: &[(&str, &[&str])] =
+    &[("every call at Iterable", &["traits.email", "context.traits.email", "properties.email"])];
+
+/// What Iterable needs, too: a purchase without these is none.
 const NEEDED_BY_ITERABLE: &[(&str, &[&str])] = &[
-    ("every call at Iterable", &["traits.email", "context.traits.email", "properties.email"]),
     ("events/trackBulk", &["properties.campaignId", "properties.templateId"]),
     (
         "commerce/trackPurchase",
@@ -80,6 +83,9 @@ fn tables(vendor: &Vendor) -> Vec<&'static [(&'static str, &'static [&'static st
     match vendor {
         Vendor::Moengage(_) => tables.push(NEEDED_BY_MOENGAGE),
         Vendor::Iterable(settings) => {
+            if settings.identity != Identity::UserId {
+                tables.push(NEEDED_BY_ADDRESSES);
+            }
             tables.push(NEEDED_BY_ITERABLE);
             if settings.rudder_cart {
                 tables.push(NEEDED_BY_PRODUCT_ADDED);

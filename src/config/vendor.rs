@@ -38,6 +38,11 @@ pub(super) fn moengage(value: &Value<'_>, scope: Scope<'_>) -> Option<Moengage> 
         business_events: table.texts("business_events"),
         alerts: table.take("alerts").map(|value| alerts(&value)).unwrap_or_default(),
     };
+    if let Some(both) = settings.business_events.iter().find(|name| settings.alerts.iter().any(|a| a.event == **name)) {
+        let message =
+            format!("\"{both}\" stands in `business_events` and has an alert: one message would be two calls");
+        table.refuse(message, "take it out of one of them");
+    }
     table.finish();
     Some(settings)
 }

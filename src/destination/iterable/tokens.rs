@@ -76,7 +76,7 @@ fn text<'a>(part: Option<Raw<'a>>, name: &str) -> Option<Cow<'a, str>> {
 
 fn platform(kind: &str) -> Option<&'static str> {
     let is = |names: &[&str]| names.iter().any(|name| name.eq_ignore_ascii_case(kind));
-    if is(&["ios", "ipados", "tvos", "watchos"]) {
+    if is(&["ios", "ipados", "tvos", "watchos", "macos", "visionos"]) {
         return Some("APNS");
     }
     is(&["android"]).then_some("GCM")

@@ -268,6 +268,8 @@ fn platform(name: &str) -> Option<&'static str> {
         ("ipados", "iOS"),
         ("tvos", "iOS"),
         ("watchos", "iOS"),
+        ("macos", "iOS"),
+        ("visionos", "iOS"),
         ("android", "ANDROID"),
         ("web", "web"),
         ("browser", "web"),

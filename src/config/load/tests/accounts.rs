@@ -188,6 +188,9 @@ fn an_alert_says_which_one_it_is_and_whom_it_reaches() {
     assert_eq!(alert.channels[1].0, "PUSH");
     let hidden = format!("{text}[accounts.acme.fields]\nsha256 = [\"properties.phone\"]\n");
     contains(&errors(&hidden)[0], "this rule takes properties.phone, which the alert \"OTP\" needs");
+    let both =
+        text.replace("[accounts.acme.moengage.alerts", "business_events = [\"OTP\"]\n[accounts.acme.moengage.alerts");
+    contains(&errors(&both)[0], "\"OTP\" stands in `business_events` and has an alert");
 }
 
 #[test]
@@ -261,6 +264,7 @@ fn rules_for_fields_never_take_an_id_that_a_call_needs() {
         "this rule takes traits.id, which every call of a message without userId needs",
     );
     contains(&rule("rename = { \"traits.plan\" = \"a.b\" }"), "is not the name of a field");
+    contains(&rule("rename = { \"traits.a\" = \"x\", \"traits.b\" = \"x\" }"), "two fields would be called \"x\"");
     contains(&rule("drop = [\"a.*.b\"]"), "\"a.*.b\" is not a path");
     contains(&rule("keep = [\"a..b\"]"), "\"a..b\" is not a path");
     let fields = |vendor: &str| {
