@@ -92,7 +92,7 @@ pub(crate) fn has_items(value: Raw<'_>) -> bool {
 
 /// No request has so large a body, even behind one that is full: who comes to this has a call that is refused, and went on
 /// writing would fill the memory, because long names are repeated for each value below them.
-const TOO_MUCH: usize = 8 * 1024 * 1024;
+pub(crate) const TOO_MUCH: usize = 8 * 1024 * 1024;
 
 fn flat(out: &mut Vec<u8>, path: &mut String, value: Raw<'_>, style: Style) {
     if out.len() > TOO_MUCH {

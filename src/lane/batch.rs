@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::MAX_BUDGETS;
 use crate::destination::{Call, Elements, Shape};
+use crate::json::copy::TOO_MUCH;
 use crate::source::Receipt;
 
 /// Calls that were dropped unsettled: bugs, each of them.
@@ -21,9 +22,6 @@ static DROPPED: AtomicU64 = AtomicU64::new(0);
 pub fn dropped_unsettled() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
-
-/// No vendor's body needs more room than this to grow in.
-const LARGEST: usize = 8 * 1024 * 1024;
 
 /// What a batch knows of one of its calls, beside its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,7 +257,7 @@ impl Batch {
 
     /// Gives back what a call took that was far too large: nobody counts it.
     fn slim(&mut self) {
-        if self.open.capacity() > LARGEST {
+        if self.open.capacity() > TOO_MUCH {
             self.open.shrink_to_fit();
         }
     }

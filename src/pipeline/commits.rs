@@ -13,10 +13,12 @@ use crate::clock::Now;
 use crate::source::Receipt;
 use crate::source::commit::{self, Contents, Place, Written};
 
-/// An account that has held a call for so long is written as an entry, with all of its holes; if then not all has room, in
-/// short; those that have held one for a shorter while; or none: where all lag, entries would say the same several times.
-const LAGS: [Option<Duration>; 4] =
-    [Some(Duration::from_secs(5)), Some(Duration::from_secs(5)), Some(Duration::from_millis(250)), None];
+/// An account that has held a call for so long is written as an entry; none for that alone in the last case.
+const LAGS: [Option<Duration>; 3] = [Some(Duration::from_secs(5)), Some(Duration::from_millis(250)), None];
+
+/// Ways to write a commit, tried until all has room: which lag, and whether entries are short. Where all accounts lag,
+/// entries would say the same several times.
+const WAYS: [(usize, bool); 4] = [(0, false), (0, true), (1, true), (2, true)];
 
 /// A commit that is due.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,14 +52,14 @@ impl Pipeline {
         if only.is_none() {
             self.ended = 0;
         }
-        let mut ways: [Option<BTreeMap<u32, Owed>>; LAGS.len()] = [const { None }; LAGS.len()];
+        let mut lagging: [Option<BTreeMap<u32, Owed>>; LAGS.len()] = [const { None }; LAGS.len()];
         let mut commits = Vec::with_capacity(wanted.len());
         for slot in wanted {
             let mut best: Option<Written> = None;
-            for (lag, owed) in LAGS.into_iter().zip(&mut ways) {
-                let owed = owed.get_or_insert_with(|| self.owed_by_lagging(now, lag));
-                let short = best.is_some();
-                let written = self.write_commit(cluster, slot, owed.remove(&slot).unwrap_or_default(), short);
+            for (lag, short) in WAYS {
+                let owed = lagging[lag].get_or_insert_with(|| self.owed_by_lagging(now, LAGS[lag]));
+                let owed = owed.get(&slot).cloned().unwrap_or_default();
+                let written = self.write_commit(cluster, slot, owed, short);
                 if best.as_ref().is_none_or(|best| written.lost < best.lost) {
                     best = Some(written);
                 }
