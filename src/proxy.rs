@@ -30,6 +30,7 @@ use crate::pipeline::{Parts, Pipeline};
 use crate::source::consumer::{End, Message, Poller, State};
 use crate::source::group::Group;
 use crate::source::queues::Queues;
+use crate::source::raw::intake::Intake;
 use crate::source::scout::{Finding, Question, Scout};
 use crate::source::sweeper::Sweeper;
 use crate::source::topics;
@@ -265,13 +266,17 @@ impl Crew {
         let session = client.get("session.timeout.ms").and_then(|text| text.parse().ok());
         let session = session.map_or(SESSION, Duration::from_millis);
         let mut consumer: BaseConsumer<Group> = client.create_with_context(Group::default())?;
-        let wake = inbox.clone();
-        consumer.set_nonempty_callback(move || {
-            let _ending = wake.send(Message::Kafka);
-        });
+        let waker = || {
+            let inbox = inbox.clone();
+            move || {
+                let _ending = inbox.send(Message::Kafka);
+            }
+        };
+        consumer.set_nonempty_callback(waker());
+        let consumer = Arc::new(consumer);
+        let intake = Intake::new(Arc::clone(&consumer), Box::new(waker()))?;
         let names: Vec<&str> = config.kafka.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&names)?;
-        let consumer = Arc::new(consumer);
         let (questions, asked) = channel::<Question>();
         let sweeper = Sweeper::new(&client, queues, inbox.clone());
         let tell = Box::new(move |finding: Finding| {
@@ -281,6 +286,7 @@ impl Crew {
         let scout = Scout::new(Arc::clone(&consumer), topics, start, asked, tell, Arc::clone(&self.stop));
         self.spawn_quiet("scout", move || scout.run())?;
         let mut poller = Poller {
+            intake,
             consumer,
             sweeper,
             pipeline,

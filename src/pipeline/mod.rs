@@ -307,6 +307,12 @@ impl Pipeline {
         &self.partitions
     }
 
+    /// Whether a partition's fetching is paused.
+    #[must_use]
+    pub fn is_paused(&self, slot: u32) -> bool {
+        self.partitions.get(slot as usize).is_some_and(Partition::is_paused)
+    }
+
     /// A partition was assigned; reading begins at `contents.window`.
     pub fn assign(&mut self, slot: u32, contents: Contents) {
         let Some(partition) = self.partitions.get_mut(slot as usize) else { return };

@@ -1,9 +1,12 @@
-//! The one place that calls librdkafka by hand: to read a commit's metadata and a record's headers as bytes, and to
-//! commit so that the answer is heard.
+//! The one place that calls librdkafka by hand: to take messages by the batch, to read a commit's metadata and a
+//! record's headers as bytes, and to commit so that the answer is heard.
 //!
 //! Why `unsafe`: the binding's own accessors panic on metadata and header names that are not UTF-8, and anybody may
-//! have committed anything under our group's name or put anything before a record. Never writes, never keeps a pointer.
-#![expect(unsafe_code, reason = "the binding panics on text that is not UTF-8, and hears no commit's answer")]
+//! have committed anything under our group's name or put anything before a record. It asks for one message at a time,
+//! which costs more than reading it: see [`intake`].
+#![expect(unsafe_code, reason = "the binding panics on text that is not UTF-8, hears no commit's answer, has no batches")]
+
+pub mod intake;
 
 use std::ffi::CStr;
 use std::marker::PhantomData;
@@ -12,7 +15,8 @@ use std::ptr;
 use rdkafka::TopicPartitionList;
 use rdkafka::bindings::{
     rd_kafka_commit_queue, rd_kafka_header_cnt, rd_kafka_header_get_all, rd_kafka_headers_t, rd_kafka_message_headers,
-    rd_kafka_queue_destroy, rd_kafka_queue_get_consumer,
+    rd_kafka_message_t, rd_kafka_message_timestamp, rd_kafka_queue_destroy, rd_kafka_queue_get_consumer,
+    rd_kafka_topic_name,
 };
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -63,23 +67,78 @@ pub fn commit<C: ConsumerContext>(consumer: &BaseConsumer<C>, offsets: &TopicPar
     }
 }
 
+/// A message where librdkafka has it.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a>(&'a rd_kafka_message_t);
+
+impl<'a> View<'a> {
+    /// Of a message of the binding's.
+    #[must_use]
+    pub fn of(message: &'a BorrowedMessage<'_>) -> Self {
+        // SAFETY: the message owns what it points to, is alive for `'a`, and nobody writes to it.
+        Self(unsafe { &*message.ptr() })
+    }
+
+    /// The topic's name; `?` if it is not UTF-8, which no broker takes.
+    #[must_use]
+    pub fn topic(self) -> &'a str {
+        // SAFETY: a message that is no error has a topic, which it keeps alive; its name ends with a zero.
+        let name = unsafe { CStr::from_ptr(rd_kafka_topic_name(self.0.rkt)) };
+        name.to_str().unwrap_or("?")
+    }
+
+    /// The partition.
+    #[must_use]
+    pub const fn partition(self) -> i32 {
+        self.0.partition
+    }
+
+    /// The offset.
+    #[must_use]
+    pub const fn offset(self) -> i64 {
+        self.0.offset
+    }
+
+    /// Milliseconds since the epoch.
+    #[must_use]
+    pub fn timestamp_ms(self) -> Option<i64> {
+        // SAFETY: the message is alive; librdkafka takes no kind to be written.
+        let ms = unsafe { rd_kafka_message_timestamp(self.0, ptr::null_mut()) };
+        (ms != -1).then_some(ms)
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn key(self) -> Option<&'a [u8]> {
+        // SAFETY: a key that is not null has `key_len` bytes, which belong to the message.
+        (!self.0.key.is_null())
+            .then(|| unsafe { std::slice::from_raw_parts(self.0.key.cast::<u8>().cast_const(), self.0.key_len) })
+    }
+
+    /// The value.
+    #[must_use]
+    pub fn value(self) -> Option<&'a [u8]> {
+        // SAFETY: a value that is not null has `len` bytes, which belong to the message.
+        (!self.0.payload.is_null())
+            .then(|| unsafe { std::slice::from_raw_parts(self.0.payload.cast::<u8>().cast_const(), self.0.len) })
+    }
+
+    /// The headers, if there are any.
+    #[must_use]
+    pub fn headers(self) -> Option<MessageHeaders<'a>> {
+        let mut headers = ptr::null_mut();
+        // SAFETY: the message is alive for `'a`, and librdkafka parses its headers into memory that the message owns.
+        let error = unsafe { rd_kafka_message_headers(self.0, &raw mut headers) };
+        (error == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && !headers.is_null())
+            .then_some(MessageHeaders { headers, message: PhantomData })
+    }
+}
+
 /// A message's headers; a name that is not UTF-8 reads as `?`.
 #[derive(Debug)]
 pub struct MessageHeaders<'a> {
     headers: *const rd_kafka_headers_t,
-    message: PhantomData<&'a BorrowedMessage<'a>>,
-}
-
-impl<'a> MessageHeaders<'a> {
-    /// The headers of `message`, if it has any.
-    #[must_use]
-    pub fn of(message: &'a BorrowedMessage<'_>) -> Option<Self> {
-        let mut headers = ptr::null_mut();
-        // SAFETY: the message is alive for `'a`, and librdkafka parses its headers into memory that the message owns.
-        let error = unsafe { rd_kafka_message_headers(message.ptr(), &raw mut headers) };
-        (error == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && !headers.is_null())
-            .then_some(Self { headers, message: PhantomData })
-    }
+    message: PhantomData<View<'a>>,
 }
 
 impl Headers for MessageHeaders<'_> {

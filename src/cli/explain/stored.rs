@@ -12,7 +12,7 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::Failure;
 use crate::config::{Config, client_config};
-use crate::source::raw::MessageHeaders;
+use crate::source::raw::View;
 use crate::source::record::Headers;
 
 /// How long the brokers may take.
@@ -62,7 +62,7 @@ pub(super) fn read(config: &Config, topic: &str, partition: i32, offset: i64) ->
 }
 
 fn copy(message: &BorrowedMessage<'_>) -> Stored {
-    let headers = MessageHeaders::of(message);
+    let headers = View::of(message).headers();
     let headers = headers.iter().flat_map(|headers| (0..headers.count()).filter_map(|index| headers.at(index)));
     Stored {
         timestamp_ms: message.timestamp().to_millis(),

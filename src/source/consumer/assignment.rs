@@ -40,12 +40,21 @@ impl Poller {
     }
 
     fn assign(&self, partitions: &TopicPartitionList) {
+        self.lead_in(partitions);
         let assigned = match self.consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => self.consumer.incremental_assign(partitions),
             RebalanceProtocol::Eager | RebalanceProtocol::None => self.consumer.assign(partitions),
         };
         if let Err(error) = assigned {
             tracing::warn!(%error, "failed to take an assignment; the group tries again");
+        }
+        self.lead_in(partitions);
+    }
+
+    /// Lets the messages of these partitions come to the intake, before they are assigned and after it.
+    fn lead_in(&self, partitions: &TopicPartitionList) {
+        for element in partitions.elements() {
+            self.intake.forward(element.topic(), element.partition());
         }
     }
 
@@ -91,6 +100,7 @@ impl Poller {
         if let Err(error) = given_back {
             tracing::warn!(%error, "failed to give partitions back");
         }
+        slots.iter().for_each(|&slot| self.intake.forget(slot));
         self.pipeline.unassign(&slots, now);
     }
 
@@ -132,6 +142,7 @@ impl Poller {
                 continue;
             }
             let slot = self.pipeline.slot(topic, *number);
+            self.intake.forget(slot);
             self.pipeline.assign(slot, beginning.contents);
         }
         if ahead == Some(0) {
@@ -194,24 +205,35 @@ impl Poller {
         if let Err(error) = self.restart(topic, number, if in_range { front } else { low }) {
             tracing::warn!(%error, topic, partition = number, "failed to read on from another offset");
         }
-        let paused = self.pipeline.partitions().get(slot as usize).is_some_and(Partition::is_paused);
+        let paused = self.pipeline.is_paused(slot);
         self.pause(slot, paused);
     }
 
     /// Reads a partition on from this offset. librdkafka has stopped fetching it, and ignores seeks then.
-    fn restart(&self, topic: &str, number: i32, offset: i64) -> KafkaResult<()> {
+    fn restart(&mut self, topic: &str, number: i32, offset: i64) -> KafkaResult<()> {
+        let slot = self.pipeline.slot(topic, number);
+        self.intake.forget(slot);
         let mut anew = TopicPartitionList::new();
         anew.add_partition_offset(topic, number, Offset::Offset(offset))?;
-        if matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative) {
-            self.consumer.incremental_unassign(&list(&[(topic.to_owned(), number)]))?;
-            return self.consumer.incremental_assign(&anew);
-        }
-        for other in self.pipeline.partitions().iter().filter(|other| other.number != number || &*other.topic != topic)
-        {
-            if let Some(ledger) = &other.ledger {
-                anew.add_partition_offset(&other.topic, other.number, Offset::Offset(ledger.front()))?;
+        let placed = if matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative) {
+            self.consumer
+                .incremental_unassign(&list(&[(topic.to_owned(), number)]))
+                .and_then(|()| self.consumer.incremental_assign(&anew))
+        } else {
+            // The others are placed anew, too.
+            for (other, partition) in (0..).zip(self.pipeline.partitions()).filter(|(other, _)| *other != slot) {
+                if let Some(ledger) = &partition.ledger {
+                    self.intake.forget(other);
+                    anew.add_partition_offset(
+                        &partition.topic,
+                        partition.number,
+                        Offset::Offset(ledger.front()),
+                    )?;
+                }
             }
-        }
-        self.consumer.assign(&anew)
+            self.consumer.assign(&anew)
+        };
+        self.lead_in(&anew);
+        placed
     }
 }

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::clock::{Clock, Now};
@@ -22,7 +21,8 @@ use crate::keys::Keys;
 use crate::metrics::report::Report;
 use crate::pipeline::{Action, Pipeline};
 use crate::source::group::{Group, TopicPartition, list};
-use crate::source::raw::{self, MessageHeaders};
+use crate::source::raw::intake::{Intake, Taken};
+use crate::source::raw::{self, View};
 use crate::source::record::{Headers, Record};
 use crate::source::scout::{Finding, Question};
 use crate::source::sweeper::Sweeper;
@@ -42,14 +42,14 @@ const AUDIT_EVERY: Duration = Duration::from_secs(10);
 const LONGEST_SLEEP: Duration = Duration::from_millis(100);
 
 /// Shows the pipeline a message as a record.
-fn with_record(pipeline: &mut Pipeline, message: &BorrowedMessage<'_>, show: impl FnOnce(&mut Pipeline, &Record<'_>)) {
-    let headers = MessageHeaders::of(message);
+fn with_record(pipeline: &mut Pipeline, slot: u32, message: View<'_>, show: impl FnOnce(&mut Pipeline, &Record<'_>)) {
+    let headers = message.headers();
     let record = Record {
-        slot: pipeline.slot(message.topic(), message.partition()),
+        slot,
         offset: message.offset(),
-        timestamp_ms: message.timestamp().to_millis(),
+        timestamp_ms: message.timestamp_ms(),
         key: message.key(),
-        value: message.payload(),
+        value: message.value(),
         headers: headers.as_ref().map_or(&() as &dyn Headers, |headers| headers),
     };
     show(pipeline, &record);
@@ -89,6 +89,8 @@ pub enum End {
 
 /// The thread.
 pub struct Poller {
+    /// What was read; before the consumer, because it gives its messages back when it ends.
+    pub intake: Intake<Group>,
     /// The consumer; the scout has the other reference.
     pub consumer: Arc<BaseConsumer<Group>>,
     /// Reads again for deferred accounts.
@@ -230,37 +232,75 @@ impl Poller {
 
     /// Reads until there is nothing more, or until it is somebody else's turn. True if there is nothing more.
     fn read(&mut self, now: Now) -> Result<bool, ()> {
-        let consumer = Arc::clone(&self.consumer);
+        self.poll_consumer(now)?;
         let mut now = now;
-        for count in 0..TURN {
-            match consumer.poll(Duration::ZERO) {
-                None => {
-                    self.state.reading_ms = None;
-                    return Ok(true);
+        let mut count = 0;
+        while count < TURN {
+            let is_all = !self.intake.take();
+            // To the end: what happens in the group meanwhile is about all of a batch, or about nothing of it.
+            while let Some(message) = self.next_message() {
+                count += 1;
+                if count % 64 == 0 {
+                    now = self.clock.now();
                 }
-                Some(Ok(message)) => {
-                    if count % 64 == 63 {
-                        now = self.clock.now();
-                        self.state.reading_ms = message.timestamp().to_millis();
-                    }
-                    self.message_read(now, &message);
-                }
-                Some(Err(error)) => self.read_error(&error)?,
+                self.take(now, message, count)?;
+            }
+            if is_all {
+                self.state.reading_ms = None;
+                return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn message_read(&mut self, now: Now, message: &BorrowedMessage<'_>) {
+    fn take(&mut self, now: Now, message: Taken, count: usize) -> Result<(), ()> {
+        let view = match message.view() {
+            Ok(view) => view,
+            Err(error) => return self.read_error(&error),
+        };
+        if count.is_multiple_of(64) {
+            self.state.reading_ms = view.timestamp_ms();
+        }
+        let slot = self.pipeline.slot(view.topic(), view.partition());
+        if self.pipeline.is_paused(slot) {
+            self.intake.keep(slot, message);
+        } else {
+            self.message_read(now, slot, view);
+        }
+        Ok(())
+    }
+
+    /// What the consumer's own queue has: what goes on in the group, errors, and the messages of a partition from before
+    /// its queue was led elsewhere.
+    fn poll_consumer(&mut self, now: Now) -> Result<(), ()> {
+        let consumer = Arc::clone(&self.consumer);
+        while let Some(polled) = consumer.poll(Duration::ZERO) {
+            match polled {
+                Ok(message) => {
+                    let view = View::of(&message);
+                    let slot = self.pipeline.slot(view.topic(), view.partition());
+                    self.message_read(now, slot, view);
+                }
+                Err(error) => self.read_error(&error)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn next_message(&mut self) -> Option<Taken> {
+        self.intake.next(|slot| self.pipeline.is_paused(slot))
+    }
+
+    fn message_read(&mut self, now: Now, slot: u32, message: View<'_>) {
         if self.state.draining {
             return;
         }
         if let Some(ahead) = self.state.first_join.take_if(|ahead| *ahead > 0) {
-            let from = message.timestamp().to_millis().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+            let from = message.timestamp_ms().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
             let from = from.map_or_else(|| "unknown".to_owned(), |time| time.to_string());
             tracing::info!(records = ahead, from, "first join of the group: this many records lie before us");
         }
-        with_record(&mut self.pipeline, message, |pipeline, record| pipeline.record(now, record));
+        with_record(&mut self.pipeline, slot, message, |pipeline, record| pipeline.record(now, record));
         if self.pipeline.is_pausing() {
             self.act();
         }
@@ -276,7 +316,9 @@ impl Poller {
             match self.sweeper.poll() {
                 None => return true,
                 Some(Ok(message)) => {
-                    with_record(&mut self.pipeline, &message, |pipeline, record| pipeline.swept(now, record));
+                    let view = View::of(&message);
+                    let slot = self.pipeline.slot(view.topic(), view.partition());
+                    with_record(&mut self.pipeline, slot, view, |pipeline, record| pipeline.swept(now, record));
                 }
                 Some(Err(KafkaError::MessageConsumption(
                     RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,

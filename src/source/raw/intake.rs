@@ -1,0 +1,168 @@
+//! Messages by the batch: the queues of the partitions lead into one of ours, and one call takes what is there.
+//!
+//! Why by hand: the binding's `poll` makes an event of each message, with two allocations, three readings of the clock
+//! and two locks; a batch costs one lock a message. On its own thread that was 0.3 of 0.65 µs a message
+//! (`docs/performance.md`).
+//!
+//! Rules, each of which loses or repeats records when it is broken:
+//!
+//! - Only partitions' queues lead here, never the consumer's own, on which a batch would swallow rebalances. That one is
+//!   polled before each batch: what it has of a partition is older than what is here.
+//! - A partition is forwarded before it is assigned, so that nothing goes elsewhere, and after it, because the end of an
+//!   earlier assignment takes the forwarding away while the library no longer sets its own.
+//! - librdkafka takes what a batch holds as consumed: a partition that is paused goes on behind it. So what is left of a
+//!   paused partition is [kept](Intake::keep), and dropped only when the partition is placed anew or goes.
+
+use std::collections::VecDeque;
+use std::ffi::{CString, c_void};
+use std::fmt;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+use rdkafka::bindings::{
+    rd_kafka_consume_batch_queue, rd_kafka_message_destroy, rd_kafka_message_t, rd_kafka_queue_cb_event_enable,
+    rd_kafka_queue_destroy, rd_kafka_queue_forward, rd_kafka_queue_get_partition, rd_kafka_queue_new, rd_kafka_queue_t,
+    rd_kafka_t,
+};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaRespErr;
+
+use super::View;
+
+/// The most messages that one call takes.
+const BATCH: usize = 256;
+
+type Wake = Box<dyn Fn() + Send + Sync>;
+
+/// A message that is ours until it is dropped.
+pub struct Taken(NonNull<rd_kafka_message_t>);
+
+impl Taken {
+    /// The message, or the error that librdkafka put in its place.
+    pub fn view(&self) -> Result<View<'_>, KafkaError> {
+        // SAFETY: librdkafka gave us the message, and it lives until we destroy it.
+        let message = unsafe { self.0.as_ref() };
+        match message.err {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(View(message)),
+            error => Err(KafkaError::MessageConsumption(RDKafkaErrorCode::from(error))),
+        }
+    }
+}
+
+// SAFETY: librdkafka lets any thread read and destroy a message; only one of them has it.
+unsafe impl Send for Taken {}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        // SAFETY: it is ours, and nobody has a view of it any more.
+        unsafe { rd_kafka_message_destroy(self.0.as_ptr()) };
+    }
+}
+
+/// The queue that partitions' queues lead into, and what was taken from it.
+pub struct Intake<C: ConsumerContext + 'static> {
+    queue: NonNull<rd_kafka_queue_t>,
+    /// Before the consumer, so that every message is given back while it is there.
+    batch: VecDeque<Taken>,
+    /// Of paused partitions, by slot, in order.
+    kept: Vec<(u32, VecDeque<Taken>)>,
+    /// What the queue's callback points to.
+    _wake: Box<Wake>,
+    consumer: Arc<BaseConsumer<C>>,
+}
+
+// SAFETY: librdkafka's queues may be used by any thread; the rest of it is `Send` by itself.
+unsafe impl<C: ConsumerContext> Send for Intake<C> where BaseConsumer<C>: Send + Sync {}
+
+impl<C: ConsumerContext> fmt::Debug for Intake<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Intake").field("batch", &self.batch.len()).finish_non_exhaustive()
+    }
+}
+
+/// Called by librdkafka's threads when the queue is no longer empty.
+unsafe extern "C" fn woken(_client: *mut rd_kafka_t, wake: *mut c_void) {
+    // SAFETY: the pointer is that of `Intake::_wake`, which outlives the callback's registration.
+    let wake = unsafe { &*wake.cast::<Wake>().cast_const() };
+    wake();
+}
+
+impl<C: ConsumerContext> Intake<C> {
+    /// An empty queue, which calls `wake` from another thread when there is something in it.
+    pub fn new(consumer: Arc<BaseConsumer<C>>, wake: Wake) -> Result<Self, KafkaError> {
+        // SAFETY: the client lives as long as `consumer`, which is kept for as long as the queue.
+        let queue = unsafe { rd_kafka_queue_new(consumer.client().native_ptr()) };
+        let queue = NonNull::new(queue).ok_or(KafkaError::Canceled)?;
+        let wake = Box::new(wake);
+        // SAFETY: the box does not move, and the registration ends before it is dropped.
+        unsafe {
+            let opaque = ptr::from_ref::<Wake>(&wake).cast_mut().cast::<c_void>();
+            rd_kafka_queue_cb_event_enable(queue.as_ptr(), Some(woken), opaque);
+        }
+        Ok(Self { queue, batch: VecDeque::new(), kept: Vec::new(), _wake: wake, consumer })
+    }
+
+    /// Lets a partition's messages come here; to be called before and after each assignment of it.
+    pub fn forward(&self, topic: &str, partition: i32) {
+        let Ok(topic) = CString::new(topic) else { return };
+        // SAFETY: the client is alive, the name ends with a zero, and the reference to the partition's queue that we
+        // get is given back. Forwarding to the same queue again only moves over what still waits there.
+        unsafe {
+            let client = self.consumer.client().native_ptr();
+            let queue = rd_kafka_queue_get_partition(client, topic.as_ptr(), partition);
+            if !queue.is_null() {
+                rd_kafka_queue_forward(queue, self.queue.as_ptr());
+                rd_kafka_queue_destroy(queue);
+            }
+        }
+    }
+
+    /// The next message of a partition that is not paused, out of those that were taken before.
+    pub fn next(&mut self, is_paused: impl Fn(u32) -> bool) -> Option<Taken> {
+        if !self.kept.is_empty() {
+            self.kept.retain(|(_, messages)| !messages.is_empty());
+            let free = self.kept.iter_mut().find(|(slot, _)| !is_paused(*slot));
+            if let Some((_, messages)) = free {
+                return messages.pop_front();
+            }
+        }
+        self.batch.pop_front()
+    }
+
+    /// Takes what is there, and does not wait. False if there is nothing.
+    pub fn take(&mut self) -> bool {
+        let mut messages = [ptr::null_mut(); BATCH];
+        // SAFETY: the queue is ours; librdkafka writes at most as many pointers as there is room for, and says how many.
+        // Each is a message that is ours to destroy.
+        let count = unsafe { rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, messages.as_mut_ptr(), BATCH) };
+        let count = usize::try_from(count).unwrap_or(0);
+        self.batch.extend(messages.into_iter().take(count).filter_map(NonNull::new).map(Taken));
+        count > 0
+    }
+
+    /// Puts a message of a paused partition aside until it goes on.
+    pub fn keep(&mut self, slot: u32, message: Taken) {
+        match self.kept.iter_mut().find(|(kept, _)| *kept == slot) {
+            Some((_, messages)) => messages.push_back(message),
+            None => self.kept.push((slot, VecDeque::from([message]))),
+        }
+    }
+
+    /// Drops what was kept of a partition: it is gone, or placed anew.
+    pub fn forget(&mut self, slot: u32) {
+        self.kept.retain(|(kept, _)| *kept != slot);
+    }
+}
+
+impl<C: ConsumerContext> Drop for Intake<C> {
+    fn drop(&mut self) {
+        self.batch.clear();
+        self.kept.clear();
+        // SAFETY: the registration and our reference end here; the partitions' queues have references of their own.
+        unsafe {
+            rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), None, ptr::null_mut());
+            rd_kafka_queue_destroy(self.queue.as_ptr());
+        }
+    }
+}
