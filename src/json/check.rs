@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use wide::u8x16;
+
 use super::{Raw, hex4, skip_space};
 
 /// How deep a message may nest. Strict parsers stop at 128; the body that a message ends in adds up to six levels.
@@ -32,11 +34,12 @@ pub(crate) struct Scanner<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
+    quotes: Option<Quotes>,
 }
 
 impl<'a> Scanner<'a> {
-    pub(crate) const fn new(text: &'a str) -> Self {
-        Self { text, bytes: text.as_bytes(), at: 0 }
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self { text, bytes: text.as_bytes(), at: 0, quotes: Quotes::of(text.as_bytes()) }
     }
 
     /// Exactly one value, white space around it aside.
@@ -179,6 +182,14 @@ impl<'a> Scanner<'a> {
     /// Behind the string; whether it holds escapes.
     fn string(&mut self) -> Result<bool, Fault> {
         self.at += 1;
+        if let Some(quotes) = &self.quotes {
+            let Some(quote) = quotes.next(self.at) else {
+                self.at = self.bytes.len();
+                return Err(self.fault("ends inside a string"));
+            };
+            self.at = quote + 1;
+            return Ok(false);
+        }
         let mut escaped = false;
         loop {
             self.at = special(self.bytes, self.at);
@@ -259,6 +270,52 @@ impl<'a> Scanner<'a> {
             self.at += 1;
         }
         if self.at == start { Err(self.fault("expected a digit")) } else { Ok(self.at - start) }
+    }
+}
+
+/// Where the quotes of a text stand, a bit a byte: of one in which each string is what stands between two of them.
+#[derive(Debug)]
+struct Quotes([u64; Self::WORDS]);
+
+impl Quotes {
+    /// Enough for most messages; longer ones have longer strings, too, in which there is less to win.
+    const WORDS: usize = 64;
+
+    /// None, if the text is longer than what is kept here, or holds backslashes or control characters anywhere.
+    fn of(text: &[u8]) -> Option<Self> {
+        if text.len() > Self::WORDS * 64 {
+            return None;
+        }
+        let mut words = [0; Self::WORDS];
+        let mut others = u8x16::splat(0);
+        let (blocks, rest) = text.as_chunks::<16>();
+        let mut look = |block: [u8; 16]| {
+            let block = u8x16::new(block);
+            others |= block.simd_eq(u8x16::splat(b'\\')) | block.simd_lt(u8x16::splat(0x20));
+            u64::from(block.simd_eq(u8x16::splat(b'"')).to_bitmask())
+        };
+        for (word, blocks) in words.iter_mut().zip(blocks.chunks(4)) {
+            for (block, place) in blocks.iter().zip([0, 16, 32, 48]) {
+                *word |= look(*block) << place;
+            }
+        }
+        if !rest.is_empty() {
+            let mut last = [b' '; 16];
+            last[..rest.len()].copy_from_slice(rest);
+            words[blocks.len() / 4] |= look(last) << (blocks.len() % 4 * 16);
+        }
+        if others.any() { None } else { Some(Self(words)) }
+    }
+
+    /// The first at or behind `at`.
+    fn next(&self, at: usize) -> Option<usize> {
+        let mut word = at / 64;
+        let mut bits = self.0.get(word)? >> (at % 64) << (at % 64);
+        while bits == 0 {
+            word += 1;
+            bits = *self.0.get(word)?;
+        }
+        Some(word * 64 + bits.trailing_zeros() as usize)
     }
 }
 

@@ -88,10 +88,29 @@ impl Buffers {
     }
 }
 
+/// How much one request may hold, looked up once a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Caps {
+    /// Calls.
+    pub calls: usize,
+    /// Bytes of the open body.
+    pub bytes: usize,
+    /// What its calls may cost of the budgets that count units.
+    pub units: [u32; 2],
+    /// Whether it may hold one call of a user at most.
+    pub apart: bool,
+}
+
+impl Caps {
+    /// No bounds.
+    pub const NONE: Self = Self { calls: usize::MAX, bytes: usize::MAX, units: [u32::MAX; 2], apart: false };
+}
+
 /// Calls of one shape in one body.
 #[derive(Debug)]
 pub struct Batch {
     shape: Shape,
+    caps: Caps,
     /// Where all of its calls go, if their shape has several places ([`Call::part`]).
     part: Option<Arc<str>>,
     /// While open: frame head and elements. Once sealed: empty.
@@ -127,6 +146,7 @@ impl Batch {
         open.extend_from_slice(head);
         Self {
             shape,
+            caps: Caps::NONE,
             part: None,
             open,
             sealed: Bytes::new(),
@@ -149,6 +169,28 @@ impl Batch {
     pub fn for_part(mut self, part: Option<Arc<str>>) -> Self {
         self.part = part;
         self
+    }
+
+    /// The same batch, which may hold so much.
+    #[must_use]
+    pub fn within(mut self, caps: Caps) -> Self {
+        self.caps = caps;
+        self
+    }
+
+    /// How much it may hold.
+    #[must_use]
+    pub fn caps(&self) -> &Caps {
+        &self.caps
+    }
+
+    /// Whether it holds more than it may.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let Caps { calls, bytes, units, .. } = self.caps;
+        self.slots.len() > calls
+            || self.open.len() > bytes
+            || self.units.iter().zip(units).any(|(units, most)| *units > most)
     }
 
     /// Where its calls go, if their shape has several places.
@@ -187,19 +229,14 @@ impl Batch {
         self.units
     }
 
-    /// Bytes of the open body so far.
-    #[must_use]
-    pub fn body_len(&self) -> usize {
-        self.open.len()
-    }
-
     /// Lets `encode` append one element; on its error the body is as before. `record` is what a dead letter would need.
+    /// The results are the element's length and what the call weighs.
     pub fn append<E>(
         &mut self,
         ticket: Ticket,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
         record: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<(), E> {
+    ) -> Result<(usize, usize), E> {
         let before = self.open.len();
         if !self.slots.is_empty() {
             self.open.push(b',');
@@ -210,9 +247,11 @@ impl Batch {
             self.slim();
             return Err(error);
         }
+        let kept = self.records.len();
         record(&mut self.records);
         self.note(ticket, start);
-        Ok(())
+        let element = self.open.len() - start;
+        Ok((element, weight(element, self.records.len() - kept)))
     }
 
     /// Appends a call that was encoded before.
@@ -394,7 +433,7 @@ mod tests {
     fn batch_of(elements: &[&str]) -> Batch {
         let mut batch = Batch::new(Shape(0), b"[", Buffers::default(), Duration::ZERO);
         for (offset, element) in (0..).zip(elements) {
-            let appended: Result<(), ()> = batch.append(
+            let appended: Result<_, ()> = batch.append(
                 ticket(offset),
                 |body| {
                     body.extend_from_slice(element.as_bytes());
@@ -439,7 +478,7 @@ mod tests {
         let mut batch = batch_of(&["1", "22"]);
         let parcel = batch.pop();
         assert!(parcel.is_some_and(|p| p.element == b"22" && p.record == b"r1" && p.ticket.receipt.offset == 1));
-        assert_eq!((batch.len(), batch.body_len(), batch.units()), (1, 2, [1, 2]));
+        assert_eq!((batch.len(), batch.open.len(), batch.units()), (1, 2, [1, 2]));
         drop(batch.disband());
     }
 

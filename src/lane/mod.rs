@@ -28,7 +28,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use rand::rngs::SmallRng;
 
-use self::batch::{Batch, Buffers, Parcel, Ticket};
+use self::batch::{Batch, Buffers, Caps, Parcel, Ticket};
 use self::health::{Refusals, ShapeHealth};
 use self::order::{Freed, Order, Place};
 use self::pacing::Pacer;
@@ -47,9 +47,9 @@ pub use self::health::{Binds, Health};
 
 /// The most budgets that one account's requests can draw on.
 const MAX_BUDGETS: usize = 8;
-/// How many ended batches' memory is kept for new ones, and how large each may be: 8 MiB in all.
-const MAX_SPARE: usize = 16;
-const LARGEST_SPARE: usize = 512 * 1024;
+/// How many ended batches' memory is kept for new ones, and how many bytes of it.
+const MAX_SPARE: usize = 64;
+const MAX_SPARE_BYTES: usize = 8 * 1024 * 1024;
 
 /// What a lane asks of the parts around it.
 #[derive(Debug)]
@@ -155,10 +155,9 @@ pub struct Surroundings<'a> {
 impl Surroundings<'_> {
     /// Ends a batch whose calls are accounted for, and keeps its memory.
     fn reuse(&mut self, batch: Batch) {
-        let fits = |buffers: &Buffers| buffers.capacity() <= LARGEST_SPARE;
-        if let Some(buffers) = batch.disband().filter(fits)
-            && self.spare.len() < MAX_SPARE
-        {
+        let Some(buffers) = batch.disband() else { return };
+        let kept: usize = self.spare.iter().map(Buffers::capacity).sum();
+        if self.spare.len() < MAX_SPARE && kept + buffers.capacity() <= MAX_SPARE_BYTES {
             self.spare.push(buffers);
         }
     }
@@ -193,6 +192,28 @@ pub struct Settings {
     pub held_by_operator: bool,
     /// When this share of the recent calls was refused by the vendor, the shape is held.
     pub hold_percent: u32,
+}
+
+impl Settings {
+    /// An open batch of this shape.
+    fn begin(&self, around: &mut Surroundings<'_>, shape: Shape, part: Option<Arc<str>>) -> Batch {
+        let (head, tail) = self.destination.frame(shape);
+        let info = &self.destination.shapes()[usize::from(shape.0)];
+        let mut caps = Caps {
+            calls: info.max_calls.min(self.max_calls),
+            bytes: info.max_bytes.saturating_sub(tail.len()),
+            apart: info.apart,
+            ..Caps::NONE
+        };
+        let pacers = self.pacers.iter().map(|&index| &around.pacers[index]);
+        for pacer in pacers.filter(|pacer| pacer.serves(shape)) {
+            if let Some(most) = pacer.counts().and_then(|index| caps.units.get_mut(index)) {
+                *most = (*most).min(pacer.burst());
+            }
+        }
+        let spare = around.spare.pop().unwrap_or_default();
+        Batch::new(shape, head, spare, around.now.mono).within(caps).for_part(part)
+    }
 }
 
 /// What the lane remembers of a request while the batch is away.
@@ -404,11 +425,10 @@ impl Lane {
     ) -> Result<bool, Refusal> {
         let ticket = Ticket { receipt, user: call.user, state: call.state, was_late: false, units: call.units };
         let place = self.order.place(call);
-        let destination = Arc::clone(&self.settings.destination);
         let now = around.now;
         if place == Place::Wait {
             let mut parcel = Parcel { ticket, element: Vec::new(), record: Vec::new() };
-            destination.encode(event, call, now, &mut parcel.element)?;
+            self.settings.destination.encode(event, call, now, &mut parcel.element)?;
             self.check_alone(call.shape, parcel.element.len())?;
             record(&mut parcel.record);
             self.hold(parcel.weight());
@@ -416,23 +436,25 @@ impl Lane {
             return Ok(false);
         }
         let queue = self.queue_for(place, call.user);
-        let batch = self.open_batch(around, queue, call);
-        if let Err(refusal) = batch.append(ticket, |body| destination.encode(event, call, now, body), record) {
-            // A batch that was opened for this call holds nothing, and would be sent all the same.
-            self.queues[queue].open.retain(|open| !open.is_empty());
+        let index = self.open_batch(around, queue, call);
+        let batch = &mut self.queues[queue].open[index];
+        let destination = &*self.settings.destination;
+        let (element, weight) =
+            match batch.append(ticket, |body| destination.encode(event, call, now, body), record) {
+                Ok(appended) => appended,
+                Err(refusal) => {
+                    // A batch that was opened for this call holds nothing, and would be sent all the same.
+                    self.queues[queue].open.retain(|open| !open.is_empty());
+                    return Err(refusal);
+                }
+            };
+        if batch.len() == 1
+            && let Err(refusal) = self.check_alone(call.shape, element)
+        {
+            self.queues[queue].open.retain_mut(|open| !open.takes(call) || open.pop().is_none());
             return Err(refusal);
         }
-        let last = batch.len() - 1;
-        let weight = batch.weight(last);
-        let alone = batch.len() == 1;
-        if alone {
-            let length = crate::destination::Elements::element(batch, 0).len();
-            if let Err(refusal) = self.check_alone(call.shape, length) {
-                self.queues[queue].open.retain_mut(|open| !open.takes(call) || open.pop().is_none());
-                return Err(refusal);
-            }
-        }
-        let full = self.close_if_full(around, queue, call)?;
+        let full = self.close_if_full(around, queue, index)?;
         self.hold(weight);
         if call.state {
             self.order.issue(call);
@@ -460,57 +482,44 @@ impl Lane {
         }
     }
 
-    fn open_batch(&mut self, around: &mut Surroundings<'_>, queue: usize, call: &Call) -> &mut Batch {
-        let apart = self.info(call.shape).apart;
+    /// The open batch that the call goes into: its index in the queue.
+    fn open_batch(&mut self, around: &mut Surroundings<'_>, queue: usize, call: &Call) -> usize {
         let Queue { open, ready, .. } = &mut self.queues[queue];
-        if apart
-            && let Some(index) = open.iter().position(|batch| batch.takes(call))
+        let mut found = open.iter().position(|batch| batch.takes(call));
+        if let Some(index) = found
+            && open[index].caps().apart
             && open[index].tickets().any(|ticket| ticket.user == call.user)
         {
             ready.push_back(open.swap_remove(index));
+            found = None;
         }
-        let index = open.iter().position(|batch| batch.takes(call)).unwrap_or_else(|| {
-            let (head, _) = self.settings.destination.frame(call.shape);
-            let batch = Batch::new(call.shape, head, around.spare.pop().unwrap_or_default(), around.now.mono);
-            open.push(batch.for_part(call.part.clone()));
+        found.unwrap_or_else(|| {
+            let batch = self.settings.begin(around, call.shape, call.part.clone());
+            open.push(batch);
             open.len() - 1
-        });
-        &mut open[index]
+        })
     }
 
-    /// Moves the open batch to the ready ones if it is full; a last call that was too much begins the next one.
-    fn close_if_full(&mut self, around: &mut Surroundings<'_>, queue: usize, call: &Call) -> Result<bool, Refusal> {
-        let shape = call.shape;
-        let (head, tail) = self.settings.destination.frame(shape);
-        let info = self.info(shape);
-        let max_calls = info.max_calls.min(self.settings.max_calls);
-        let too_many = |batch: &Batch| {
-            batch.len() > max_calls
-                || batch.body_len() + tail.len() > info.max_bytes
-                || self.settings.pacers.iter().any(|&index| {
-                    let pacer = &around.pacers[index];
-                    pacer.serves(shape) && pacer.units(batch.units()) > pacer.burst()
-                })
-        };
-        let Some(index) = self.queues[queue].open.iter().position(|batch| batch.takes(call)) else {
-            return Ok(false);
-        };
-        let over = self.queues[queue].open[index].len() > 1 && too_many(&self.queues[queue].open[index]);
-        let exactly = self.queues[queue].open[index].len() == max_calls;
-        if !over && !exactly {
+    /// Moves an open batch to the ready ones if it is full; a last call that was too much begins the next one.
+    fn close_if_full(&mut self, around: &mut Surroundings<'_>, queue: usize, index: usize) -> Result<bool, Refusal> {
+        let Queue { open, ready, .. } = &mut self.queues[queue];
+        let shape = open[index].shape();
+        let over = open[index].len() > 1 && open[index].is_over();
+        if !over && open[index].len() < open[index].caps().calls {
             return Ok(false);
         }
-        let mut batch = self.queues[queue].open.swap_remove(index);
+        let mut batch = open.swap_remove(index);
         let surplus = if over { batch.pop() } else { None };
-        if !self.queues[queue].ready.is_empty() {
+        let part = batch.part().cloned();
+        if !ready.is_empty() {
             batch.shrink();
         }
-        self.queues[queue].ready.push_back(batch);
+        ready.push_back(batch);
         if let Some(parcel) = surplus {
             self.check_alone(shape, parcel.element.len())?;
-            let mut next = Batch::new(shape, head, around.spare.pop().unwrap_or_default(), around.now.mono);
+            let mut next = self.settings.begin(around, shape, part);
             next.append_parcel(&parcel);
-            self.queues[queue].open.push(next.for_part(call.part.clone()));
+            self.queues[queue].open.push(next);
         }
         Ok(true)
     }
@@ -518,9 +527,10 @@ impl Lane {
     /// Puts a call that was encoded before into a queue: it waited behind its user.
     fn enqueue(&mut self, around: &mut Surroundings<'_>, call: &Call, parcel: &Parcel, place: Place) {
         let queue = self.queue_for(place, call.user);
-        self.open_batch(around, queue, call).append_parcel(parcel);
+        let index = self.open_batch(around, queue, call);
+        self.queues[queue].open[index].append_parcel(parcel);
         // What waits was found small enough when it was encoded.
-        let _full = self.close_if_full(around, queue, call);
+        let _full = self.close_if_full(around, queue, index);
     }
 
     fn hold(&mut self, weight: usize) {

@@ -118,6 +118,15 @@ impl Pacer {
         }
     }
 
+    /// Which of a batch's units it counts, if it counts any.
+    #[must_use]
+    pub fn counts(&self) -> Option<usize> {
+        match self.charge {
+            Charge::Request => None,
+            Charge::Units(index) => Some(index),
+        }
+    }
+
     /// Pays for `units`, of which `granted` cells are paid already. `Err` is the earliest time to try again; what was
     /// paid until then stays in `granted`.
     pub fn pay(&mut self, now: Duration, units: u32, granted: &mut u32) -> Result<(), Duration> {
