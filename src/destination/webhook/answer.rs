@@ -28,5 +28,9 @@ pub(super) fn judge(answer: &Answer<'_>, now: Now) -> Judgement {
         100..=199 => Verdict::Again(Again::NotTheVendor, after),
         _ => Verdict::Again(Again::Server, after),
     };
-    Judgement { verdict, calls: Vec::new(), words: words(answer.body), remaining: hint::remaining(answer.headers, now) }
+    let remaining = hint::remaining(answer.headers, now);
+    if verdict == Verdict::Delivered {
+        return Judgement::all_taken(remaining);
+    }
+    Judgement { verdict, calls: Vec::new(), words: words(answer.body), remaining }
 }
