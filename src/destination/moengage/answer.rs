@@ -46,6 +46,10 @@ pub(super) fn judge(shape: Shape, answer: &Answer<'_>, elements: &dyn Elements, 
     if !has_own && (200..300).contains(&answer.status) && is_success(answer.body) {
         return Judgement::all_taken(hint::remaining(answer.headers, now));
     }
+    judge_in_full(shape, answer, elements, now)
+}
+
+fn judge_in_full(shape: Shape, answer: &Answer<'_>, elements: &dyn Elements, now: Now) -> Judgement {
     let body = serde_json::from_slice::<Value>(answer.body).unwrap_or_default();
     let said = Said::of(&body);
     let after = hint::retry_after(answer.headers, now);
@@ -215,5 +219,59 @@ impl<'a> Said<'a> {
     fn words(&self) -> Option<String> {
         let parts: Vec<&str> = [self.kind, self.attribute, self.message].into_iter().flatten().collect();
         (!parts.is_empty()).then(|| parts.join(": "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::destination::moengage::{MERGES, TRANSITION};
+
+    struct Sent;
+
+    impl Elements for Sent {
+        fn len(&self) -> usize {
+            2
+        }
+
+        fn element(&self, _index: usize) -> &[u8] {
+            b"{}"
+        }
+    }
+
+    #[test]
+    fn the_short_way_says_what_the_long_one_says() {
+        let headers = HeaderMap::new();
+        let now = Now { mono: Duration::ZERO, wall_ms: 1_795_207_260_000 };
+        let mut short = 0;
+        for body in [
+            r#"{"status":"success","message":"Your request has been accepted and will be processed soon."}"#,
+            r#"{"message":"x","status":"SUCCESS","error":"y"}"#,
+            r#"{"status":"success"}"#,
+            r#"{"status":"success","status":"fail"}"#,
+            r#"{"status":"fail","status":"success"}"#,
+            r#"{"status":"fail","message":"x"}"#,
+            r#"{"status":"succe\u0073s"}"#,
+            r#"{"st\u0061tus":"success"}"#,
+            r#"{"status":"success","error":{"type":"Blacklisted"}}"#,
+            r#"{"status":"success"} x"#,
+            r#"{"status":"success","n":1e999}"#,
+            r#"{"status":true}"#,
+            r#"{"message":"Successfully Received"}"#,
+            r#"["success"]"#,
+            "{}",
+            "",
+        ] {
+            short += usize::from(is_success(body.as_bytes()));
+            for (shape, status) in [(TRANSITION, 200), (TRANSITION, 500), (MERGES, 202), (ALERTS, 200), (ITEMS, 200)] {
+                let answer = Answer { status, headers: &headers, body: body.as_bytes() };
+                let said = |judgement: Judgement| (judgement.verdict, judgement.calls, judgement.remaining);
+                let (one, other) = (judge(shape, &answer, &Sent, now), judge_in_full(shape, &answer, &Sent, now));
+                assert_eq!(said(one), said(other), "{body}");
+            }
+        }
+        assert_eq!(short, 4);
     }
 }
