@@ -28,9 +28,5 @@ pub(super) fn judge(answer: &Answer<'_>, now: Now) -> Judgement {
         100..=199 => Verdict::Again(Again::NotTheVendor, after),
         _ => Verdict::Again(Again::Server, after),
     };
-    let remaining = hint::remaining(answer.headers, now);
-    if verdict == Verdict::Delivered {
-        return Judgement::all_taken(remaining);
-    }
-    Judgement { verdict, calls: Vec::new(), words: words(answer.body), remaining }
+    Judgement { verdict, calls: Vec::new(), words: words(answer.body), remaining: hint::remaining(answer.headers, now) }
 }
