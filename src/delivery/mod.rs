@@ -62,15 +62,21 @@ pub struct Courier {
     abandoned: watch::Receiver<bool>,
 }
 
-/// What all couriers of the thread share.
+/// What the thread's tasks share.
 struct Office {
     client: Client,
     routes: Vec<Route>,
     /// What requests begin with, by account and target: an account has few targets.
-    heads: Vec<Mutex<Vec<(Weak<Target>, Arc<Head>)>>>,
+    heads: Vec<Mutex<Vec<Known>>>,
     bring_back: Box<dyn Fn(Answered) + Send + Sync>,
-    /// Tasks that wait for a request. To make one anew would cost more than the rest of its way.
+    /// Tasks that wait for a request: a new one for each would cost a large piece of memory, filled anew.
     idle: Mutex<Vec<mpsc::Sender<Errand>>>,
+}
+
+/// A target, and what its requests begin with.
+struct Known {
+    target: Weak<Target>,
+    head: Arc<Head>,
 }
 
 /// A request for a task, and the way to give that task another.
@@ -127,19 +133,15 @@ impl Courier {
 
     fn hand_over(&self, flight: Box<Flight>) {
         let waiting = self.office.idle().pop();
-        let (back, errands) = match waiting {
-            Some(back) => (back, None),
-            None => {
-                let (back, errands) = mpsc::channel(1);
-                (back, Some(errands))
-            }
-        };
-        if let Some(errands) = errands {
+        let back = waiting.unwrap_or_else(|| {
+            let (back, errands) = mpsc::channel(1);
             tokio::task::spawn(Arc::clone(&self.office).run_errands(errands, self.abandoned.clone()));
+            back
+        });
+        if let Err(refused) = back.try_send(Errand { flight, back: back.clone() }) {
+            let flight = refused.into_inner().flight;
+            (self.office.bring_back)(Answered { flight, result: Err("the task that sends it has ended".into()) });
         }
-        let errand = Errand { flight, back: back.clone() };
-        // It waits for exactly one.
-        let _handed_over = back.try_send(errand);
     }
 }
 
@@ -188,13 +190,14 @@ impl Office {
     /// What requests to this target begin with.
     fn head(&self, account: usize, origin: &Origin, target: &Arc<Target>) -> Result<Arc<Head>, TransportError> {
         let mut heads = self.heads[account].lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, head)) = heads.iter().find(|(known, _)| std::ptr::eq(known.as_ptr(), Arc::as_ptr(target))) {
-            return Ok(Arc::clone(head));
+        let is_it = |known: &&Known| std::ptr::eq(known.target.as_ptr(), Arc::as_ptr(target));
+        if let Some(known) = heads.iter().find(is_it) {
+            return Ok(Arc::clone(&known.head));
         }
         // Old keys are forgotten with the targets that they opened.
-        heads.retain(|(known, _)| known.strong_count() > 0);
+        heads.retain(|known| known.target.strong_count() > 0);
         let head = Arc::new(self.client.head(origin, &target.path, &target.headers)?);
-        heads.push((Arc::downgrade(target), Arc::clone(&head)));
+        heads.push(Known { target: Arc::downgrade(target), head: Arc::clone(&head) });
         Ok(head)
     }
 }

@@ -538,7 +538,9 @@ impl Pipeline {
                 }
                 Effect::Settled(receipt) => self.settle(receipt, Some(lane)),
                 Effect::AllSettled(receipts) => {
-                    receipts.into_iter().for_each(|receipt| self.settle(receipt, Some(lane)));
+                    for receipt in receipts {
+                        self.settle(receipt, Some(lane));
+                    }
                 }
                 Effect::DeadLetter(letter) => self.write(letter, Some(lane), None),
                 Effect::Odd(what, said) => {
