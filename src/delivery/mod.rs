@@ -207,3 +207,6 @@ impl Office {
 pub fn answer(response: &Response) -> Answer<'_> {
     Answer { status: response.status, headers: &response.headers, body: &response.body }
 }
+
+#[cfg(test)]
+mod tests;
