@@ -15,7 +15,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 
 use crate::pipeline::DeadLetter;
 use crate::source::record::Kept;
@@ -24,6 +24,10 @@ use crate::source::record::Kept;
 const MAX_MESSAGE: usize = 64_000_000;
 /// Between two attempts at a letter that the broker did not take.
 const PAUSE: Duration = Duration::from_millis(100);
+/// An acknowledgement is heard within this.
+const SOON: Duration = Duration::from_millis(5);
+/// Of what librdkafka has to say, so much is heard at a time: acknowledgements come many in one.
+const HEARD: usize = 16;
 /// The most of the vendor's words that a letter keeps.
 const MAX_DETAIL: usize = 1_024;
 
@@ -102,7 +106,8 @@ impl Letters {
 pub struct Writer {
     topic: String,
     names: Vec<Names>,
-    producer: ThreadedProducer<Postman>,
+    /// Heard by this thread alone: rdkafka's own for it spins through the last millisecond of every 100.
+    producer: BaseProducer<Postman>,
     queue: Receiver<Box<Mail>>,
 }
 
@@ -140,11 +145,13 @@ impl Writer {
     /// Runs until `stop`, or until only a new producer could go on.
     pub fn run(self, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
-            match self.queue.recv_timeout(PAUSE) {
+            let patience = if self.producer.in_flight_count() > 0 { SOON } else { PAUSE };
+            match self.queue.recv_timeout(patience) {
                 Ok(mail) => self.send(mail, stop),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
+            (0..HEARD).for_each(|_| self.producer.poll(Duration::ZERO));
             if let Some((code, reason)) = self.producer.client().fatal_error() {
                 tracing::error!(
                     ?code,
@@ -161,7 +168,7 @@ impl Writer {
 
     fn send(&self, mut mail: Box<Mail>, stop: &AtomicBool) {
         if std::mem::take(&mut mail.failed) {
-            std::thread::sleep(PAUSE);
+            self.producer.poll(PAUSE);
         }
         while !stop.load(Ordering::Relaxed) {
             let alone = mail.size != Size::Whole;
@@ -187,7 +194,7 @@ impl Writer {
                         mail.size = smaller(mail.size);
                     } else {
                         tracing::debug!(%error, "the dead-letter producer is full; waiting");
-                        std::thread::sleep(PAUSE);
+                        self.producer.poll(PAUSE);
                     }
                 }
             }

@@ -81,6 +81,21 @@ impl Core {
         self.pipeline.record(now, &record);
     }
 
+    /// Hands all requests over.
+    pub(crate) fn take_requests(&mut self, mut send: impl FnMut(Box<Flight>)) {
+        self.pipeline.take_actions(&mut self.actions);
+        for action in self.actions.drain(..) {
+            if let Action::Send(flight) = action {
+                send(flight);
+            }
+        }
+    }
+
+    /// One of them came back.
+    pub(crate) fn answered(&mut self, flight: Box<Flight>, answer: Answer<'_>) {
+        self.pipeline.answered(self.now, flight, Ok(answer));
+    }
+
     /// Answers all requests, and those that follow; how many there were.
     pub(crate) fn answer_all(&mut self) -> u32 {
         let (now, mut requests) = (self.now, 0);
@@ -113,7 +128,8 @@ fn is_moengage(flight: &Flight) -> bool {
     flight.target.path.contains("transition")
 }
 
-fn text(max_calls: usize) -> String {
+/// Its configuration.
+pub(crate) fn text(max_calls: usize) -> String {
     let mut text = "[kafka]\nbrokers = \"nobody:1\"\ngroup = \"g\"\ntopics = [\"events\"]\n".to_owned();
     for (index, tenant) in TENANTS.iter().enumerate() {
         let vendor = if index % 2 == 0 {

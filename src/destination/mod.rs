@@ -239,10 +239,23 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// The exceptions, by index, ascending, each index once.
     pub calls: Vec<(usize, CallVerdict)>,
-    /// The vendor's words, cut at 1 KB, for dead letters, logs and `/accounts`; never a secret.
+    /// The vendor's words, cut at 1 KB, for dead letters, logs and `/accounts`; never a secret. Where all is taken nobody
+    /// reads them.
     pub words: String,
     /// What the vendor's headers say is left of the limit, if they say it: remaining, and until when.
     pub remaining: Option<(u32, Duration)>,
+}
+
+impl Judgement {
+    /// Nothing is wrong, so there is nothing to say.
+    pub(crate) const fn all_taken(remaining: Option<(u32, Duration)>) -> Self {
+        Self { verdict: Verdict::Delivered, calls: Vec::new(), words: String::new(), remaining }
+    }
+
+    /// Whether all calls were taken.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.verdict == Verdict::Delivered && self.calls.is_empty()
+    }
 }
 
 /// How a request is addressed. Bodies are added by the delivery.

@@ -350,6 +350,13 @@ impl Batch {
         weight(self.element(index).len(), self.record(index).len())
     }
 
+    /// The same of all its calls together.
+    #[must_use]
+    pub fn calls_weight(&self) -> usize {
+        let elements: usize = self.slots.iter().map(|slot| (slot.end - slot.start) as usize).sum();
+        elements + self.overhead()
+    }
+
     /// What it takes in memory beside its body.
     #[must_use]
     pub fn overhead(&self) -> usize {
@@ -385,11 +392,12 @@ impl Batch {
     pub fn disband(mut self) -> Option<Buffers> {
         let mut slots = std::mem::take(&mut self.slots);
         let mut records = std::mem::take(&mut self.records);
-        let mut body = Vec::from(std::mem::take(&mut self.sealed).try_into_mut().ok()?);
+        let mut body = std::mem::take(&mut self.sealed).try_into_mut().ok()?;
         slots.clear();
         records.clear();
+        // Before it becomes a vector, which would move what it holds.
         body.clear();
-        Some(Buffers { body, records, slots })
+        Some(Buffers { body: body.into(), records, slots })
     }
 }
 

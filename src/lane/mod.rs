@@ -19,12 +19,12 @@ mod redact;
 mod verdict;
 mod worker;
 
-use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use http::HeaderMap;
 use rand::rngs::SmallRng;
 
@@ -58,6 +58,8 @@ pub enum Effect {
     Send(Box<Flight>),
     /// A call of this record is settled.
     Settled(Receipt),
+    /// One call of each of these records is.
+    AllSettled(Vec<Receipt>),
     /// A call goes to the dead-letter topic; it is settled when that is acknowledged.
     DeadLetter(Letter),
     /// The vendor's answer was odd in this way; for the log, and not often.
@@ -115,13 +117,11 @@ impl Flight {
         self.batch.len()
     }
 
-    /// The request's headers, signed for this time where the destination signs.
-    #[must_use]
-    pub fn headers(&self, wall_ms: i64) -> Cow<'_, HeaderMap> {
-        let Some(signer) = &self.signer else { return Cow::Borrowed(&self.target.headers) };
-        let mut headers = self.target.headers.clone();
-        signer.sign(self.batch.number, wall_ms, &self.body, &mut headers);
-        Cow::Owned(headers)
+    /// Signs the request for this time, in milliseconds since the epoch, where the destination signs.
+    pub fn sign(&self, wall_ms: impl FnOnce() -> i64, headers: &mut HeaderMap) {
+        if let Some(signer) = &self.signer {
+            signer.sign(self.batch.number, wall_ms(), &self.body, headers);
+        }
     }
 }
 
@@ -253,7 +253,7 @@ pub struct Lane {
     /// Calls on the wire.
     wire_calls: usize,
     /// Each request on the wire, by its number.
-    on_wire: HashMap<u64, OnWire>,
+    on_wire: HashMap<u64, OnWire, RandomState>,
     next_request: u64,
     /// At which of its limits, a bit each, it stands in line; and for which something waited when it was last pumped.
     in_line: u8,
@@ -297,7 +297,7 @@ impl Lane {
             redactor: Redactor::default(),
             in_flight: 0,
             wire_calls: 0,
-            on_wire: HashMap::new(),
+            on_wire: HashMap::default(),
             next_request: 0,
             in_line: 0,
             asks: 0,

@@ -13,6 +13,7 @@ use super::worker::FAILING_AFTER;
 use super::{Effect, Flight, Lane, Letter, Sent, Surroundings};
 use crate::destination::{Again, Answer, CallVerdict, Hold, Judgement, Shape, Verdict, hint, words};
 use crate::outcome::{Reason, Refusal};
+use crate::source::Receipt;
 
 /// A batch with this many 5xx answers, while others of its account succeed, is taken apart. Design section 6.
 const SERVER_ERRORS: u32 = 8;
@@ -38,7 +39,7 @@ impl Lane {
         let Flight { number, queue, mut batch, sent, body, .. } = flight;
         // Else the batch's memory would have two readers.
         drop(body);
-        self.on_wire.remove(&number);
+        let receipts = self.on_wire.remove(&number).map(|remembered| remembered.receipts);
         self.in_flight -= 1;
         self.wire_calls -= batch.len();
         self.queues[queue].in_flight -= 1;
@@ -76,7 +77,13 @@ impl Lane {
             }
         }
         let before = (self.books.delivered, judgement.words.clone());
-        let parts = self.dispose(around, batch, judgement);
+        let parts = match receipts {
+            Some(receipts) if judgement.is_clean() => {
+                self.deliver_all(around, batch, receipts);
+                Vec::new()
+            }
+            _ => self.dispose(around, batch, judgement),
+        };
         self.hold_if_flooding(around, shape, sent, before);
         for part in parts.into_iter().rev() {
             if let Some(part) = self.without_stale(around, part) {
@@ -88,6 +95,9 @@ impl Lane {
 
     /// A vendor may echo the key that it refuses.
     fn without_secrets(&self, mut judgement: Judgement) -> Judgement {
+        if judgement.is_clean() {
+            judgement.words.clear();
+        }
         judgement.words = self.redactor.scrub(judgement.words);
         for (_, verdict) in &mut judgement.calls {
             if let CallVerdict::Refused(refusal) | CallVerdict::Late(_, refusal) = verdict {
@@ -375,6 +385,21 @@ impl Lane {
         }
         around.reuse(batch);
         parts
+    }
+
+    /// All calls of the batch were taken: these are their records.
+    fn deliver_all(&mut self, around: &mut Surroundings<'_>, batch: Batch, receipts: Vec<Receipt>) {
+        self.books.delivered += batch.len() as u64;
+        self.held_bytes = self.held_bytes.saturating_sub(batch.calls_weight());
+        self.held_calls = self.held_calls.saturating_sub(batch.len());
+        for ticket in batch.tickets() {
+            self.refusals.count(false);
+            if ticket.state {
+                self.order.settled(ticket.user, &mut self.freed);
+            }
+        }
+        around.effects.push(Effect::AllSettled(receipts));
+        around.reuse(batch);
     }
 
     fn deliver(&mut self, around: &mut Surroundings<'_>, batch: &Batch, index: usize) {

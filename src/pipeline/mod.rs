@@ -543,6 +543,11 @@ impl Pipeline {
                     self.actions.push(Action::Send(flight));
                 }
                 Effect::Settled(receipt) => self.settle(receipt, Some(lane)),
+                Effect::AllSettled(receipts) => {
+                    for receipt in receipts {
+                        self.settle(receipt, Some(lane));
+                    }
+                }
                 Effect::DeadLetter(letter) => self.write(letter, Some(lane), None),
                 Effect::Odd(what, said) => {
                     tracing::warn!(account = self.accounts[lane as usize].name, said, "{what}");

@@ -80,6 +80,13 @@ pub struct Response {
     pub truncated: bool,
 }
 
+/// What all requests to one place begin with, made once: see [`Client::head`].
+pub struct Head {
+    host: Arc<Host>,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
 /// Sends requests over connections that it keeps.
 pub struct Client {
     connector: Connector,
@@ -88,6 +95,27 @@ pub struct Client {
     idle: Duration,
     max_connections: usize,
     hosts: Mutex<foldhash::HashMap<Origin, Arc<Host>>>,
+}
+
+// === impl Head ===
+
+impl Head {
+    fn request(&self, sign: impl FnOnce(&mut HeaderMap), body: Bytes) -> Request<Full<Bytes>> {
+        let mut headers = self.headers.clone();
+        sign(&mut headers);
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = headers;
+        request
+    }
+}
+
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Head").field("origin", &self.host.origin).finish_non_exhaustive()
+    }
 }
 
 // === impl Options ===
@@ -132,33 +160,54 @@ impl Client {
         })
     }
 
-    /// Posts `body` to `path`, which begins with a slash, and reads the answer.
+    /// What requests to `path` begin with, which itself begins with a slash.
+    pub fn head(&self, origin: &Origin, path: &str, headers: &HeaderMap) -> Result<Head, TransportError> {
+        let host = self.host(origin)?;
+        let bad_path = || TransportError::Request { origin: origin.clone(), part: "path" };
+        if !path.starts_with('/') {
+            return Err(bad_path());
+        }
+        let uri = Uri::from(PathAndQuery::try_from(path).map_err(|_| bad_path())?);
+        let mut headers = headers.clone();
+        headers.insert(header::HOST, host.header.clone());
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        // Its place is kept: a map that grows is moved.
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        Ok(Head { host, uri, headers })
+    }
+
+    /// Posts `body` with the headers to which `sign` adds its own, and reads the answer.
     ///
     /// Cancel safe: dropping the future closes the connection that was in use.
     pub async fn send(
         &self,
-        origin: &Origin,
-        path: &str,
-        headers: &HeaderMap,
+        head: &Head,
+        sign: impl FnOnce(&mut HeaderMap),
         body: Bytes,
     ) -> Result<Response, TransportError> {
-        let host = self.host(origin)?;
-        let request = request(&host, path, headers, body)?;
+        let begun = Instant::now();
         let mut phase = Phase::Waiting;
-        match tokio::time::timeout(self.timeout, self.exchange(&host, request, &mut phase)).await {
+        let exchange = self.exchange(&head.host, begun, head.request(sign, body), &mut phase);
+        match tokio::time::timeout_at(begun + self.timeout, exchange).await {
             Ok(result) => result,
-            Err(_) => Err(TransportError::Timeout { origin: origin.clone(), after: self.timeout, phase }),
+            Err(_) => Err(TransportError::Timeout { origin: head.host.origin.clone(), after: self.timeout, phase }),
         }
+    }
+
+    /// The deadline of a request.
+    pub(super) const fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     async fn exchange(
         &self,
         host: &Host,
+        begun: Instant,
         mut request: Request<Full<Bytes>>,
         phase: &mut Phase,
     ) -> Result<Response, TransportError> {
         let _permit = host.permit().await;
-        let mut connection = match host.take() {
+        let mut connection = match host.take(begun) {
             Some(connection) => connection,
             None => self.connect(host, phase).await?,
         };
@@ -228,23 +277,6 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("timeout", &self.timeout).finish_non_exhaustive()
     }
-}
-
-fn request(host: &Host, path: &str, headers: &HeaderMap, body: Bytes) -> Result<Request<Full<Bytes>>, TransportError> {
-    let bad_path = || TransportError::Request { origin: host.origin.clone(), part: "path" };
-    if !path.starts_with('/') {
-        return Err(bad_path());
-    }
-    let path = PathAndQuery::try_from(path).map_err(|_| bad_path())?;
-    let mut headers = headers.clone();
-    headers.insert(header::HOST, host.header.clone());
-    headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-    let mut request = Request::new(Full::new(body));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = Uri::from(path);
-    *request.headers_mut() = headers;
-    Ok(request)
 }
 
 /// The body up to `cap`, and whether there was more. A body that came in one piece, as most do, is not copied.

@@ -78,8 +78,7 @@ impl Host {
     }
 
     /// The connection that came back last and still lives.
-    pub(super) fn take(&self) -> Option<Connection> {
-        let now = Instant::now();
+    pub(super) fn take(&self, now: Instant) -> Option<Connection> {
         let mut resting = self.lock();
         while let Some(mut connection) = resting.pop_back() {
             if connection.is_usable(now) && now.duration_since(connection.rests_since) < self.idle {

@@ -8,13 +8,68 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::answer::{Batch, Judged, SETTLES};
 use crate::destination::{CallVerdict, Verdict, user_hash};
 use crate::json::Raw;
 use crate::outcome::{Reason, Refusal, Skip};
+
+/// Whether a body has counts and lists, nothing beside them, and names no failure. One that does not may be good, too.
+pub(super) fn are_none(body: &[u8]) -> bool {
+    serde_json::from_slice::<AllTaken>(body).is_ok_and(|taken| taken.fail_count == 0)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(dead_code, reason = "that they are there and hold nothing is all that they say")]
+struct AllTaken {
+    fail_count: u64,
+    #[serde(default)]
+    success_count: u64,
+    #[serde(default)]
+    invalid_emails: Nothing,
+    #[serde(default)]
+    invalid_user_ids: Nothing,
+    #[serde(default)]
+    disallowed_event_names: Nothing,
+    #[serde(default)]
+    filtered_out_fields: Nothing,
+    #[serde(default)]
+    created_fields: Nothing,
+    #[serde(default)]
+    failed_updates: EmptyLists,
+}
+
+/// A list without elements.
+type Nothing = [(); 0];
+
+/// Lists by whatever name, all of them empty.
+#[derive(Debug, Default)]
+struct EmptyLists;
+
+impl<'de> Deserialize<'de> for EmptyLists {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for EmptyLists {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("empty lists")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut lists: M) -> Result<Self, M::Error> {
+        while lists.next_entry::<IgnoredAny, Nothing>()?.is_some() {}
+        Ok(self)
+    }
+}
 
 /// Reads a body with counts and lists.
 pub(super) fn judge(body: &Value, batch: &Batch<'_>) -> Judged {

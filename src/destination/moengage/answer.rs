@@ -26,8 +26,11 @@
 //! The status decides first, because types are spelt differently from page to page; a type that speaks of the account
 //! decides within 400. Error table and envelopes: page `data/data-overview` and the vendor's API descriptions (2026-11).
 
+use std::fmt;
 use std::time::Duration;
 
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::{ALERTS, BUSINESS, ITEMS};
@@ -38,6 +41,15 @@ use crate::outcome::{Reason, Refusal};
 
 /// What the answer means.
 pub(super) fn judge(shape: Shape, answer: &Answer<'_>, elements: &dyn Elements, now: Now) -> Judgement {
+    // By far most answers: all of it is read in one pass, and nothing of it kept.
+    let has_own = matches!(shape, ALERTS | BUSINESS | ITEMS);
+    if !has_own && (200..300).contains(&answer.status) && is_success(answer.body) {
+        return Judgement::all_taken(hint::remaining(answer.headers, now));
+    }
+    judge_in_full(shape, answer, elements, now)
+}
+
+fn judge_in_full(shape: Shape, answer: &Answer<'_>, elements: &dyn Elements, now: Now) -> Judgement {
     let body = serde_json::from_slice::<Value>(answer.body).unwrap_or_default();
     let said = Said::of(&body);
     let after = hint::retry_after(answer.headers, now);
@@ -49,6 +61,41 @@ pub(super) fn judge(shape: Shape, answer: &Answer<'_>, elements: &dyn Elements, 
         other => other,
     };
     Judgement { verdict, calls, words, remaining: hint::remaining(answer.headers, now) }
+}
+
+/// Whether a body says that it was taken, and holds nothing but texts. One that does not may be good, too.
+fn is_success(body: &[u8]) -> bool {
+    serde_json::from_slice::<Texts>(body).is_ok_and(|texts| texts.success)
+}
+
+/// An object of texts: whether its `status` is `success`.
+#[derive(Debug, Default)]
+struct Texts {
+    success: bool,
+}
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(Self::default())
+    }
+}
+
+impl<'de> Visitor<'de> for Texts {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("texts by name")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(mut self, mut texts: M) -> Result<Self, M::Error> {
+        // A text that has escapes is none of the usual ones.
+        while let Some((name, text)) = texts.next_entry::<&str, &str>()? {
+            if name == "status" {
+                self.success = text.eq_ignore_ascii_case("success");
+            }
+        }
+        Ok(self)
+    }
 }
 
 /// A verdict for the request, and the calls that differ from it.
@@ -172,5 +219,59 @@ impl<'a> Said<'a> {
     fn words(&self) -> Option<String> {
         let parts: Vec<&str> = [self.kind, self.attribute, self.message].into_iter().flatten().collect();
         (!parts.is_empty()).then(|| parts.join(": "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::destination::moengage::{MERGES, TRANSITION};
+
+    struct Sent;
+
+    impl Elements for Sent {
+        fn len(&self) -> usize {
+            2
+        }
+
+        fn element(&self, _index: usize) -> &[u8] {
+            b"{}"
+        }
+    }
+
+    #[test]
+    fn the_short_way_says_what_the_long_one_says() {
+        let headers = HeaderMap::new();
+        let now = Now { mono: Duration::ZERO, wall_ms: 1_795_207_260_000 };
+        let mut short = 0;
+        for body in [
+            r#"{"status":"success","message":"Your request has been accepted and will be processed soon."}"#,
+            r#"{"message":"x","status":"SUCCESS","error":"y"}"#,
+            r#"{"status":"success"}"#,
+            r#"{"status":"success","status":"fail"}"#,
+            r#"{"status":"fail","status":"success"}"#,
+            r#"{"status":"fail","message":"x"}"#,
+            r#"{"status":"succe\u0073s"}"#,
+            r#"{"st\u0061tus":"success"}"#,
+            r#"{"status":"success","error":{"type":"Blacklisted"}}"#,
+            r#"{"status":"success"} x"#,
+            r#"{"status":"success","n":1e999}"#,
+            r#"{"status":true}"#,
+            r#"{"message":"Successfully Received"}"#,
+            r#"["success"]"#,
+            "{}",
+            "",
+        ] {
+            short += usize::from(is_success(body.as_bytes()));
+            for (shape, status) in [(TRANSITION, 200), (TRANSITION, 500), (MERGES, 202), (ALERTS, 200), (ITEMS, 200)] {
+                let answer = Answer { status, headers: &headers, body: body.as_bytes() };
+                let said = |judgement: Judgement| (judgement.verdict, judgement.calls, judgement.remaining);
+                let (one, other) = (judge(shape, &answer, &Sent, now), judge_in_full(shape, &answer, &Sent, now));
+                assert_eq!(said(one), said(other), "{body}");
+            }
+        }
+        assert_eq!(short, 4);
     }
 }
