@@ -15,6 +15,7 @@ mod adversaries;
 mod arbitrary;
 mod coverage;
 mod mutants;
+mod names;
 mod page;
 mod plain;
 mod properties;
