@@ -1,7 +1,12 @@
 //! What an account keeps back of a message, or renames: `[accounts.NAME.fields]`.
 //!
 //! Acts on `traits`, `properties` and `context`, in the order keep, drop, hash, rename, by the names that the message
-//! has. Lists are walked through: a path goes on in each of their objects. What calls need always stays as it is. An account without rules has no [`Fields`] and pays nothing; one with rules pays a copy of these three objects.
+//! has. Lists are walked through: a path goes on in each of their objects. What calls need always stays as it is. An account
+//! without rules has no [`Fields`] and pays nothing; one with rules pays a copy of these three objects.
+//!
+//! The name and the category of a page or screen stand in its properties, too, and what is made of them goes out in the
+//! event's name. So what drops or hashes `properties.name` does it to the call's own `name` as well; to rename it keeps
+//! nothing back, and the call keeps its name.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,7 +14,7 @@ use std::ops::Range;
 
 use sha2::{Digest, Sha256};
 
-use super::{Context, Event};
+use super::{Context, Event, Kind};
 use crate::config::FieldRules;
 use crate::json::{Raw, write};
 
@@ -99,6 +104,8 @@ impl Fields {
             parts.map(|part| text.get(part?).map(Raw::trusted));
         let object = |part: Option<Raw<'s>>| part.filter(|value| value.is_object());
         Event {
+            name: self.own(event, "name", event.name.as_ref()),
+            category: self.own(event, "category", event.category.as_ref()),
             traits: object(traits),
             properties: object(properties),
             context: Context { traits: object(of_context), device, app, os, timezone },
@@ -108,6 +115,28 @@ impl Fields {
 }
 
 impl Fields {
+    /// What a page or screen is called, or its category, by its own field or by the property of the same name; if neither
+    /// is there any more, the property may still be found under the name that it has then.
+    fn own<'s>(&self, event: &Event<'s>, field: &str, own: Option<&Cow<'s, str>>) -> Option<Cow<'s, str>> {
+        let Some(node) = self.0.below.get("properties").filter(|_| is_view(event)) else { return own.cloned() };
+        let filled = |text: &Cow<'_, str>| !text.trim().is_empty();
+        if let Some(own) = own.filter(|own| filled(own)) {
+            return self.hidden(field).map(|hash| if hash { Cow::Owned(hashed(own)) } else { own.clone() });
+        }
+        let all = State { kept: self.0.acts.keep, hash: false };
+        let state = self.0.state_of("properties", all).and_then(|state| node.state_of(field, state));
+        let state = state.filter(|state| state.kept && node.renamed.contains_key(field))?;
+        let property = event.properties?.field(field)?.string().filter(filled)?;
+        Some(if state.hash { Cow::Owned(hashed(&property)) } else { property })
+    }
+
+    /// Whether the property of this name is hashed; `None` if it is dropped. What `keep` does not name is neither.
+    fn hidden(&self, field: &str) -> Option<bool> {
+        let properties = self.0.state_of("properties", State { kept: true, hash: false })?;
+        let state = self.0.below.get("properties").map_or(Some(properties), |node| node.state_of(field, properties))?;
+        Some(state.hash)
+    }
+
     /// The whole message as the account may see it.
     pub fn rewrite(&self, event: &Event<'_>, out: &mut Vec<u8>) {
         let state = State { kept: self.0.acts.keep, hash: false };
@@ -116,7 +145,12 @@ impl Fields {
             let name = field.name();
             let before = out.len();
             write::key(out, field.key);
-            if !matches!(&*name, "traits" | "properties" | "context") {
+            if matches!(&*name, "name" | "category") && is_view(event) {
+                match self.hidden(&name) {
+                    None => out.truncate(before),
+                    Some(hash) => write_value(out, field.value, None, State { kept: true, hash }),
+                }
+            } else if !matches!(&*name, "traits" | "properties" | "context") {
                 out.extend_from_slice(field.value.get().as_bytes());
             } else if self.0.part(&name, Some(field.value), state, out).is_none() {
                 out.truncate(before);
@@ -212,6 +246,18 @@ fn write_value(out: &mut Vec<u8>, value: Raw<'_>, node: Option<&Node>, state: St
     }
 }
 
+/// Whether the message is a view of a page or a screen.
+fn is_view(event: &Event<'_>) -> bool {
+    matches!(event.kind, Kind::Page | Kind::Screen)
+}
+
+/// The hex SHA-256 of a trimmed, lower-cased text.
+fn hashed(text: &str) -> String {
+    let mut out = Vec::new();
+    write::hex(&mut out, &Sha256::digest(text.trim().to_lowercase().as_bytes()));
+    String::from_utf8(out).unwrap_or_default()
+}
+
 /// Writes the hex SHA-256 of a scalar's trimmed, lower-cased text; null and empty text stay.
 fn write_hash(out: &mut Vec<u8>, value: Raw<'_>) {
     let text = value.scalar().unwrap_or(Cow::Borrowed(""));
@@ -220,7 +266,5 @@ fn write_hash(out: &mut Vec<u8>, value: Raw<'_>) {
         out.extend_from_slice(value.get().as_bytes());
         return;
     }
-    out.push(b'"');
-    write::hex(out, &Sha256::digest(text.to_lowercase().as_bytes()));
-    out.push(b'"');
+    write::string(out, &hashed(text));
 }
