@@ -59,10 +59,12 @@ impl Encoder {
         id_and_time(event, out);
         write::key(out, "dataFields");
         out.push(b'{');
+        let start = out.len();
         let fields = event.properties.into_iter().flat_map(|properties| copy::of(properties, self.style.flatten));
         for field in fields.filter(|field| !field.is("products")) {
             copy::field(out, field.key, field.value, self.style);
         }
+        copy::last_of_each(out, start, self.style);
         out.push(b'}');
         properties.write_ids(out);
         out.push(b'}');
@@ -134,7 +136,7 @@ impl Encoder {
 
     /// What the vendor has no place for.
     fn rest(&self, product: Raw<'_>, id_name: &str, out: &mut Vec<u8>) {
-        let mut open = false;
+        let mut open = None;
         for field in copy::of(product, self.style.flatten) {
             let name = field.name();
             let is_text = TEXTS.iter().any(|(_, names)| names.contains(&&*name));
@@ -150,14 +152,15 @@ impl Encoder {
             if placed {
                 continue;
             }
-            if !open {
+            if open.is_none() {
                 write::key(out, "dataFields");
                 out.push(b'{');
-                open = true;
+                open = Some(out.len());
             }
             copy::field(out, field.key, field.value, self.style);
         }
-        if open {
+        if let Some(start) = open {
+            copy::last_of_each(out, start, self.style);
             out.push(b'}');
         }
     }

@@ -130,6 +130,7 @@ impl Encoder {
     /// beside them: as a field it would make somebody else of the user.
     fn user_fields(&self, out: &mut Vec<u8>, traits: Raw<'_>) {
         let (phone, has_number) = (traits.field("phone"), traits.field("phoneNumber").is_some());
+        let start = out.len();
         for field in copy::of(traits, self.style.flatten) {
             let is_phone = field.is("phone");
             if is_phone && phone != Some(field.value) {
@@ -144,6 +145,7 @@ impl Encoder {
                 copy::field(out, field.key, field.value, self.style);
             }
         }
+        copy::last_of_each(out, start, self.style);
     }
 
     fn event_name<'a>(&self, event: &'a Event<'_>) -> Result<Cow<'a, str>, Refusal> {
