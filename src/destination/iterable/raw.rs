@@ -30,8 +30,8 @@ const EVENT: &[(&str, Type)] = &[
     ("id", Type::Text),
     ("createdAt", Type::Whole),
     ("dataFields", Type::Object),
-    ("campaignId", Type::Whole),
-    ("templateId", Type::Whole),
+    ("campaignId", Type::Id),
+    ("templateId", Type::Id),
     ("createNewFields", Type::Flag),
 ];
 
@@ -115,13 +115,18 @@ fn item_id(element: Raw<'_>) -> Result<String, Refusal> {
     if id.is_empty() || id.len() > LONGEST_ITEM_ID || !id.bytes().all(plain) {
         return Err(invalid("an item's id is not 1 to 255 letters, digits and hyphens"));
     }
-    if !item.value.is_object() || item.value.fields().any(|field| field.name().contains('.')) {
-        return Err(invalid("an item is an object without periods in its fields' names"));
+    if !item.value.is_object() || has_periods(item.value) {
+        return Err(invalid("an item is an object without periods in its fields' names, however deep"));
     }
     if item.value.get().len() > LARGEST_ITEM {
         return Err(Refusal::new(Reason::TooLarge, "Iterable takes items of 30,000 bytes"));
     }
     Ok(id.into_owned())
+}
+
+/// Whether a field of the value, or of what is in it, has a period in its name.
+fn has_periods(value: Raw<'_>) -> bool {
+    value.fields().any(|field| field.name().contains('.') || has_periods(field.value)) || value.items().any(has_periods)
 }
 
 /// Writes a raw element into its request.
