@@ -51,6 +51,7 @@ impl Names {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every one is the large one")]
 enum Waiting {
     Own {
         call: Call,

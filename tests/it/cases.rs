@@ -20,6 +20,7 @@ mod page;
 mod plain;
 mod properties;
 mod reference;
+mod rules;
 mod settings;
 
 use std::collections::HashMap;

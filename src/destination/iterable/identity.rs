@@ -30,8 +30,14 @@ pub(super) struct Ids<'a> {
 
 impl Encoder {
     /// The names that [`Encoder::ids`] sends, as order knows them: one, or both of a user whom the vendor knows by either.
-    pub(super) fn names(&self, event: &Event<'_>, email: Option<&str>) -> Result<(u64, Option<u64>), No> {
-        let address = email.filter(|_| self.identity != Identity::UserId).map(address_hash);
+    /// `email` finds the event's address.
+    pub(super) fn names<'a>(
+        &self,
+        event: &Event<'a>,
+        email: impl FnOnce() -> Option<Cow<'a, str>>,
+    ) -> Result<(u64, Option<u64>), No> {
+        let email = if self.identity == Identity::UserId { None } else { email() };
+        let address = email.as_deref().map(address_hash);
         let user = event.user().map(|user| self.hash_of(&user));
         match (user, address) {
             (_, Some(address)) if self.identity == Identity::Email => Ok((address, None)),

@@ -229,12 +229,11 @@ impl Destination for Iterable {
             }
         };
         // What is sent is what order goes by: two calls to one address are of one user, whatever ids brought them.
-        let email = match shape {
+        let (user, name) = self.encoder.names(event, || match shape {
             EVENTS | PURCHASES => identity::email(event),
             CARTS => commerce::buyers_email(event),
             _ => identity::email_of_traits(event),
-        };
-        let (user, name) = self.encoder.names(event, email.as_deref())?;
+        })?;
         calls.push(Call::new(shape, user, state).known_as(name));
         if event.kind == Kind::Identify && self.registers {
             calls.extend(tokens::of(event).map(|shape| Call::new(shape, user, true).known_as(name)));
