@@ -66,7 +66,7 @@ named! {
         ReservedName = "reserved_name",
         /// The name of an event or a field is longer than the vendor takes.
         NameTooLong = "name_too_long",
-        /// The value of a field is longer than the vendor takes, and it would leave the whole value out.
+        /// The value of a field is longer than the vendor takes, and it would leave the whole value out, or refuse it.
         ValueTooLong = "value_too_long",
         /// More fields than the vendor takes of one event or user.
         TooManyFields = "too_many_fields",

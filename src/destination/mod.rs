@@ -91,8 +91,12 @@ pub struct Call {
     /// Hash of the user that it is about ([`user_hash`]), for order.
     pub user: u64,
     /// Other users that it is about as well: two ids that become one, an address and the one that it was. Such a call
-    /// changes state, waits until all of them are idle, and then goes alone of theirs.
-    pub others: [Option<u64>; 2],
+    /// changes state, waits until all of them are idle, and then goes alone of theirs. Or, with [`Call::one_user`], other
+    /// names of its user.
+    pub others: [Option<u64>; 3],
+    /// Whether `others` are names of the same user: such calls follow each other as a user's do, and go neither beside nor
+    /// before what is about one of the names.
+    pub one_user: bool,
     /// Whether it changes the user's state, and so must keep its place among that user's calls.
     pub state: bool,
     /// What it costs of budgets that count [`Charge::Units`].
@@ -105,7 +109,7 @@ impl Call {
     /// A call about one user.
     #[must_use]
     pub const fn new(shape: Shape, user: u64, state: bool) -> Self {
-        Self { shape, user, others: [None; 2], state, units: [0; 2], part: None }
+        Self { shape, user, others: [None; 3], one_user: false, state, units: [0; 2], part: None }
     }
 
     /// The same call, about these users, too; one that is named twice counts once.
@@ -116,20 +120,34 @@ impl Call {
                 && let Some(place) = self.others.iter_mut().find(|place| place.is_none())
             {
                 *place = Some(other);
+                self.one_user = false;
             }
         }
         self
     }
 
-    /// Everybody whom it is about, the first in whose shard it goes.
+    /// The same call, whose user goes by this name, too.
+    #[must_use]
+    pub fn known_as(self, name: Option<u64>) -> Self {
+        let one_user = self.one_user || self.others[0].is_none();
+        Self { one_user, ..self.with(name) }
+    }
+
+    /// Everybody whom it is about, by each name; the first in whose shard it goes.
     pub fn users(&self) -> impl Iterator<Item = u64> + use<> {
         std::iter::once(self.user).chain(self.others.into_iter().flatten())
+    }
+
+    /// Whether it knows its users by several names, be it one user or not.
+    #[must_use]
+    pub const fn has_names(&self) -> bool {
+        self.others[0].is_some()
     }
 
     /// Whether it is about several users.
     #[must_use]
     pub const fn is_shared(&self) -> bool {
-        self.others[0].is_some()
+        self.has_names() && !self.one_user
     }
 }
 

@@ -15,6 +15,8 @@ use crate::outcome::{Reason, Refusal};
 pub(super) enum Type {
     Text,
     Whole,
+    /// A whole number above zero.
+    Id,
     Flag,
     Object,
     List,
@@ -24,7 +26,8 @@ impl Type {
     fn fits(self, value: Raw<'_>) -> bool {
         match self {
             Self::Text => value.is_string(),
-            Self::Whole => value.is_number() && value.get().parse::<i64>().is_ok(),
+            Self::Whole => value.get().parse::<i64>().is_ok(),
+            Self::Id => value.get().parse::<i64>().is_ok_and(|id| id > 0),
             Self::Flag => matches!(value.get(), "true" | "false"),
             Self::Object => value.is_object(),
             Self::List => value.is_array(),
@@ -35,6 +38,7 @@ impl Type {
         match self {
             Self::Text => "a text",
             Self::Whole => "a whole number",
+            Self::Id => "a whole number above 0",
             Self::Flag => "true or false",
             Self::Object => "an object",
             Self::List => "a list",

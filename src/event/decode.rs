@@ -145,7 +145,7 @@ fn kind_of(value: Option<Raw<'_>>) -> Result<Kind, Refusal> {
 fn without_header(value: &[u8]) -> Result<(&[u8], usize), Refusal> {
     if value.first() == Some(&0) {
         let json = value.get(HEADER..).unwrap_or_default();
-        if json.first() == Some(&b'{') {
+        if json.trim_ascii_start().first() == Some(&b'{') {
             return Ok((json, HEADER));
         }
         return Err(Refusal::new(Reason::Encoding, "a schema registry's header, and no JSON object behind it"));

@@ -54,6 +54,7 @@ fn what_is_no_json_object_is_malformed_and_says_where() {
         (b"{\"a\":\"\\ud800\"}", "lone surrogate at byte 6"),
         (b"{\"a\":1e999}", "number out of range at byte 5"),
         (b"\0\0\0\0\x01{\"a\":}", "expected a value at byte 10"),
+        (b"\0\0\0\0\x01\n {\"a\":}", "expected a value at byte 12"),
     ] {
         assert_eq!(refused(value), (Reason::Malformed, detail.to_owned()));
     }
@@ -64,6 +65,8 @@ fn binary_is_an_encoding() {
     for value in [
         &b"\0\0\0\0\x01\x02ab"[..],
         b"\0{}",
+        b"\0\0\0\0\x01 \n",
+        b"\0\0\0\0\x01 \x02{}",
         b"\0",
         b"Obj\x01\x04",
         b"\n\x05hello\x12\x03abc",
@@ -76,6 +79,8 @@ fn binary_is_an_encoding() {
 
 #[test]
 fn a_registrys_header_before_json_is_stepped_over() {
+    let event = Event::decode(b"\0\0\0\0\x2a \r\n\t{\"type\":\"track\"}\n", ORIGIN).expect("JSON behind white space");
+    assert_eq!(event.whole, r#"{"type":"track"}"#);
     let event = Event::decode(b"\0\0\0\0\x2a{\"type\":\"track\"}", ORIGIN).expect("JSON");
     assert_eq!(event.whole, r#"{"type":"track"}"#);
 }

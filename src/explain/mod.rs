@@ -231,7 +231,7 @@ impl Account {
             signed: destination.signer(&[]).is_some(),
             part: call.part.as_deref().map(str::to_owned),
             changes_user: call.state,
-            users: call.users().count(),
+            users: if call.is_shared() { call.users().count() } else { 1 },
             costs: budgets.map(|budget| (budget.name, cost(budget.charge))).filter(|(_, cost)| *cost > 0).collect(),
             body: refused.is_none().then(|| raw(body)).flatten(),
             element: if refused.is_none() { element } else { String::new() },

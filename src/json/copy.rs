@@ -10,7 +10,8 @@ use crate::event::time;
 /// What changes while values are copied. By default nothing does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Style {
-    /// Nested objects and arrays become keys: `a.b.c`, `a[0].b`. Empty ones stay.
+    /// Nested objects and arrays become keys: `a.b.c`, `a[0].b`. Empty ones stay. Of two that come to one key the last
+    /// one stays, as of a name that occurs twice.
     pub(crate) flatten: bool,
     /// String values that are ISO 8601 date-times with an offset become `yyyy-MM-dd HH:mm:ss +00:00`; keys never do.
     pub(crate) dates: bool,
@@ -50,18 +51,32 @@ pub(crate) fn of(object: Raw<'_>, last: bool) -> Copied<'_> {
     if !last {
         return Copied::AsTheyAre(object.fields());
     }
-    let mut fields: Vec<Field<'_>> = object.fields().collect();
+    Copied::Once(once(object.fields()))
+}
+
+fn once(fields: Fields<'_>) -> std::vec::IntoIter<Field<'_>> {
+    let mut fields: Vec<Field<'_>> = fields.collect();
     let mut seen: HashSet<Cow<'_, str>, foldhash::fast::RandomState> = HashSet::default();
     let last: Vec<bool> = fields.iter().rev().map(|field| seen.insert(field.name())).collect();
     let mut last = last.into_iter().rev();
     fields.retain(|_| last.next().unwrap_or(true));
-    Copied::Once(fields.into_iter())
+    fields.into_iter()
 }
 
-/// Writes an object's fields into the object that is open at the end of `out`.
-pub(crate) fn fields(out: &mut Vec<u8>, object: Raw<'_>, style: Style) {
-    for found in of(object, style.flatten) {
-        field(out, found.key, found.value, style);
+/// Of fields that came to one name when they were flattened, `a.b` and the `b` in an `a`, the last alone stays. They are what
+/// stands in `out` from `start` on, in the object that is open there.
+pub(crate) fn last_of_each(out: &mut Vec<u8>, start: usize, style: Style) {
+    fn written(bytes: &[u8]) -> Fields<'_> {
+        Fields { text: std::str::from_utf8(bytes).unwrap_or_default(), at: 0 }
+    }
+    let tail = out.get(start..).unwrap_or_default();
+    if !style.flatten || once(written(tail)).len() == written(tail).count() {
+        return;
+    }
+    let tail = out.split_off(start);
+    for found in once(written(&tail)) {
+        write::key(out, found.key);
+        value(out, found.value, false);
     }
 }
 
@@ -78,7 +93,11 @@ pub(crate) fn value(out: &mut Vec<u8>, value: Raw<'_>, dates: bool) {
 pub(crate) fn object(out: &mut Vec<u8>, object: Raw<'_>, style: Style) {
     if style.flatten {
         out.push(b'{');
-        fields(out, object, style);
+        let start = out.len();
+        for found in of(object, true) {
+            field(out, found.key, found.value, style);
+        }
+        last_of_each(out, start, style);
         out.push(b'}');
     } else {
         value(out, object, style.dates);

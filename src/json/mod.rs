@@ -255,6 +255,23 @@ fn skip_nested(bytes: &[u8], mut at: usize) -> usize {
     bytes.len()
 }
 
+/// The name, cut, under which a string of more than `most` characters stands in a text of JSON values, if one does.
+pub(crate) fn long_text(text: &str, most: usize) -> Option<String> {
+    let bytes = text.as_bytes();
+    let (mut at, mut key) = (0, "");
+    loop {
+        at += memchr::memchr(b'"', bytes.get(at..)?)?;
+        let (end, _) = skip_string(bytes, at)?;
+        let string = text.get(at + 1..end - 1)?;
+        if bytes.get(skip_space(bytes, end)) == Some(&b':') {
+            key = string;
+        } else if string.len() > most && unescape(string).chars().nth(most).is_some() {
+            return Some(unescape(key).chars().take(64).collect());
+        }
+        at = end;
+    }
+}
+
 /// The text that stands between the quotes of a string, escapes resolved; allocates only if there are any.
 pub(crate) fn unescape(text: &str) -> Cow<'_, str> {
     let mut slash = backslash(text.as_bytes(), 0);

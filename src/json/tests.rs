@@ -313,3 +313,30 @@ fn a_long_name_above_many_values_is_not_repeated_until_the_memory_is_full() {
     copy::object(&mut out, object, Style { flatten: true, dates: false });
     assert!((8_000_000..9_000_000).contains(&out.len()), "{}", out.len());
 }
+
+#[test]
+fn a_long_text_is_found_wherever_it_stands_by_its_characters() {
+    let found = |text: &str| super::long_text(text, 4);
+    assert_eq!(found(r#"{"a":"1234","long name":1,"b":["é234","\u00e9\"34"]}"#), None);
+    assert_eq!(found(r#"{"a":{"b":[1,{},"12345"]}}"#).as_deref(), Some("b"));
+    assert_eq!(found(r#"{"a":{"\u0062" : "\u00e9\"345"}}"#).as_deref(), Some("b"));
+    assert_eq!(found(r#""x":{"c":"12345"}"#).as_deref(), Some("c"));
+    assert_eq!(found("12345"), None);
+}
+
+#[test]
+fn of_what_is_flattened_to_one_name_the_last_stays() {
+    let style = Style { flatten: true, dates: false };
+    for (object, expected) in [
+        (r#"{"a":{"b":1},"a.b":2}"#, r#"{"a.b":2}"#),
+        (r#"{"a.b":2,"c":0,"a":{"b":1}}"#, r#"{"c":0,"a.b":1}"#),
+        (r#"{"a":{"b":1},"a.b":2,"a":{"b":3}}"#, r#"{"a.b":3}"#),
+        (r#"{"a":[1,{"x":2}],"a[1]":{"x":3},"a[1].x":"4"}"#, r#"{"a[0]":1,"a[1].x":"4"}"#),
+        (r#"{"a":{"b":1,"c":2},"a\u002eb":[],"a":{"b":{}}}"#, r#"{"a.b":{}}"#),
+        (r#"{"a":{"b":1},"a.c":2}"#, r#"{"a.b":1,"a.c":2}"#),
+    ] {
+        let mut out = b"{\"x\":[1,".to_vec();
+        copy::object(&mut out, Raw::parse(object).expect(object), style);
+        assert_eq!(String::from_utf8_lossy(&out), format!("{{\"x\":[1,{expected}"));
+    }
+}

@@ -8,6 +8,10 @@
 //! A call that names several users is shared by them: it waits, at the first, until all of them are idle, and a mark in
 //! the others' queues keeps its place there. While it is unsettled, nothing else of them goes. Queues and marks are
 //! filled at the same moment, so any two shared calls stand in the same order everywhere, and none waits for ever.
+//!
+//! A user may go by several names, an id and an address. State calls that name the same ones follow each other as those
+//! of one name do; with any other names they wait as shared calls do. An event waits for its names one after the other,
+//! and leaves no marks: nothing has to wait for an event.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -27,13 +31,35 @@ pub enum Place {
     Wait,
 }
 
+/// A figure for each name of a call.
+type Afters = [u64; 4];
+
+/// By which names a state call knows its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Names {
+    /// In whose shard it goes.
+    user: u64,
+    others: [Option<u64>; 3],
+    /// They are several users: nothing may go beside it.
+    shared: bool,
+}
+
+impl Names {
+    const fn of(call: &Call) -> Self {
+        Self { user: call.user, others: call.others, shared: call.is_shared() }
+    }
+}
+
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every one is the large one")]
 enum Waiting {
     Own {
         call: Call,
         parcel: Parcel,
-        /// The user's state calls that come before it, counted from when the user was first met.
-        after: u64,
+        /// The state calls that come before it, by each of the call's names, counted from when that was first met.
+        after: Afters,
+        /// Which of these names it waits at.
+        at: usize,
         /// Tells its marks from those of others.
         number: u64,
     },
@@ -54,12 +80,10 @@ impl Waiting {
 struct User {
     /// The shape of its unsettled state calls.
     shape: Shape,
+    /// The names that each of them has.
+    names: Names,
     issued: u64,
     settled: u64,
-    /// An unsettled call is shared with others: nothing may go beside it.
-    shared: bool,
-    /// Those others, at the user whose shard it is in.
-    others: [Option<u64>; 2],
     waiting: VecDeque<Waiting>,
     waiting_states: u64,
 }
@@ -69,15 +93,20 @@ impl User {
         self.issued == self.settled
     }
 
-    fn issue(&mut self, shape: Shape, shared: bool) {
-        self.shape = shape;
-        self.issued += 1;
-        self.shared = shared;
+    /// Whether a call may go behind the unsettled ones, into their shard.
+    fn takes(&self, call: &Call) -> bool {
+        !self.names.shared && self.shape == call.shape && self.names == Names::of(call)
     }
 
-    fn settle(&mut self) {
-        self.settled += 1;
-        self.shared = false;
+    fn issue(&mut self, call: &Call) {
+        self.shape = call.shape;
+        self.names = Names::of(call);
+        self.issued += 1;
+    }
+
+    /// Whether the first so many of its state calls are settled.
+    fn is_past(&self, after: u64) -> bool {
+        self.settled >= after || (self.idle() && self.waiting_states == 0)
     }
 
     /// Takes the first of those that wait.
@@ -87,14 +116,14 @@ impl User {
         Some(next)
     }
 
-    /// Where the call at the front, which is this user's alone, may go.
+    /// Where the call at the front may go, as far as this name is concerned; no state call of several.
     fn place_of_next(&self, call: &Call, after: u64) -> Place {
-        let beside = self.idle() || (self.shape == call.shape && !self.shared);
+        let beside = self.idle() || self.takes(call);
         if call.state {
             if beside { Place::Shard } else { Place::Wait }
         } else if self.settled >= after || self.idle() {
             Place::Free
-        } else if beside {
+        } else if beside && !call.has_names() {
             Place::Shard
         } else {
             Place::Wait
@@ -125,40 +154,31 @@ impl Order {
     /// Where a call may go now.
     #[must_use]
     pub fn place(&self, call: &Call) -> Place {
-        if call.is_shared() {
-            let idle = call.users().all(|user| !self.users.contains_key(&user));
-            return if idle { Place::Shard } else { Place::Wait };
+        let mut place = if call.state { Place::Shard } else { Place::Free };
+        for known in call.users().filter_map(|user| self.users.get(&user)) {
+            if call.is_shared() || known.waiting_states > 0 || !(known.idle() || known.takes(call)) {
+                return Place::Wait;
+            }
+            if !known.idle() {
+                place = Place::Shard;
+            }
         }
-        let Some(known) = self.users.get(&call.user) else {
-            return if call.state { Place::Shard } else { Place::Free };
-        };
-        if known.waiting_states > 0 || known.shared || (!known.idle() && known.shape != call.shape) {
-            Place::Wait
-        } else if call.state || !known.idle() {
-            Place::Shard
-        } else {
-            Place::Free
-        }
+        place
     }
 
     /// A state call went into its user's shard.
     pub fn issue(&mut self, call: &Call) {
-        let shared = call.is_shared();
         for user in call.users() {
-            self.user(user, call.shape).issue(call.shape, shared);
-        }
-        if shared {
-            self.user(call.user, call.shape).others = call.others;
+            self.user(user, call).issue(call);
         }
     }
 
-    fn user(&mut self, user: u64, shape: Shape) -> &mut User {
+    fn user(&mut self, user: u64, call: &Call) -> &mut User {
         self.users.entry(user).or_insert_with(|| User {
-            shape,
+            shape: call.shape,
+            names: Names::of(call),
             issued: 0,
             settled: 0,
-            shared: false,
-            others: [None; 2],
             waiting: VecDeque::new(),
             waiting_states: 0,
         })
@@ -168,16 +188,32 @@ impl Order {
     pub fn wait(&mut self, call: &Call, parcel: Parcel) {
         let number = self.next_number;
         self.next_number += 1;
+        self.waiting += 1;
+        let mut after = Afters::default();
+        for (user, after) in call.users().zip(&mut after) {
+            *after = self.users.get(&user).map_or(0, |known| known.issued + known.waiting_states);
+        }
+        let own = |at| Waiting::Own { call: call.clone(), parcel, after, at, number };
+        if !call.state {
+            let (at, user) = self.next_stop(call, &after, 0).unwrap_or((0, call.user));
+            self.user(user, call).waiting.push_back(own(at));
+            return;
+        }
         for other in call.others.into_iter().flatten() {
-            let known = self.user(other, call.shape);
+            let known = self.user(other, call);
             known.waiting_states += 1;
             known.waiting.push_back(Waiting::Mark { at: call.user, number });
         }
-        let known = self.user(call.user, call.shape);
-        known.waiting_states += u64::from(call.state);
-        let after = known.issued + known.waiting_states;
-        known.waiting.push_back(Waiting::Own { call: call.clone(), parcel, after, number });
-        self.waiting += 1;
+        let known = self.user(call.user, call);
+        known.waiting_states += 1;
+        known.waiting.push_back(own(0));
+    }
+
+    /// At which of its names, from this one on, an event has to wait.
+    fn next_stop(&self, event: &Call, after: &Afters, from: usize) -> Option<(usize, u64)> {
+        let mut names = event.users().zip(after).enumerate().skip(from);
+        let must_wait = |user: u64, after: u64| self.users.get(&user).is_some_and(|known| !known.is_past(after));
+        names.find(|(_, (user, after))| must_wait(*user, **after)).map(|(at, (user, _))| (at, user))
     }
 
     /// How many calls wait.
@@ -198,11 +234,12 @@ impl Order {
     /// A state call that was issued for this user is settled, or given back: `freed` gets what may go now, in order.
     pub fn settled(&mut self, user: u64, freed: &mut Vec<Freed>) {
         let Some(known) = self.users.get_mut(&user) else { return };
-        known.settle();
-        let others = std::mem::take(&mut known.others);
+        known.settled += 1;
+        // Those that are unsettled together all have the same names.
+        let others = known.names.others;
         for other in others.into_iter().flatten() {
             if let Some(known) = self.users.get_mut(&other) {
-                known.settle();
+                known.settled += 1;
             }
         }
         for user in std::iter::once(user).chain(others.into_iter().flatten()) {
@@ -224,16 +261,12 @@ impl Order {
                     let at = *at;
                     self.free_shared(at, freed)
                 }
-                Some(Waiting::Own { call, .. }) if call.is_shared() => self.free_shared(user, freed),
-                Some(Waiting::Own { call, after, .. }) => match known.place_of_next(call, *after) {
+                Some(Waiting::Own { call, .. }) if call.state && call.has_names() => self.free_shared(user, freed),
+                Some(Waiting::Own { call, after, at, .. }) => match known.place_of_next(call, after[*at]) {
                     Place::Wait => false,
                     place => {
-                        let Some(Waiting::Own { call, parcel, .. }) = known.pop() else { return };
-                        if call.state {
-                            known.issue(call.shape, false);
-                        }
-                        self.waiting -= 1;
-                        freed.push(Freed { call, parcel, place });
+                        let Some(next) = known.pop() else { return };
+                        self.go_on(next, place, freed);
                         true
                     }
                 },
@@ -244,7 +277,21 @@ impl Order {
         }
     }
 
-    /// Frees the shared call that waits first at this user, if all that it names are idle and it is next for them.
+    /// A call has waited long enough at one of its names.
+    fn go_on(&mut self, next: Waiting, place: Place, freed: &mut Vec<Freed>) {
+        let Waiting::Own { call, parcel, after, at, number } = next else { return };
+        if call.state {
+            self.issue(&call);
+        } else if let Some((at, user)) = self.next_stop(&call, &after, at + 1) {
+            self.user(user, &call).waiting.push_back(Waiting::Own { call, parcel, after, at, number });
+            return;
+        }
+        self.waiting -= 1;
+        freed.push(Freed { call, parcel, place });
+    }
+
+    /// Frees the call of several names that waits first at this one, if it is next at all of them and nothing is unsettled
+    /// there that it may not follow.
     fn free_shared(&mut self, user: u64, freed: &mut Vec<Freed>) -> bool {
         let Some(Waiting::Own { call, number, .. }) = self.users.get(&user).and_then(|known| known.waiting.front())
         else {
@@ -256,10 +303,10 @@ impl Order {
                     Some(Waiting::Own { number, .. } | Waiting::Mark { number, .. }) => Some(*number),
                     None => None,
                 };
-                known.idle() && next == Some(*number)
+                (known.idle() || known.takes(call)) && next == Some(*number)
             })
         };
-        if !call.is_shared() || !call.users().all(|user| is_next(&user)) {
+        if !call.has_names() || !call.users().all(|user| is_next(&user)) {
             return false;
         }
         for other in call.others.into_iter().flatten() {
@@ -291,7 +338,8 @@ impl Order {
             for next in gone {
                 known.waiting_states -= u64::from(next.is_state());
                 if let Waiting::Own { call, parcel, number, .. } = next {
-                    numbers.extend(call.others.into_iter().flatten().map(|other| (other, number)));
+                    let others = call.others.into_iter().flatten().filter(|_| call.state);
+                    numbers.extend(others.map(|other| (other, number)));
                     released.push(parcel);
                     self.waiting -= 1;
                 }

@@ -15,10 +15,12 @@ mod adversaries;
 mod arbitrary;
 mod coverage;
 mod mutants;
+mod names;
 mod page;
 mod plain;
 mod properties;
 mod reference;
+mod rules;
 mod settings;
 
 use std::collections::HashMap;

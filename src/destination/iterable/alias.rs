@@ -11,9 +11,9 @@
 use std::borrow::Cow;
 
 use super::encode::Encoder;
-use super::identity::{USER_ID_RULE, is_email, is_user_id};
+use super::identity::{USER_ID_RULE, address_hash, is_email, is_user_id};
 use crate::config::Identity;
-use crate::destination::{Call, user_hash};
+use crate::destination::Call;
 use crate::event::Event;
 use crate::json::write;
 use crate::outcome::{Reason, Refusal};
@@ -30,7 +30,7 @@ impl Encoder {
     /// The call of an alias: it names the old address and the new one, and the user whose they are.
     pub(super) fn plan_alias(&self, event: &Event<'_>) -> Result<Call, Refusal> {
         let change = self.change(event)?;
-        let addresses = [&change.old, &change.new].map(|address| user_hash(&address.to_lowercase()));
+        let addresses = [&change.old, &change.new].map(|address| address_hash(address));
         Ok(match &change.user {
             Some(user) if self.identity != Identity::Email => {
                 Call::new(super::USERS, self.hash_of(user), true).with(addresses)

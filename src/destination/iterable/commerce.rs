@@ -14,7 +14,7 @@
 use std::borrow::Cow;
 
 use super::encode::{Encoder, Properties, id_and_time};
-use super::identity::email_of_traits;
+use super::identity::{email, email_of_traits};
 use crate::event::Event;
 use crate::json::{Raw, copy, write};
 use crate::outcome::{Reason, Refusal};
@@ -47,9 +47,10 @@ pub(super) fn of(event: &Event<'_>, rudder_cart: bool) -> Option<Commerce> {
 impl Encoder {
     /// A purchase.
     pub(super) fn purchase(&self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let properties = Properties::of_purchase(event)?;
+        let mut properties = Properties::of_purchase(event)?;
+        let email = properties.email.take().or_else(|| email_of_traits(event));
         out.push(b'{');
-        self.buyer(event, &properties, out)?;
+        self.buyer(event, email, out)?;
         self.items(event, false, out)?;
         let total = event.properties.and_then(|properties| number(properties.field("total")?));
         let total = total.ok_or_else(|| invalid("`properties.total` is not a number"))?;
@@ -58,10 +59,12 @@ impl Encoder {
         id_and_time(event, out);
         write::key(out, "dataFields");
         out.push(b'{');
+        let start = out.len();
         let fields = event.properties.into_iter().flat_map(|properties| copy::of(properties, self.style.flatten));
         for field in fields.filter(|field| !field.is("products")) {
             copy::field(out, field.key, field.value, self.style);
         }
+        copy::last_of_each(out, start, self.style);
         out.push(b'}');
         properties.write_ids(out);
         out.push(b'}');
@@ -70,18 +73,15 @@ impl Encoder {
 
     /// The cart.
     pub(super) fn cart(&self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let properties = Properties::of(event)?;
-        let added = event.event.as_deref().is_some_and(|name| name.trim().eq_ignore_ascii_case("Product Added"));
         out.push(b'{');
-        self.buyer(event, &properties, out)?;
-        self.items(event, added, out)?;
+        self.buyer(event, buyers_email(event), out)?;
+        self.items(event, is_item(event), out)?;
         out.push(b'}');
         Ok(())
     }
 
     /// Whose it is.
-    fn buyer<'a>(&self, event: &Event<'a>, properties: &Properties<'a>, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let email = properties.email.clone().or_else(|| email_of_traits(event));
+    fn buyer<'a>(&self, event: &Event<'a>, email: Option<Cow<'a, str>>, out: &mut Vec<u8>) -> Result<(), Refusal> {
         let ids = self.ids(event, email.clone())?;
         write::key(out, "user");
         self.user_object(event, &ids, email, self.create_new_fields, out)
@@ -136,7 +136,7 @@ impl Encoder {
 
     /// What the vendor has no place for.
     fn rest(&self, product: Raw<'_>, id_name: &str, out: &mut Vec<u8>) {
-        let mut open = false;
+        let mut open = None;
         for field in copy::of(product, self.style.flatten) {
             let name = field.name();
             let is_text = TEXTS.iter().any(|(_, names)| names.contains(&&*name));
@@ -152,17 +152,29 @@ impl Encoder {
             if placed {
                 continue;
             }
-            if !open {
+            if open.is_none() {
                 write::key(out, "dataFields");
                 out.push(b'{');
-                open = true;
+                open = Some(out.len());
             }
             copy::field(out, field.key, field.value, self.style);
         }
-        if open {
+        if let Some(start) = open {
+            copy::last_of_each(out, start, self.style);
             out.push(b'}');
         }
     }
+}
+
+/// Whether the properties of a cart's event are its one item.
+fn is_item(event: &Event<'_>) -> bool {
+    let added = event.event.as_deref().is_some_and(|name| name.trim().eq_ignore_ascii_case("Product Added"));
+    added && products(event).is_none()
+}
+
+/// The address of whose the cart is. Where the properties are the item, what stands there is the item's.
+pub(super) fn buyers_email<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
+    if is_item(event) { email_of_traits(event) } else { email(event) }
 }
 
 fn products<'a>(event: &Event<'a>) -> Option<Raw<'a>> {
@@ -180,7 +192,8 @@ fn text<'a>(product: Raw<'a>, names: &[&str]) -> Option<Cow<'a, str>> {
 
 /// The list of a product's categories; one alone is a list too.
 fn categories(product: Raw<'_>, out: &mut Vec<u8>) {
-    let Some(given) = product.field("categories").or_else(|| product.field("category")) else { return };
+    let filled = |name| product.field(name).filter(|value| !value.is_null());
+    let Some(given) = filled("categories").or_else(|| filled("category")) else { return };
     let one = given.scalar().filter(|text| !text.is_empty());
     let texts: Vec<_> = one.into_iter().chain(given.items().filter_map(Raw::scalar)).collect();
     if texts.is_empty() {

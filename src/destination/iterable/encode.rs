@@ -130,6 +130,7 @@ impl Encoder {
     /// beside them: as a field it would make somebody else of the user.
     fn user_fields(&self, out: &mut Vec<u8>, traits: Raw<'_>) {
         let (phone, has_number) = (traits.field("phone"), traits.field("phoneNumber").is_some());
+        let start = out.len();
         for field in copy::of(traits, self.style.flatten) {
             let is_phone = field.is("phone");
             if is_phone && phone != Some(field.value) {
@@ -144,6 +145,7 @@ impl Encoder {
                 copy::field(out, field.key, field.value, self.style);
             }
         }
+        copy::last_of_each(out, start, self.style);
     }
 
     fn event_name<'a>(&self, event: &'a Event<'_>) -> Result<Cow<'a, str>, Refusal> {
@@ -203,13 +205,13 @@ impl<'a> Properties<'a> {
         }
     }
 
-    /// The same of a purchase: its ids are no larger than 32 bits.
+    /// The same of a purchase: its ids have no more than 32 bits.
     pub(super) fn of_purchase(event: &Event<'a>) -> Result<Self, Refusal> {
         let properties = Self::of(event)?;
         let small = |id: Option<i64>| id.is_none_or(|id| i32::try_from(id).is_ok());
         for (name, id) in [("campaignId", properties.campaign), ("templateId", properties.template)] {
             if !small(id) {
-                return Err(not_integer(name));
+                return Err(no_id(name));
             }
         }
         Ok(properties)
@@ -228,25 +230,25 @@ impl<'a> Properties<'a> {
         }
         Ok(Self {
             email: email.and_then(Raw::string).filter(|email| !email.is_empty()),
-            campaign: integer("campaignId", campaign)?,
-            template: integer("templateId", template)?,
+            campaign: vendors_id("campaignId", campaign)?,
+            template: vendors_id("templateId", template)?,
         })
     }
 }
 
-/// A whole number, or its digits as text; null is absent.
-fn integer(name: &'static str, value: Option<Raw<'_>>) -> Result<Option<i64>, Refusal> {
+/// A whole number above zero, where the vendor's ids begin, or its digits as text; null is absent.
+fn vendors_id(name: &'static str, value: Option<Raw<'_>>) -> Result<Option<i64>, Refusal> {
     let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(None) };
     let digits = value.string().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let text = digits.as_deref().unwrap_or(value.get());
     match text.parse() {
-        Ok(number) if text != "-0" => Ok(Some(number)),
-        _ => Err(not_integer(name)),
+        Ok(number) if number > 0 => Ok(Some(number)),
+        _ => Err(no_id(name)),
     }
 }
 
-fn not_integer(name: &str) -> Refusal {
-    Refusal::new(Reason::InvalidField, format!("`properties.{name}` is not an integer that the vendor takes"))
+fn no_id(name: &str) -> Refusal {
+    Refusal::new(Reason::InvalidField, format!("`properties.{name}` is no whole number above 0 that the vendor takes"))
 }
 
 fn flag(out: &mut Vec<u8>, name: &str, value: Option<bool>) {
@@ -285,17 +287,19 @@ pub(super) fn is_event_id(id: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{event_id, integer};
+    use super::{event_id, vendors_id};
     use crate::json::Raw;
 
     #[test]
-    fn integers() {
-        let integer = |text| integer("x", Some(Raw::trusted(text)));
-        assert_eq!(integer("12"), Ok(Some(12)));
-        assert_eq!(integer("\"12\""), Ok(Some(12)));
-        assert_eq!(integer("null"), Ok(None));
-        for bad in ["-0", "\"\"", "1.5", "1e3", "\"x7\"", "true", "{}", "99999999999999999999"] {
-            assert!(integer(bad).is_err(), "{bad}");
+    fn ids_of_campaigns() {
+        let id = |text| vendors_id("x", Some(Raw::trusted(text)));
+        assert_eq!(id("12"), Ok(Some(12)));
+        assert_eq!(id("\"12\""), Ok(Some(12)));
+        assert_eq!(id("null"), Ok(None));
+        for bad in
+            ["0", "-0", "-5", "\"0\"", "\"-5\"", "\"\"", "1.5", "1e3", "\"x7\"", "true", "{}", "99999999999999999999"]
+        {
+            assert!(id(bad).is_err(), "{bad}");
         }
     }
 

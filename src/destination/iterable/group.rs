@@ -30,6 +30,7 @@ impl Encoder {
         ids.write(out);
         write::key(out, "dataFields");
         out.push(b'{');
+        let start = out.len();
         let group = event.group();
         if let Some(id) = &group {
             write::key(out, "groupId");
@@ -38,6 +39,7 @@ impl Encoder {
         if let Some(traits) = event.traits {
             self.group_fields(out, traits, group.is_some());
         }
+        copy::last_of_each(out, start, self.style);
         out.push(b'}');
         self.close_user(self.create_in_element(), out);
         Ok(())

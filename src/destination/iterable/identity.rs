@@ -8,12 +8,14 @@ use std::borrow::Cow;
 use super::encode::Encoder;
 use crate::config::Identity;
 use crate::destination::user_hash;
-use crate::event::{Event, Kind};
+use crate::event::Event;
 use crate::json::{Raw, write};
 use crate::outcome::{No, Reason, Refusal};
 
 /// The vendor's longest user id, in characters.
 const LONGEST_USER_ID: usize = 52;
+/// No address is longer, in bytes.
+const LONGEST_ADDRESS: usize = 254;
 pub(super) const USER_ID_RULE: &str =
     "Iterable's user ids have 1 to 52 printable ASCII characters and no space at the end";
 
@@ -27,23 +29,28 @@ pub(super) struct Ids<'a> {
 }
 
 impl Encoder {
-    /// Hash of whom the event is about: the user id, else the address, without case.
-    pub(super) fn user_hash(&self, event: &Event<'_>) -> Result<u64, No> {
-        if let Some(user) = event.user() {
-            return Ok(self.hash_of(&user));
+    /// The names that [`Encoder::ids`] sends, as order knows them: one, or both of a user whom the vendor knows by either.
+    /// `email` finds the event's address.
+    pub(super) fn names<'a>(
+        &self,
+        event: &Event<'a>,
+        email: impl FnOnce() -> Option<Cow<'a, str>>,
+    ) -> Result<(u64, Option<u64>), No> {
+        let email = if self.identity == Identity::UserId { None } else { email() };
+        let address = email.as_deref().map(address_hash);
+        let user = event.user().map(|user| self.hash_of(&user));
+        match (user, address) {
+            (_, Some(address)) if self.identity == Identity::Email => Ok((address, None)),
+            (Some(user), address) => Ok((user, address)),
+            (None, Some(address)) => Ok((address, None)),
+            (None, None) => event.anonymous(self.anonymous).map(|id| (self.hash_of(&id), None)),
         }
-        if self.identity != Identity::UserId
-            && let Some(email) = email(event)
-        {
-            return Ok(user_hash(&email.to_lowercase()));
-        }
-        event.anonymous(self.anonymous).map(|id| self.hash_of(&id))
     }
 
     /// Hash of a user id; one that is an address is the same user as that address, where addresses are ids.
     pub(super) fn hash_of(&self, user: &str) -> u64 {
         let is_address = self.identity != Identity::UserId && user.contains('@');
-        if is_address { user_hash(&user.to_lowercase()) } else { user_hash(user) }
+        if is_address { address_hash(user) } else { user_hash(user) }
     }
 
     /// What is sent of the ids, in the way of the project; `email` is the event's address.
@@ -102,10 +109,20 @@ impl Ids<'_> {
     }
 }
 
-/// The address that a message of this type names.
-fn email<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
-    let of_properties = event.properties.filter(|_| event.kind != Kind::Identify);
-    Event::email_in(&[of_properties]).or_else(|| email_of_traits(event))
+/// Hash of an address, which is the same in any case. Allocates for none that is ASCII and no longer than addresses are.
+pub(super) fn address_hash(address: &str) -> u64 {
+    let mut buffer = [0; LONGEST_ADDRESS];
+    let lower = buffer.get_mut(..address.len()).filter(|_| address.is_ascii()).and_then(|lower| {
+        lower.copy_from_slice(address.as_bytes());
+        lower.make_ascii_lowercase();
+        std::str::from_utf8(lower).ok()
+    });
+    lower.map_or_else(|| user_hash(&address.to_lowercase()), user_hash)
+}
+
+/// The address that an event names: its own, else its user's.
+pub(super) fn email<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
+    Event::email_in(&[event.properties]).or_else(|| email_of_traits(event))
 }
 
 pub(super) fn email_of_traits<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
@@ -127,12 +144,23 @@ pub(super) fn is_email(text: &str) -> bool {
     };
     let Some((local, domain)) = text.split_once('@') else { return false };
     let dotted = domain.contains('.') && domain.split('.').all(|label| !label.is_empty());
-    !local.is_empty() && dotted && !domain.contains('@') && text.len() <= 254 && !text.contains(odd)
+    !local.is_empty() && dotted && !domain.contains('@') && text.len() <= LONGEST_ADDRESS && !text.contains(odd)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{is_email, is_user_id};
+    use super::{address_hash, is_email, is_user_id};
+    use crate::destination::user_hash;
+
+    #[test]
+    fn an_address_is_the_same_in_any_case() {
+        for (one, other) in [("Ann@Example.com", "ann@example.COM"), ("MÜLLER@b.de", "müller@B.de")] {
+            assert_eq!(address_hash(one), address_hash(other));
+        }
+        let long = "X".repeat(300);
+        assert_eq!(address_hash(&long), user_hash(&long.to_lowercase()));
+        assert_eq!(address_hash("a@b.co"), user_hash("a@b.co"));
+    }
 
     #[test]
     fn addresses() {

@@ -27,7 +27,8 @@ use crate::clock::Now;
 use crate::config;
 use crate::event::fields::Fields;
 use crate::event::{Event, Kind};
-use crate::outcome::{No, Refusal, Skip};
+use crate::json;
+use crate::outcome::{No, Reason, Refusal, Skip};
 use commerce::Commerce;
 use encode::Encoder;
 
@@ -127,6 +128,37 @@ impl Iterable {
             registers: settings.registration_key.is_some(),
         }
     }
+
+    /// Writes the element of a message, as far as the account may see it.
+    fn write(&self, event: &Event<'_>, call: &Call, body: &mut Vec<u8>) -> Result<(), Refusal> {
+        let mut scratch = Vec::new();
+        let seen = self.fields.as_ref().map(|fields| fields.apply(event, &mut scratch));
+        let event = seen.as_ref().unwrap_or(event);
+        match (event.kind, call.shape) {
+            (Kind::Group, _) => self.encoder.group(event, body),
+            (Kind::Alias, _) => self.encoder.alias(event, body),
+            (_, DEVICES) => self.encoder.device(event, body),
+            (_, BROWSERS) => self.encoder.browser(event, body),
+            (_, USERS) => self.encoder.user(event, body),
+            (_, PURCHASES) => self.encoder.purchase(event, body),
+            (_, CARTS) => self.encoder.cart(event, body),
+            _ => self.encoder.event(event, body),
+        }
+    }
+}
+
+/// Whether the vendor takes every text of an element: "up to about 32k characters", its page on field types says. An
+/// element that is no longer than that need not be looked at.
+fn check_texts(element: &[u8]) -> Result<(), Refusal> {
+    const LONGEST: usize = 32 * 1024;
+    if element.len() <= LONGEST {
+        return Ok(());
+    }
+    let long = std::str::from_utf8(element).ok().and_then(|element| json::long_text(element, LONGEST));
+    long.map_or(Ok(()), |name| {
+        let detail = format!("the text of `{name}` has more than the {LONGEST} characters that Iterable takes");
+        Err(Refusal::new(Reason::ValueTooLong, detail))
+    })
 }
 
 const fn host(eu: bool) -> &'static str {
@@ -196,32 +228,27 @@ impl Destination for Iterable {
                 return Ok(());
             }
         };
-        let user = self.encoder.user_hash(event)?;
-        calls.push(Call::new(shape, user, state));
+        // What is sent is what order goes by: two calls to one address are of one user, whatever ids brought them.
+        let (user, name) = self.encoder.names(event, || match shape {
+            EVENTS | PURCHASES => identity::email(event),
+            CARTS => commerce::buyers_email(event),
+            _ => identity::email_of_traits(event),
+        })?;
+        calls.push(Call::new(shape, user, state).known_as(name));
         if event.kind == Kind::Identify && self.registers {
-            calls.extend(tokens::of(event).map(|shape| Call::new(shape, user, true)));
+            calls.extend(tokens::of(event).map(|shape| Call::new(shape, user, true).known_as(name)));
         }
         Ok(())
     }
 
     fn encode(&self, event: &Event<'_>, call: &Call, _now: Now, body: &mut Vec<u8>) -> Result<(), Refusal> {
+        let start = body.len();
         if event.raw.is_some() {
             raw::write(event, call.shape, body);
-            return Ok(());
+        } else {
+            self.write(event, call, body)?;
         }
-        let mut scratch = Vec::new();
-        let seen = self.fields.as_ref().map(|fields| fields.apply(event, &mut scratch));
-        let event = seen.as_ref().unwrap_or(event);
-        match (event.kind, call.shape) {
-            (Kind::Group, _) => self.encoder.group(event, body),
-            (Kind::Alias, _) => self.encoder.alias(event, body),
-            (_, DEVICES) => self.encoder.device(event, body),
-            (_, BROWSERS) => self.encoder.browser(event, body),
-            (_, USERS) => self.encoder.user(event, body),
-            (_, PURCHASES) => self.encoder.purchase(event, body),
-            (_, CARTS) => self.encoder.cart(event, body),
-            _ => self.encoder.event(event, body),
-        }
+        check_texts(body.get(start..).unwrap_or_default())
     }
 
     fn target(&self, shape: Shape, key: &SecretString) -> Target {

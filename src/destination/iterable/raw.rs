@@ -5,7 +5,7 @@
 //! field, the item's id, as in the vendor's `documents`.
 
 use super::encode::Encoder;
-use super::identity::{USER_ID_RULE, is_email, is_user_id};
+use super::identity::{USER_ID_RULE, address_hash, is_email, is_user_id};
 use super::{EVENTS, ITEMS, USERS};
 use crate::config::Identity;
 use crate::destination::raw::{Type, catalog, check_types, invalid};
@@ -30,8 +30,8 @@ const EVENT: &[(&str, Type)] = &[
     ("id", Type::Text),
     ("createdAt", Type::Whole),
     ("dataFields", Type::Object),
-    ("campaignId", Type::Whole),
-    ("templateId", Type::Whole),
+    ("campaignId", Type::Id),
+    ("templateId", Type::Id),
     ("createNewFields", Type::Flag),
 ];
 
@@ -46,7 +46,7 @@ impl Encoder {
         match form.shape {
             "users/bulkUpdate" => {
                 check_types(element, USER)?;
-                Ok(Call::new(USERS, self.user_of_raw(element)?, true).with(self.becomes(element)?))
+                Ok(self.call_of_raw(USERS, element)?.with(self.becomes(element)?))
             }
             "events/trackBulk" => {
                 check_types(element, EVENT)?;
@@ -57,7 +57,7 @@ impl Encoder {
                 if text("id").is_some_and(|id| !super::encode::is_event_id(&id)) {
                     return Err(invalid("`id` of the raw event is not 1 to 512 letters, digits and hyphens"));
                 }
-                Ok(Call::new(EVENTS, self.user_of_raw(element)?, false))
+                self.call_of_raw(EVENTS, element)
             }
             "catalogs/items" => {
                 let catalog = catalog(form)?;
@@ -82,23 +82,25 @@ impl Encoder {
         if user.as_deref().is_some_and(|user| !is_user_id(user)) {
             return Err(Refusal::new(Reason::InvalidUserId, USER_ID_RULE));
         }
-        let email = email.filter(|_| self.identity != Identity::UserId).map(|email| user_hash(&email.to_lowercase()));
+        let email = email.filter(|_| self.identity != Identity::UserId).map(|email| address_hash(&email));
         Ok(email.into_iter().chain(user.map(|user| self.hash_of(&user))))
     }
 
-    /// Hash of the user whom a raw element names.
-    fn user_of_raw(&self, element: Raw<'_>) -> Result<u64, Refusal> {
-        let text = |name| element.field(name).and_then(Raw::string).filter(|text| !text.is_empty());
-        let (user, email) = (text("userId"), text("email").filter(|_| self.identity != Identity::UserId));
+    /// The call of an element about a user, whom it may name twice.
+    fn call_of_raw(&self, shape: Shape, element: Raw<'_>) -> Result<Call, Refusal> {
+        let text = |name| element.field(name).and_then(Raw::string);
+        let (user, email) = (text("userId"), text("email"));
         if user.as_deref().is_some_and(|user| !is_user_id(user)) {
             return Err(Refusal::new(Reason::InvalidUserId, USER_ID_RULE));
         }
         if email.as_deref().is_some_and(|email| !is_email(email)) {
             return Err(Refusal::new(Reason::InvalidEmail, "`email` of the raw element is no address"));
         }
-        let user = user.map(|user| self.hash_of(&user));
-        let user = user.or_else(|| email.map(|email| user_hash(&email.to_lowercase())));
-        user.ok_or_else(|| Refusal::new(Reason::NoUser, "the raw element names no user that this project knows by"))
+        let email = email.filter(|_| self.identity != Identity::UserId).map(|email| address_hash(&email));
+        let mut names = user.map(|user| self.hash_of(&user)).into_iter().chain(email);
+        let no_user = || Refusal::new(Reason::NoUser, "the raw element names no user that this project knows by");
+        let first = names.next().ok_or_else(no_user)?;
+        Ok(Call::new(shape, first, shape == USERS).known_as(names.next()))
     }
 }
 
@@ -113,13 +115,18 @@ fn item_id(element: Raw<'_>) -> Result<String, Refusal> {
     if id.is_empty() || id.len() > LONGEST_ITEM_ID || !id.bytes().all(plain) {
         return Err(invalid("an item's id is not 1 to 255 letters, digits and hyphens"));
     }
-    if !item.value.is_object() || item.value.fields().any(|field| field.name().contains('.')) {
-        return Err(invalid("an item is an object without periods in its fields' names"));
+    if !item.value.is_object() || has_periods(item.value) {
+        return Err(invalid("an item is an object without periods in its fields' names, however deep"));
     }
     if item.value.get().len() > LARGEST_ITEM {
         return Err(Refusal::new(Reason::TooLarge, "Iterable takes items of 30,000 bytes"));
     }
     Ok(id.into_owned())
+}
+
+/// Whether a field of the value, or of what is in it, has a period in its name.
+fn has_periods(value: Raw<'_>) -> bool {
+    value.fields().any(|field| field.name().contains('.') || has_periods(field.value)) || value.items().any(has_periods)
 }
 
 /// Writes a raw element into its request.

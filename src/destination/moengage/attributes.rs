@@ -92,6 +92,7 @@ pub(super) fn write(out: &mut Vec<u8>, traits: Option<Raw<'_>>, of_context: Opti
         out.truncate(start);
         write_once(out, traits, of_context, style, true);
     }
+    copy::last_of_each(out, start, style);
 }
 
 /// The same; false if a trait of a standard name occurs twice in one of the objects: the last one counts, and which that
@@ -144,6 +145,7 @@ fn write_once(
 
 /// Writes what a group says of its member into the object that is open at the end of `out`.
 pub(super) fn write_group(out: &mut Vec<u8>, event: &Event<'_>, style: Style) {
+    let start = out.len();
     let id = event.group();
     if let Some(id) = &id {
         write::key(out, "group_id");
@@ -161,6 +163,7 @@ pub(super) fn write_group(out: &mut Vec<u8>, event: &Event<'_>, style: Style) {
             _ => copy::field(out, field.key, field.value, style),
         }
     }
+    copy::last_of_each(out, start, style);
 }
 
 /// Writes a trait with the prefix, unless there is one of that name already.

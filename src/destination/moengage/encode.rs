@@ -134,6 +134,7 @@ impl Encoder {
 
     /// An identify's properties are about its device; the vendor drops what it does not know.
     fn device_rest(&self, event: &Event<'_>, out: &mut Vec<u8>) {
+        let start = out.len();
         for field in event.properties.into_iter().flat_map(|properties| copy::of(properties, self.style.flatten)) {
             match &*field.name() {
                 "" | "id" | "_id" | "platform" | "push_id" | "model" | "app_version" | "os_version" => {}
@@ -141,6 +142,7 @@ impl Encoder {
                 _ => copy::field(out, field.key, field.value, self.style),
             }
         }
+        copy::last_of_each(out, start, self.style);
     }
 
     /// The `event` element.

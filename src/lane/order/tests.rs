@@ -144,7 +144,50 @@ fn a_shared_call_that_is_given_back_frees_those_behind_it() {
 #[test]
 fn who_is_named_twice_is_one_user() {
     assert!(!merge(1, &[1]).is_shared());
-    assert_eq!(merge(1, &[2, 1, 2, 3]).others, [Some(2), Some(3)]);
+    assert_eq!(merge(1, &[2, 1, 2, 3]).others, [Some(2), Some(3), None]);
+    assert!(!state(USERS, 1).known_as(Some(1)).has_names());
+    let known = state(USERS, 1).known_as(Some(2));
+    assert!(known.has_names() && !known.is_shared() && known.with([3]).is_shared());
+    assert!(merge(1, &[2]).known_as(Some(3)).is_shared());
+}
+
+#[test]
+fn calls_with_the_same_names_follow_each_other_and_those_with_one_of_them_wait() {
+    let mut order = Order::default();
+    let (both, first, second) = (state(USERS, 1).known_as(Some(2)), state(USERS, 1), state(USERS, 2));
+    for _ in 0..2 {
+        assert_eq!(order.place(&both), Place::Shard);
+        order.issue(&both);
+    }
+    wait(&mut order, &second, 1);
+    wait(&mut order, &first, 2);
+    wait(&mut order, &event(2).known_as(Some(1)), 3);
+    wait(&mut order, &both, 4);
+    assert_eq!(order.place(&state(USERS, 3).known_as(Some(4))), Place::Shard, "somebody else");
+    assert_eq!(settle(&mut order, 1), vec![]);
+    assert_eq!(settle(&mut order, 1), vec![(2, Place::Shard), (1, Place::Shard)]);
+    assert_eq!(settle(&mut order, 1), vec![]);
+    assert_eq!(settle(&mut order, 2), vec![(3, Place::Free), (4, Place::Shard)]);
+    settle(&mut order, 1);
+    assert!(order.users.is_empty() && order.waiting() == 0);
+}
+
+#[test]
+fn an_event_waits_for_earlier_calls_of_each_of_its_names_and_only_for_those() {
+    let mut order = Order::default();
+    let event = event(1).known_as(Some(2));
+    assert_eq!(order.place(&event), Place::Free);
+    order.issue(&state(USERS, 2));
+    wait(&mut order, &event, 1);
+    assert_eq!(order.place(&state(USERS, 1)), Place::Shard, "an event holds nothing up");
+    assert_eq!(order.place(&state(USERS, 2)), Place::Shard);
+    order.issue(&state(USERS, 1));
+    order.issue(&state(USERS, 2));
+    assert_eq!(settle(&mut order, 2), vec![(1, Place::Free)], "what came later does not hold it");
+    wait(&mut order, &event, 2);
+    assert_eq!(settle(&mut order, 1), vec![]);
+    assert_eq!(settle(&mut order, 2), vec![(2, Place::Free)]);
+    assert!(order.users.is_empty() && order.waiting() == 0);
 }
 
 /// A model of one lane, whose users settle at random. Whatever comes, each user's calls go in the order in
@@ -180,12 +223,14 @@ fn any_mix_keeps_each_users_order_and_ends() {
 fn any_call(rng: &mut SmallRng) -> Call {
     let mut user = || rng.random_range(0..4_u64);
     let (first, second, third) = (user(), user(), user());
-    match rng.random_range(0..10) {
+    match rng.random_range(0..12) {
         0..3 => event(first),
         3..6 => state(USERS, first),
         6..8 => state(TOKENS, first),
         // Of a shape that users have calls of their own in, too.
         8 => state(USERS, first).with([second]),
+        9 => state(USERS, first).known_as(Some(second)),
+        10 => event(first).known_as(Some(second)),
         _ => merge(first, &[second, third]),
     }
 }
@@ -194,8 +239,10 @@ fn any_call(rng: &mut SmallRng) -> Call {
 fn begin(open: &mut Vec<(i64, Call)>, unsettled: &BTreeMap<i64, Call>, offset: i64, call: Call) {
     for (_, earlier) in unsettled.range(..offset).filter(|(_, earlier)| earlier.state) {
         let common = earlier.users().any(|user| call.users().any(|own| own == user));
-        // State calls of one shape follow each other in a shard; only shared ones need it empty.
-        let follows = earlier.shape == call.shape && !earlier.is_shared() && !call.is_shared();
+        // State calls of one shape follow each other in a shard, if they have the same names; only shared ones need it
+        // empty.
+        let same = earlier.shape == call.shape && earlier.user == call.user && earlier.others == call.others;
+        let follows = same && !earlier.is_shared() && !call.is_shared();
         assert!(!common || follows, "{call:?} went before {earlier:?} was settled");
     }
     open.push((offset, call));

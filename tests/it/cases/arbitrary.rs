@@ -122,7 +122,7 @@ pub(super) fn number() -> impl Strategy<Value = String> {
 }
 
 /// A field's name, quotes included: one of these, or anything. Dots and brackets apart: what is flattened could meet
-/// another field under one name, and which of the two counts is nobody's promise.
+/// another field under one name, and which of the two comes last a plain `Value` does not know.
 pub(super) fn name(known: &'static [&'static str]) -> impl Strategy<Value = String> {
     let known = select(known).prop_map(|name| format!("\"{name}\""));
     let escaped = select(known_escapes()).prop_map(str::to_owned);

@@ -129,7 +129,7 @@ pub(super) fn encoded(vendor: &str, settings: &Value, text: &str) -> Result<Valu
 }
 
 /// The same, of a message that has no name twice.
-fn encoded_without_twins(vendor: &str, settings: &Value, text: &str) -> Result<Value, &'static str> {
+pub(super) fn encoded_without_twins(vendor: &str, settings: &Value, text: &str) -> Result<Value, &'static str> {
     let element = element(vendor, settings, text)?;
     assert_no_twins(&element);
     Ok(serde_json::from_str(&element).expect(text))

@@ -63,7 +63,7 @@ pub(crate) fn is_address(email: &Value) -> bool {
     email.as_str().is_some_and(|email| email.len() <= 254 && ADDRESS.is_match(email))
 }
 
-/// The ids of campaign and template in an event's properties; `None` if one of them is no integer.
+/// The ids of campaign and template in an event's properties; `None` if one of them is no integer above zero.
 pub(crate) fn campaign_and_template(event: &Value) -> Option<Map<String, Value>> {
     let mut ids = Map::new();
     for name in ["campaignId", "templateId"] {
@@ -72,7 +72,7 @@ pub(crate) fn campaign_and_template(event: &Value) -> Option<Map<String, Value>>
             Value::String(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse::<i64>().ok(),
             value => value.as_i64(),
         };
-        ids.insert(name.to_owned(), id?.into());
+        ids.insert(name.to_owned(), id.filter(|id| *id > 0)?.into());
     }
     Some(ids)
 }
