@@ -193,11 +193,10 @@ fn judged(action: &Object<'_>, name: &str, now_ms: i64) -> Result<bool, Fate> {
     absent_or(action, "user_timezone_offset", |value| {
         value.integer().is_some_and(|offset| (-54_000..=54_000).contains(&offset))
     })?;
-    if action.text("platform") == Some("TV") {
-        absent_or(action, "moe_os_type", |value| value.text().is_some_and(|system| TV_SYSTEMS.contains(&system)))?;
-    }
+    let on_tv = action.text("platform") == Some("TV");
+    absent_or(action, "moe_os_type", |value| on_tv && value.text().is_some_and(|system| TV_SYSTEMS.contains(&system)))?;
     match action.get("current_time") {
-        None | Some(Value::Null) => {}
+        None | Some(Value::Null) => local(action, now_ms)?,
         Some(time) => match milliseconds(time) {
             None => return Err(Fate::Dropped("current_time")),
             Some(time) if time > now_ms.saturating_add(SKEW_MS) => return Err(Fate::Dropped("future")),
@@ -207,6 +206,16 @@ fn judged(action: &Object<'_>, name: &str, now_ms: i64) -> Result<bool, Fate> {
     let attributes = action.get("attributes").and_then(Value::object);
     let cut = attributes.is_some_and(|attributes| attributes.len() > MOST_ATTRIBUTES || trims(attributes));
     Ok(cut || longer(name, MOST_NAME))
+}
+
+/// An action that has a local time alone: by the offset, or if there is no place where it is that late, it is of the future.
+fn local(action: &Object<'_>, now_ms: i64) -> Result<(), Fate> {
+    let offset = action.get("user_timezone_offset").and_then(Value::integer).unwrap_or(54_000);
+    let utc = action.get("user_time").and_then(milliseconds).map(|local| local.saturating_sub(offset * 1000));
+    match utc.is_some_and(|utc| utc > now_ms.saturating_add(SKEW_MS)) {
+        true => Err(Fate::Dropped("future")),
+        false => Ok(()),
+    }
 }
 
 fn device(element: &Object<'_>) -> Result<Taken, Fate> {

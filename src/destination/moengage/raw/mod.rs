@@ -3,12 +3,16 @@
 //! Sent as they came. Read of them is what order and limits need, and checked is what the vendor would answer for the
 //! whole batch, or drop behind a 200.
 
-use super::limits::{Of, check_attributes, check_id, check_name, check_time};
+mod times;
+
+use std::borrow::Cow;
+
+use super::limits::{Of, check_attributes, check_id, check_name};
 use super::{ALERTS, BUSINESS, ITEMS, TRANSITION};
 use crate::clock::Now;
 use crate::destination::raw::{Type, catalog, check_types, invalid};
 use crate::destination::{Call, user_hash};
-use crate::event::{Event, RawForm, time};
+use crate::event::{Event, RawForm};
 use crate::json::Raw;
 use crate::outcome::{Reason, Refusal};
 
@@ -22,11 +26,12 @@ const ELEMENT: &[(&str, Type)] = &[
 const ACTION: &[(&str, Type)] = &[
     ("attributes", Type::Object),
     ("platform", Type::Text),
+    ("moe_os_type", Type::Text),
     ("app_version", Type::Text),
     ("user_timezone_offset", Type::Whole),
 ];
-/// The vendor's range of offsets, in seconds.
-const OFFSETS: std::ops::RangeInclusive<i64> = -54_000..=54_000;
+/// The systems of a television that the vendor knows.
+const TV_SYSTEMS: &[&str] = &["ROKU", "WebOS", "AndroidTV", "tvOS", "Tizen", "FireOS", "VizioTV", "Xbox"];
 
 /// The call of a raw record.
 pub(super) fn plan(event: &Event<'_>, form: &RawForm<'_>, now: Now) -> Result<Call, Refusal> {
@@ -74,13 +79,14 @@ fn transition(element: Raw<'_>, now: Now) -> Result<Call, Refusal> {
 }
 
 fn device(element: Raw<'_>, attributes: Option<Raw<'_>>) -> Result<(), Refusal> {
-    let filled = |place: Option<Raw<'_>>, name| place.and_then(|it| it.field(name)?.id()).is_some();
-    let platform = attributes.and_then(|attributes| attributes.field("platform")?.string()).unwrap_or_default();
-    if !["ANDROID", "iOS", "web", "TV"].contains(&&*platform) {
+    fn text<'a>(place: Option<Raw<'a>>, name: &str) -> Cow<'a, str> {
+        place.and_then(|it| it.field(name)?.string()).unwrap_or_default()
+    }
+    if !["ANDROID", "iOS", "web", "TV"].contains(&&*text(attributes, "platform")) {
         return Err(invalid("`attributes.platform` of the raw device is none of ANDROID, iOS, web, TV"));
     }
-    if !filled(attributes, "push_id") || !filled(Some(element), "device_id") {
-        return Err(invalid("a raw device needs `device_id` and `attributes.push_id`"));
+    if text(attributes, "push_id").is_empty() || text(Some(element), "device_id").is_empty() {
+        return Err(invalid("a raw device needs `device_id` and `attributes.push_id`, both texts"));
     }
     Ok(())
 }
@@ -93,7 +99,8 @@ fn actions(element: Raw<'_>, now: Now) -> Result<u32, Refusal> {
         let name = name.ok_or_else(|| Refusal::new(Reason::NoEventName, "a raw event has an action without a name"))?;
         check_name(&name)?;
         check_types(action, ACTION)?;
-        check_times(action, now)?;
+        check_system(action)?;
+        times::check(action, now)?;
         if let Some(attributes) = action.field("attributes").filter(|attributes| attributes.is_object()) {
             check_attributes(attributes, Of::Event)?;
         }
@@ -105,31 +112,14 @@ fn actions(element: Raw<'_>, now: Now) -> Result<u32, Refusal> {
     Ok(count)
 }
 
-/// Whether the vendor could read when an action happened, and takes events of that time.
-fn check_times(action: Raw<'_>, now: Now) -> Result<(), Refusal> {
-    let given = |name| action.field(name).filter(|value| !value.is_null());
-    if let Some(time) = given("current_time") {
-        let ms = read(time).ok_or_else(|| invalid("`current_time` of the raw event is no time that MoEngage reads"))?;
-        check_time(ms, now)?;
-    }
-    if given("user_time").is_some_and(|time| read(time).is_none()) {
-        return Err(invalid("`user_time` of the raw event is no time that MoEngage reads"));
-    }
-    let offset = given("user_timezone_offset").and_then(|offset| offset.get().parse().ok());
-    if offset.is_some_and(|offset| !OFFSETS.contains(&offset)) {
-        return Err(invalid("`user_timezone_offset` of the raw event is beyond 15 hours"));
+/// Whether the vendor knows the television's system. "Pass this parameter only when the platform is TV."
+fn check_system(action: Raw<'_>) -> Result<(), Refusal> {
+    let text = |name| action.field(name).and_then(Raw::string);
+    let Some(system) = text("moe_os_type") else { return Ok(()) };
+    if text("platform").as_deref() != Some("TV") || !TV_SYSTEMS.contains(&&*system) {
+        return Err(invalid("`moe_os_type` of the raw event is none that MoEngage knows, or `platform` is not TV"));
     }
     Ok(())
-}
-
-/// The time that a value means in one of the forms that the vendor reads: ISO 8601, or Unix time. What we read beside
-/// them goes out as it came here, and would be lost.
-fn read(value: Raw<'_>) -> Option<i64> {
-    let of_vendor = value.string().is_none_or(|text| {
-        let dated = text.as_bytes().get(10) == Some(&b'T') && text.starts_with(|first: char| first.is_ascii_digit());
-        (dated && !text.contains('[')) || text.bytes().all(|byte| byte.is_ascii_digit())
-    });
-    time::of(value).filter(|_| of_vendor)
 }
 
 fn alert(event: &Event<'_>, element: Raw<'_>) -> Result<Call, Refusal> {
