@@ -46,12 +46,13 @@ const ENDPOINTS: [&str; 15] = [
 ];
 
 /// What something is refused for in each run: all that is known before sending, but for what needs other settings.
-const REASONS: [&str; 20] = [
+const REASONS: [&str; 21] = [
     "anonymous",
     "future_time",
     "invalid_email",
     "invalid_field",
     "invalid_user_id",
+    "list_too_long",
     "malformed",
     "name_too_long",
     "no_catalog",

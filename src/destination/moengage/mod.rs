@@ -12,6 +12,7 @@ mod attributes;
 mod campaign;
 mod encode;
 mod limits;
+mod nested;
 mod raw;
 mod zone;
 

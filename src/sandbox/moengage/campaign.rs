@@ -18,7 +18,7 @@ use crate::sandbox::world::Desk;
 const REMEMBERED_MS: i64 = 5 * 60 * 1000;
 const LONGEST_TRANSACTION: usize = 50;
 const MOST_ITEMS: usize = 50;
-const CHANNELS: [&str; 3] = ["SMS", "EMAIL", "PUSH"];
+const CHANNELS: [&str; 5] = ["SMS", "RCS", "WHATSAPP", "EMAIL", "PUSH"];
 
 fn knows(known: Option<&Vec<String>>, name: &str) -> bool {
     known.is_none_or(|known| known.iter().any(|it| it == name))
@@ -78,7 +78,7 @@ pub(super) fn alert(workspace: &Workspace, state: &mut State, desk: &mut Desk<'_
             && attributes.is_none_or(|it| matches!(it, Value::Object(_)))
     };
     if !payloads.iter().all(sound) {
-        return bad("a payload is of SMS, EMAIL or PUSH, and has a recipient");
+        return bad("a payload is of SMS, RCS, WHATSAPP, EMAIL or PUSH, and has a recipient");
     }
     if !knows(workspace.alerts.as_ref(), alert) {
         return bad("the alert does not exist");

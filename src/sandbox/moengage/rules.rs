@@ -32,6 +32,7 @@ const MOST_ATTRIBUTES: usize = 100;
 const MOST_NAME: usize = 200;
 const MOST_TEXT: usize = 512;
 const MOST_ITEMS: usize = 50;
+const MOST_OBJECTS: usize = 100;
 
 const NOBODY: [&str; 22] = [
     "unknown",
@@ -271,13 +272,17 @@ fn trims(attributes: &Object<'_>) -> bool {
     attributes.iter().any(|(name, value)| longer(name, MOST_NAME) || system(name) || trims_value(value, 0))
 }
 
+/// The same of a value, at this depth of objects; what is deeper than two levels of keys becomes a text.
 fn trims_value(value: &Value<'_>, depth: usize) -> bool {
     match value {
         Value::Text(text) => longer(text, MOST_TEXT),
-        Value::Array(items) => items.len() > MOST_ITEMS || items.iter().any(|item| trims_value(item, depth)),
-        Value::Object(object) => {
-            depth >= 2
-                || object.len() > MOST_ATTRIBUTES
+        Value::Array(items) => {
+            let objects = items.iter().any(|item| item.object().is_some());
+            let most = if objects { MOST_OBJECTS } else { MOST_ITEMS };
+            items.len() > most || items.iter().any(|item| trims_value(item, depth))
+        }
+        Value::Object(object) if depth < 2 => {
+            object.len() > MOST_ATTRIBUTES
                 || object
                     .iter()
                     .any(|(name, value)| name.contains(['$', '.', '%', '#']) || trims_value(value, depth + 1))

@@ -117,7 +117,9 @@ async fn what_would_be_cut_off_is_counted() {
         event(json!({ "attributes": { "fits": "x".repeat(512) } })),
         event(json!({ "attributes": { "moe_hidden": 1 } })),
         { "type": "customer", "customer_id": "u1", "attributes": { "id": 1 } },
-        { "type": "customer", "customer_id": "u1", "attributes": { "a": { "b": { "c": { "d": 1 } } } } },
+        { "type": "customer", "customer_id": "u1", "attributes": { "a": vec![1; 51] } },
+        { "type": "customer", "customer_id": "u1", "attributes": { "a": { "b": { "c": { "d.e": 1 } } } } },
+        { "type": "customer", "customer_id": "u1", "attributes": { "a": vec![json!({ "b": 1 }); 100] } },
     ]);
     assert_eq!(bulk(&elements).to(&running).await.status, 200);
     assert_eq!(count(&running, "engage").trimmed_by_vendor, 4);

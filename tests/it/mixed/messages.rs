@@ -119,7 +119,7 @@ fn context(rng: &mut StdRng, message: &mut Value, user: &str) {
 
 /// The message with something wrong in it.
 fn spoilt(rng: &mut StdRng, mut message: Value) -> String {
-    match rng.random_range(0..21) {
+    match rng.random_range(0..23) {
         0 => message["userId"] = json!("unknown"),
         1 => message["userId"] = json!("x".repeat(60)),
         2 => message["userId"] = Value::Null,
@@ -139,6 +139,8 @@ fn spoilt(rng: &mut StdRng, mut message: Value) -> String {
         16 => message["properties"]["link"] = json!(format!("https://example.com/{}", "p".repeat(600))),
         17 => message["properties"]["n".repeat(250)] = json!("long"),
         18 => (0..120).for_each(|field| message["properties"][format!("f{field}")] = json!(field)),
+        19 => message["properties"]["list"] = json!(vec!["x"; 51]),
+        20 => message["traits"]["object"] = json!({ "a#b": 1 }),
         _ => return broken(rng, &message.to_string()),
     }
     message.to_string()

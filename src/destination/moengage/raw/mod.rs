@@ -3,14 +3,15 @@
 //! Sent as they came. Read of them is what order and limits need, and checked is what the vendor would answer for the
 //! whole batch, or drop behind a 200.
 
+mod campaign;
 mod times;
 
 use std::borrow::Cow;
 
+use super::TRANSITION;
 use super::limits::{Of, check_attributes, check_id, check_name};
-use super::{ALERTS, BUSINESS, ITEMS, TRANSITION};
 use crate::clock::Now;
-use crate::destination::raw::{Type, catalog, check_types, invalid};
+use crate::destination::raw::{Type, check_types, invalid};
 use crate::destination::{Call, user_hash};
 use crate::event::{Event, RawForm};
 use crate::json::Raw;
@@ -38,19 +39,9 @@ pub(super) fn plan(event: &Event<'_>, form: &RawForm<'_>, now: Now) -> Result<Ca
     let element = Raw::trusted(event.whole);
     match form.shape {
         "transition" => transition(element, now),
-        "business-event" => {
-            let name = element.field("event_name").and_then(Raw::string).filter(|name| !name.trim().is_empty());
-            name.ok_or_else(|| Refusal::new(Reason::NoEventName, "a raw business event without `event_name`"))?;
-            Ok(Call::new(BUSINESS, user_hash(&event.id()), false))
-        }
-        "inform" => alert(event, element),
-        "catalog" => {
-            let id = element.field("id").and_then(Raw::string).filter(|id| !id.is_empty());
-            let id = id.ok_or_else(|| invalid("a raw item of a catalogue without `id`"))?;
-            let catalog = catalog(form)?;
-            let item = user_hash(&format!("{catalog}/{id}"));
-            Ok(Call { part: Some(catalog), ..Call::new(ITEMS, item, true) })
-        }
+        "business-event" => campaign::business(event, element),
+        "inform" => campaign::alert(event, element),
+        "catalog" => campaign::item(form, element),
         _ => Err(Refusal::new(Reason::RawNotAllowed, "MoEngage has no raw shape of this name")),
     }
 }
@@ -120,19 +111,4 @@ fn check_system(action: Raw<'_>) -> Result<(), Refusal> {
         return Err(invalid("`moe_os_type` of the raw event is none that MoEngage knows, or `platform` is not TV"));
     }
     Ok(())
-}
-
-fn alert(event: &Event<'_>, element: Raw<'_>) -> Result<Call, Refusal> {
-    let text = |name| element.field(name).and_then(Raw::string).filter(|text| !text.is_empty());
-    if text("alert_id").or_else(|| text("alert_reference_name")).is_none() {
-        return Err(invalid("a raw alert needs `alert_id` or `alert_reference_name`"));
-    }
-    if text("transaction_id").is_none_or(|id| id.chars().count() > super::campaign::LONGEST_TRANSACTION) {
-        return Err(invalid("a raw alert needs a `transaction_id` of at most 50 characters"));
-    }
-    if element.field("payloads").is_none_or(|payloads| payloads.fields().next().is_none()) {
-        return Err(Refusal::new(Reason::NoRecipient, "a raw alert without `payloads`"));
-    }
-    let user = text("user_id").map_or_else(|| user_hash(&event.id()), |user| user_hash(&user));
-    Ok(Call::new(ALERTS, user, false))
 }
