@@ -4,15 +4,16 @@
 //! whole batch, or drop behind a 200.
 
 mod campaign;
+mod identity;
 mod times;
 
 use std::borrow::Cow;
 
 use super::TRANSITION;
-use super::limits::{Of, check_attributes, check_id, check_name};
+use super::limits::{Of, check_attributes, check_name};
 use crate::clock::Now;
+use crate::destination::Call;
 use crate::destination::raw::{Type, check_types, invalid};
-use crate::destination::{Call, user_hash};
 use crate::event::{Event, RawForm};
 use crate::json::Raw;
 use crate::outcome::{Reason, Refusal};
@@ -20,6 +21,7 @@ use crate::outcome::{Reason, Refusal};
 /// What the vendor has a type for: an element with another is thrown away behind a 200.
 const ELEMENT: &[(&str, Type)] = &[
     ("attributes", Type::Object),
+    ("user_identifiers", Type::Object),
     ("device_id", Type::Text),
     ("update_existing_only", Type::Flag),
     ("actions", Type::List),
@@ -47,11 +49,8 @@ pub(super) fn plan(event: &Event<'_>, form: &RawForm<'_>, now: Now) -> Result<Ca
 }
 
 fn transition(element: Raw<'_>, now: Now) -> Result<Call, Refusal> {
-    let no_user = || Refusal::new(Reason::NoUser, "a raw element without `customer_id`");
-    let id = element.field("customer_id").filter(|id| !id.is_null()).ok_or_else(no_user)?;
-    let id = id.string().ok_or_else(|| invalid("`customer_id` of the raw element is not a text"))?;
-    check_id(&id)?;
     let kind = element.field("type").and_then(Raw::string).unwrap_or_default();
+    let (user, others) = identity::users(element, &kind)?;
     check_types(element, ELEMENT)?;
     let attributes = element.field("attributes").filter(|attributes| !attributes.is_null());
     let (state, units) = match &*kind {
@@ -66,7 +65,9 @@ fn transition(element: Raw<'_>, now: Now) -> Result<Call, Refusal> {
         "event" => (false, [0, actions(element, now)?]),
         _ => return Err(invalid("`type` of the raw element is none of customer, event, device")),
     };
-    Ok(Call { units, ..Call::new(TRANSITION, user_hash(&id), state) })
+    // Two identifiers in one element may be what makes two profiles one.
+    let several = others.iter().any(|other| *other != user);
+    Ok(Call { units, ..Call::new(TRANSITION, user, state || several).with(others) })
 }
 
 fn device(element: Raw<'_>, attributes: Option<Raw<'_>>) -> Result<(), Refusal> {
