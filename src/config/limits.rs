@@ -14,6 +14,7 @@ const MOENGAGE: &[&str] = &[
     "events_per_minute",
     "merges_per_minute",
     "catalog_per_minute",
+    "catalog_per_hour",
     "business_events_per_hour",
     "business_events_per_day",
     "alerts_per_minute",

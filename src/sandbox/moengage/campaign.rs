@@ -114,9 +114,10 @@ pub(super) fn items(
     let Some(items) = items.filter(|items| items.len() <= MOST_ITEMS) else {
         return refused(400, "INVALID_ITEMS", "items is a list of 1 to 50 items");
     };
-    if !state.catalog.take(1, now) {
+    if !state.catalog_hour.has(1, now) || !state.catalog.take(1, now) {
         return refused(429, "RATE_LIMIT_EXCEEDED", "Rate limit exceeded");
     }
+    state.catalog_hour.take(1, now);
     let (mut bad, mut ids) = (Vec::new(), HashSet::new());
     for item in items {
         let id = item.object().and_then(|item| item.text("id")).unwrap_or_default();
