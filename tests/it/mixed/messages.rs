@@ -57,7 +57,7 @@ fn merge(into: &mut Value, from: Value) {
 fn message(rng: &mut StdRng, index: usize, user: &str) -> Value {
     let id = format!("m-{index}");
     let mut message = json!({ "messageId": id, "userId": user, "timestamp": time(rng) });
-    let product = json!({ "product_id": "p-1", "name": "Shoe", "price": 79.9, "quantity": 2, "category": "shoes" });
+    let product = json!({ "product_id": "p-1", "name": "Shoe", "price": 79.9, "quantity": 2, "category": "shoes", "message_id": id });
     let long = "x".repeat(LONG);
     let note = one(rng, &["plain", "\u{0}", "\"}]}", "\\", "\u{1F680}", "a\nb", "plain", "plain", &long]);
     let mut traits =
@@ -70,7 +70,7 @@ fn message(rng: &mut StdRng, index: usize, user: &str) -> Value {
         traits["email"] = json!(format!("{user}@example.com"));
     }
     let extra = match rng.random_range(0..15) {
-        0..=2 => json!({ "type": "identify", "traits": traits }),
+        0..=2 => json!({ "type": "identify", "traits": traits, "properties": { "message_id": id } }),
         3 => json!({ "type": "page", "name": (["Home", " ", "Pricing"][index % 3]), "properties": properties }),
         4 => json!({ "type": "screen", "name": "Main", "category": "App", "properties": properties }),
         5 => {
@@ -91,20 +91,20 @@ fn message(rng: &mut StdRng, index: usize, user: &str) -> Value {
         }
     };
     merge(&mut message, extra);
-    context(rng, &mut message, user);
+    context(rng, &mut message, index, user);
     message
 }
 
 /// A device or a browser, an application, consent, traits: each for some messages.
-fn context(rng: &mut StdRng, message: &mut Value, user: &str) {
+fn context(rng: &mut StdRng, message: &mut Value, index: usize, user: &str) {
     match rng.random_range(0..10) {
         0..=2 => {
             let kind = one(rng, &["ios", "android", "tvos", "fridge"]);
-            let device = json!({ "id": "d", "type": kind, "token": format!("token-{user}") });
+            let device = json!({ "id": "d", "type": kind, "token": format!("token-{index}") });
             let app = json!({ "version": "1.2", "namespace": "com.acme" });
             message["context"] = json!({ "timezone": "Europe/Budapest", "app": app, "device": device });
         }
-        3 => message["context"] = json!({ "os": { "token": format!("browser-{user}") } }),
+        3 => message["context"] = json!({ "os": { "token": format!("browser-{index}") } }),
         4 => message["context"] = json!({ "app": { "namespace": one(rng, &["com.acme", "com.other"]) } }),
         _ => {}
     }
@@ -191,7 +191,7 @@ fn raw(rng: &mut StdRng, index: usize, user: &str) -> (&'static str, String) {
             4 => merge(&mut element, json!({ "actions": [{ "action": "Raw", "platform": 1 }], "type": "event" })),
             5 => merge(&mut element, json!({ "transaction_id": "x".repeat(51), "event_name": null, "eventName": "" })),
             6 => element["dataFields"] = json!({ "email": "nobody" }),
-            _ => merge(&mut element, json!({ "id": "a_b", "payloads": {}, "a.b": { "c.d": 1 } })),
+            _ => merge(&mut element, json!({ "id": format!("a_{index}"), "payloads": {}, "a.b": { "c.d": 1 } })),
         }
     }
     (shape, element.to_string())
