@@ -153,8 +153,9 @@ fn vendor(table: &mut Table<'_>, scope: Scope<'_>, allow_hosts: Option<&[String]
             None => vendor::moengage(&value, scope).map(Vendor::Moengage),
         },
         (None, _) => {
-            let names: String = FOLDERS.iter().map(|folder| format!(", {}", folder.name)).collect();
-            table.refuse("this account has no vendor", format!("add its table, one of moengage, iterable{names}"));
+            let folders: Vec<&str> = FOLDERS.iter().map(|folder| folder.name).collect();
+            let fix = format!("add its table: moengage, iterable or {}", folders.join(" or "));
+            table.refuse("this account has no vendor", fix);
             None
         }
         _ => {

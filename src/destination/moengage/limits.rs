@@ -153,8 +153,8 @@ fn check_each(attributes: Raw<'_>, of: Of, last: bool) -> Result<(), Refusal> {
         count += 1;
     }
     // Their fields are attributes, too, and what those get and lose.
-    let edits = [added, removed].into_iter().flatten().flat_map(|edits| copy::of(edits, last));
-    edits.map(|field| nested::check(field.value, last)).collect::<Result<(), _>>()?;
+    let mut edits = [added, removed].into_iter().flatten().flat_map(|edits| copy::of(edits, last));
+    edits.try_for_each(|field| nested::check(field.value, last))?;
     if let (Some(added), Some(removed)) = (added, removed) {
         check_edits(added, removed)?;
     }
@@ -189,10 +189,10 @@ pub(super) fn check_url(value: Raw<'_>) -> Result<(), Refusal> {
         let begins = |with: &str| text.get(..with.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(with));
         (begins("https://") || begins("http://")) && longer(&text, LONGEST_URL)
     });
-    match is_long {
-        true => Err(Refusal::new(Reason::ValueTooLong, "MoEngage leaves out URLs of more than 512 characters")),
-        false => Ok(()),
+    if is_long {
+        return Err(Refusal::new(Reason::ValueTooLong, "MoEngage leaves out URLs of more than 512 characters"));
     }
+    Ok(())
 }
 
 /// Whether it is worth looking for what an event may not have: this stands on the path of every event.

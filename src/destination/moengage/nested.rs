@@ -44,9 +44,9 @@ pub(super) fn check(value: Raw<'_>, last: bool) -> Result<(), Refusal> {
 }
 
 /// A list; its objects have keys of this level.
-fn list(list: Raw<'_>, level: usize, last: bool) -> Result<(), Refusal> {
+fn list(value: Raw<'_>, level: usize, last: bool) -> Result<(), Refusal> {
     let (mut count, mut objects) = (0, false);
-    for item in list.items() {
+    for item in value.items() {
         count += 1;
         if item.is_object() {
             objects = true;

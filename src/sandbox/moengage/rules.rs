@@ -213,10 +213,10 @@ fn judged(action: &Object<'_>, name: &str, now_ms: i64) -> Result<bool, Fate> {
 fn local(action: &Object<'_>, now_ms: i64) -> Result<(), Fate> {
     let offset = action.get("user_timezone_offset").and_then(Value::integer).unwrap_or(54_000);
     let utc = action.get("user_time").and_then(milliseconds).map(|local| local.saturating_sub(offset * 1000));
-    match utc.is_some_and(|utc| utc > now_ms.saturating_add(SKEW_MS)) {
-        true => Err(Fate::Dropped("future")),
-        false => Ok(()),
+    if utc.is_some_and(|utc| utc > now_ms.saturating_add(SKEW_MS)) {
+        return Err(Fate::Dropped("future"));
     }
+    Ok(())
 }
 
 fn device(element: &Object<'_>) -> Result<Taken, Fate> {

@@ -167,8 +167,8 @@ fn is_delivered(case: &Value) -> bool {
 
 /// Reports that a test which shows something is not there, or no test.
 fn no_test(what: &str, file: &str, test: &str) -> Option<String> {
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let source = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap_or_default();
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
     let begins = format!("fn {test}()");
     let at = lines.iter().position(|line| line.trim_start_matches("async ").starts_with(&begins));
     let is_test = at.is_some_and(|at| {
