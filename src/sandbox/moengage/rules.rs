@@ -211,7 +211,9 @@ fn judged(action: &Object<'_>, name: &str, now_ms: i64) -> Result<bool, Fate> {
 
 /// An action that has a local time alone: by the offset, or if there is no place where it is that late, it is of the future.
 fn local(action: &Object<'_>, now_ms: i64) -> Result<(), Fate> {
+    let own = action.text("user_time").and_then(|text| text.rfind(['+', '-'])).is_some_and(|at| at > 10);
     let offset = action.get("user_timezone_offset").and_then(Value::integer).unwrap_or(54_000);
+    let offset = if own { 0 } else { offset };
     let utc = action.get("user_time").and_then(milliseconds).map(|local| local.saturating_sub(offset * 1000));
     if utc.is_some_and(|utc| utc > now_ms.saturating_add(SKEW_MS)) {
         return Err(Fate::Dropped("future"));
