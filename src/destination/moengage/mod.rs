@@ -14,6 +14,8 @@ mod encode;
 mod limits;
 mod nested;
 mod raw;
+#[cfg(test)]
+mod tests;
 mod zone;
 
 use base64::Engine as _;
