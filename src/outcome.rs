@@ -68,13 +68,15 @@ named! {
         NameTooLong = "name_too_long",
         /// The value of a field is longer than the vendor takes, and it would leave the whole value out, or refuse it.
         ValueTooLong = "value_too_long",
-        /// More fields than the vendor takes of one event or user.
+        /// More fields than the vendor takes of one event, user, object or item.
         TooManyFields = "too_many_fields",
+        /// A list has more items than the vendor takes.
+        ListTooLong = "list_too_long",
         /// The event lies in the future, beyond what clocks differ by.
         FutureTime = "future_time",
         /// A field is missing, or has a form that the vendor would not take or fail the whole batch for.
         InvalidField = "invalid_field",
-        /// None of the alert's recipients stands where the account's `alerts` say.
+        /// An alert without a recipient: none stands where the account's `alerts` say, or in the raw element's payloads.
         NoRecipient = "no_recipient",
         /// The call alone is larger than the vendor's limit for a request.
         TooLarge = "too_large",

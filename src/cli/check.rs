@@ -13,7 +13,8 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use crate::config::{self, Config, Loaded, Problem, SecretUse, secret};
+use crate::config::secret::{self, SecretError};
+use crate::config::{self, Config, Loaded, Problem, SecretUse};
 
 /// The configuration is wrong (`EX_CONFIG`).
 const WRONG: u8 = 78;
@@ -168,7 +169,10 @@ fn summary(config: &Config) -> Summary {
 /// A secret that is not there yet, or cannot be used, is no mistake, because `run` holds the account until it comes.
 fn missing_secret(used: &SecretUse) -> Option<Problem> {
     let error = secret::read_as(&used.secret, used.form).err()?;
-    let fix = "until it can be read, what needs it waits";
+    let fix = match &error {
+        SecretError::Unfit { unfit, .. } => unfit.fix,
+        _ => "until it can be read, what needs it waits",
+    };
     Some(Problem::at(used.place.clone(), format!("the secret {}", chain(&error)), fix))
 }
 

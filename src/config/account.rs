@@ -3,16 +3,18 @@
 //! Guarantees that an account has one vendor, and that its data goes to that vendor's hosts, to this machine, or to a
 //! host that the main file allows.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::destination::FOLDERS;
 use crate::event::Kind;
 
 use super::problem::Place;
 use super::reader::{Table, Value};
 use super::reference::Scope;
 use super::sections::MAX_LINGER;
-use super::{Account, Anonymous, BaseUrl, Vendor, fields, limits, url, vendor, webhook};
+use super::{Account, Anonymous, BaseUrl, Folder, Own, Vendor, fields, limits, url, vendor};
 
 const KINDS: &[(&str, Kind)] = &[
     ("identify", Kind::Identify),
@@ -51,8 +53,8 @@ pub(super) fn account(place: &Place, name: &str, value: &Value<'_>, around: &Sur
     let scope = Scope { directory: around.directory, below: below.as_deref() };
     let vendor = self::vendor(&mut table, scope, around.allow_hosts);
     let iterable = matches!(vendor, Some(Vendor::Iterable(_)));
-    let webhook = matches!(vendor, Some(Vendor::Webhook(_)));
-    let rest = Rest { name, tenant, iterable, webhook };
+    let folder = if let Some(Vendor::Folder(settings)) = &vendor { Some(settings.folder()) } else { None };
+    let rest = Rest { name, tenant, iterable, folder };
     let account = rest.read(&mut table, around, vendor);
     table.finish();
     account
@@ -63,23 +65,25 @@ struct Rest<'a> {
     name: &'a str,
     tenant: String,
     iterable: bool,
-    /// Then events go as they came, to the URL that its table has: what would change that is no setting of it.
-    webhook: bool,
+    folder: Option<&'static Folder>,
 }
 
 impl Rest<'_> {
+    fn limits(&self, value: &Value<'_>) -> BTreeMap<String, u32> {
+        match self.folder {
+            Some(folder) => limits::of_folder(value, folder),
+            None if self.iterable => limits::iterable(value),
+            None => limits::moengage(value),
+        }
+    }
+
     fn read(self, table: &mut Table<'_>, around: &Surroundings<'_>, vendor: Option<Vendor>) -> Option<Account> {
-        let limits = match (self.iterable, self.webhook) {
-            (true, _) => limits::iterable,
-            (_, true) => limits::webhook,
-            _ => limits::moengage,
-        };
         let raw = if self.iterable { vendor::ITERABLE_RAW } else { vendor::MOENGAGE_RAW };
         let raw: Vec<_> = raw.iter().map(|shape| (*shape, *shape)).collect();
-        let mapped = !self.webhook;
+        let mapped = self.folder.is_none_or(|folder| folder.maps);
         // Without a vendor nobody knows which limits and raw shapes there are.
         let known = vendor.is_some();
-        let limits = table.take("limits").filter(|_| known).map(|value| limits(&value)).unwrap_or_default();
+        let limits = table.take("limits").filter(|_| known).map(|value| self.limits(&value)).unwrap_or_default();
         let raw = mapped
             .then(|| table.take("raw"))
             .flatten()
@@ -140,12 +144,18 @@ fn tenant(value: &Value<'_>) -> Option<String> {
 }
 
 fn vendor(table: &mut Table<'_>, scope: Scope<'_>, allow_hosts: Option<&[String]>) -> Option<Vendor> {
-    match ["moengage", "iterable", "webhook"].map(|vendor| table.take(vendor)) {
-        [Some(value), None, None] => vendor::moengage(&value, scope).map(Vendor::Moengage),
-        [None, Some(value), None] => vendor::iterable(&value, scope).map(Vendor::Iterable),
-        [None, None, Some(value)] => webhook::webhook(&value, scope, allow_hosts).map(Vendor::Webhook),
-        [None, None, None] => {
-            table.refuse("this account has no vendor", "add its table: moengage, iterable or webhook");
+    let names = ["moengage", "iterable"].into_iter().chain(FOLDERS.iter().map(|folder| folder.name));
+    let mut found: Vec<_> = names.filter_map(|name| Some((name, table.take(name)?))).collect();
+    match (found.pop(), found.is_empty()) {
+        (Some((name, value)), true) => match FOLDERS.iter().find(|folder| folder.name == name) {
+            Some(folder) => (folder.read)(&Own { value: &value, scope, allow_hosts }).map(Vendor::Folder),
+            None if name == "iterable" => vendor::iterable(&value, scope).map(Vendor::Iterable),
+            None => vendor::moengage(&value, scope).map(Vendor::Moengage),
+        },
+        (None, _) => {
+            let folders: Vec<&str> = FOLDERS.iter().map(|folder| folder.name).collect();
+            let fix = format!("add its table: moengage, iterable or {}", folders.join(" or "));
+            table.refuse("this account has no vendor", fix);
             None
         }
         _ => {

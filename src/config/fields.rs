@@ -94,7 +94,7 @@ fn tables(vendor: &Vendor) -> Vec<&'static [(&'static str, &'static [&'static st
                 tables.push(NEEDED_BY_TOKENS);
             }
         }
-        Vendor::Webhook(_) => {}
+        Vendor::Folder(_) => {}
     }
     tables
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::problem::{Place, Problem, Sink};
 use super::reader::{Table, Value};
-use super::{Account, Vendor};
+use super::{Account, Folder, Vendor};
 
 /// `MoEngage`'s settings, as `limits` names them.
 const MOENGAGE: &[&str] = &[
@@ -14,6 +14,7 @@ const MOENGAGE: &[&str] = &[
     "events_per_minute",
     "merges_per_minute",
     "catalog_per_minute",
+    "catalog_per_hour",
     "business_events_per_hour",
     "business_events_per_day",
     "alerts_per_minute",
@@ -21,9 +22,6 @@ const MOENGAGE: &[&str] = &[
 
 /// Iterable's classes of requests, below `requests_per_second`.
 const ITERABLE: &[&str] = &["events", "users", "commerce", "tokens", "emails", "catalogs"];
-
-/// A webhook's settings.
-const WEBHOOK: &[&str] = &["requests_per_second"];
 
 /// Far above what a vendor grants, far below what would overflow.
 const MOST: i64 = 100_000_000;
@@ -33,9 +31,9 @@ pub(super) fn moengage(value: &Value<'_>) -> BTreeMap<String, u32> {
     value.table().map(|table| numbers(table, MOENGAGE)).unwrap_or_default()
 }
 
-/// Reads the limits of a webhook.
-pub(super) fn webhook(value: &Value<'_>) -> BTreeMap<String, u32> {
-    value.table().map(|table| numbers(table, WEBHOOK)).unwrap_or_default()
+/// Reads limits of these names.
+pub(super) fn of_folder(value: &Value<'_>, folder: &Folder) -> BTreeMap<String, u32> {
+    value.table().map(|table| numbers(table, folder.limits)).unwrap_or_default()
 }
 
 /// Reads the limits of an account at Iterable, by class.
@@ -99,7 +97,7 @@ fn names(account: &Account) -> &'static [&'static str] {
     match account.vendor {
         Vendor::Moengage(_) => MOENGAGE,
         Vendor::Iterable(_) => ITERABLE,
-        Vendor::Webhook(_) => &[],
+        Vendor::Folder(_) => &[],
     }
 }
 
@@ -120,6 +118,6 @@ fn group(account: &Account, name: &str) -> Option<String> {
             let project = settings.project.as_ref()?;
             Some(format!("iterable {} {single} {project} {name}", host(settings.eu.to_string())))
         }
-        Vendor::Webhook(_) => None,
+        Vendor::Folder(_) => None,
     }
 }

@@ -6,6 +6,7 @@
 mod account;
 mod address;
 mod fields;
+mod folder;
 mod include;
 mod kafka;
 mod kafka_client;
@@ -19,12 +20,12 @@ mod sections;
 mod units;
 mod url;
 mod vendor;
-mod webhook;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use regex::Regex;
@@ -33,6 +34,7 @@ use crate::event::Kind;
 
 pub use address::is_public;
 pub use fields::needed;
+pub use folder::{Folder, Own, Settings};
 pub use kafka_client::client_config;
 pub use load::{Loaded, load};
 pub use problem::{Place, Problem, Problems, SecretUse};
@@ -318,8 +320,8 @@ pub enum Vendor {
     Moengage(Moengage),
     /// `[accounts.NAME.iterable]`
     Iterable(Iterable),
-    /// `[accounts.NAME.webhook]`
-    Webhook(Webhook),
+    /// Of a vendor that is a folder.
+    Folder(Arc<dyn Settings>),
 }
 
 /// `[accounts.NAME.moengage]`
@@ -394,17 +396,6 @@ pub struct Iterable {
     pub registration_key: Option<SecretRef>,
 }
 
-/// `[accounts.NAME.webhook]`
-#[derive(Clone, Debug)]
-pub struct Webhook {
-    /// Scheme, host and port.
-    pub origin: String,
-    /// Path and query.
-    pub path: String,
-    /// Signing secrets: current, next. Both sign.
-    pub keys: Vec<Key>,
-}
-
 /// How an Iterable project identifies users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
@@ -428,13 +419,13 @@ pub struct Key {
 }
 
 impl Account {
-    /// `moengage`, `iterable` or `webhook`.
+    /// The vendor's name: `moengage`, `iterable`.
     #[must_use]
-    pub const fn destination(&self) -> &'static str {
-        match self.vendor {
+    pub fn destination(&self) -> &'static str {
+        match &self.vendor {
             Vendor::Moengage(_) => "moengage",
             Vendor::Iterable(_) => "iterable",
-            Vendor::Webhook(_) => "webhook",
+            Vendor::Folder(settings) => settings.folder().name,
         }
     }
 
@@ -444,7 +435,7 @@ impl Account {
         match self.vendor {
             Vendor::Moengage(_) => vendor::MOENGAGE_RAW,
             Vendor::Iterable(_) => vendor::ITERABLE_RAW,
-            Vendor::Webhook(_) => &[],
+            Vendor::Folder(_) => &[],
         }
     }
 
@@ -466,7 +457,7 @@ impl Account {
                 });
                 of("keys", &settings.keys).into_iter().chain(registration).collect()
             }
-            Vendor::Webhook(settings) => of("keys", &settings.keys),
+            Vendor::Folder(settings) => of("keys", settings.keys()),
         }
     }
 }

@@ -66,7 +66,7 @@ struct Reading<'a> {
 
 /// A value and its place.
 #[derive(Clone, Debug)]
-pub(super) struct Value<'a> {
+pub(crate) struct Value<'a> {
     at: Reading<'a>,
     key: String,
     span: Range<usize>,
@@ -76,7 +76,7 @@ pub(super) struct Value<'a> {
 /// A table and its place; it remembers which keys were asked for.
 #[derive(Debug)]
 #[must_use = "call `finish`, or unknown keys go unnoticed"]
-pub(super) struct Table<'a> {
+pub(crate) struct Table<'a> {
     at: Reading<'a>,
     key: String,
     span: Range<usize>,
@@ -262,7 +262,7 @@ impl<'a> Value<'a> {
     }
 
     /// A table.
-    pub(super) fn table(&self) -> Option<Table<'a>> {
+    pub(crate) fn table(&self) -> Option<Table<'a>> {
         self.table_or("write a table: [section], or { key = value }")
     }
 
@@ -312,7 +312,7 @@ impl<'a> Table<'a> {
     }
 
     /// The value of a key that must be there.
-    pub(super) fn require(&mut self, key: &'static str, fix: &str) -> Option<Value<'a>> {
+    pub(crate) fn require(&mut self, key: &'static str, fix: &str) -> Option<Value<'a>> {
         let value = self.take(key);
         if value.is_none() {
             self.refuse(format!("{key} is missing"), fix);
@@ -357,7 +357,7 @@ impl<'a> Table<'a> {
     }
 
     /// Reports the keys that nobody asked for.
-    pub(super) fn finish(self) {
+    pub(crate) fn finish(self) {
         for (name, _) in self.tree {
             let key = name.get_ref().as_ref();
             if self.asked.contains(&key) {

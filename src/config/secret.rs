@@ -9,8 +9,6 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -23,15 +21,24 @@ const MAX_BYTES: u64 = 64 * 1024;
 /// How long a command may take.
 const COMMAND_TIME: Duration = Duration::from_secs(10);
 
-/// What a secret's text must be.
+/// What is wrong with a secret for its purpose, never with a word of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unfit {
+    /// Behind its reference: `is not base64`.
+    pub why: &'static str,
+    /// What to do.
+    pub fix: &'static str,
+}
+
+/// What a secret's text must be.
+#[derive(Clone, Copy, Debug)]
 pub enum Form {
     /// Visible ASCII: it goes into a header.
     Key,
     /// A PEM text, which has line breaks.
     Pem,
-    /// What signs webhooks: see [`signing_key`].
-    Signing,
+    /// The same, and what this makes sure of.
+    Also(fn(&SecretString) -> Result<(), Unfit>),
 }
 
 /// Why a secret could not be read. `reference` says which one: `file /run/secrets/acme`.
@@ -63,11 +70,13 @@ pub enum SecretError {
         /// Which one.
         reference: String,
     },
-    /// It is no key that could sign.
-    #[error("{reference} is not base64, with or without whsec_ before it, so it could sign nothing")]
-    NotBase64 {
+    /// It does not serve its purpose.
+    #[error("{reference} {}", unfit.why)]
+    Unfit {
         /// Which one.
         reference: String,
+        /// What is wrong.
+        unfit: Unfit,
     },
     /// It is larger than any secret.
     #[error("{reference} is larger than 64 KiB")]
@@ -112,20 +121,11 @@ pub fn read_as(secret: &SecretRef, form: Form) -> Result<SecretString, SecretErr
     match form {
         Form::Key => read(secret),
         Form::Pem => read_pem(secret),
-        Form::Signing => {
+        Form::Also(check) => {
             let text = read(secret)?;
-            let not_base64 = || SecretError::NotBase64 { reference: format!("{secret:?}") };
-            signing_key(&text).map(|_| text).ok_or_else(not_base64)
+            check(&text).map(|()| text).map_err(|unfit| SecretError::Unfit { reference: format!("{secret:?}"), unfit })
         }
     }
-}
-
-/// The bytes of a key that signs webhooks, as Standard Webhooks writes them: base64, with or without `whsec_` before it.
-#[must_use]
-pub fn signing_key(text: &SecretString) -> Option<Zeroizing<Vec<u8>>> {
-    let text = text.expose_secret();
-    let bytes = STANDARD.decode(text.strip_prefix("whsec_").unwrap_or(text)).ok().map(Zeroizing::new)?;
-    (!bytes.is_empty()).then_some(bytes)
 }
 
 /// What may be shown of a secret: the first eight hexadecimal digits of its SHA-256.
@@ -287,17 +287,16 @@ mod tests {
     }
 
     #[test]
-    fn what_signs_webhooks_is_base64() {
-        for good in ["whsec_Zm9yZWJheQ==", "Zm9yZWJheQ==\n"] {
-            let (_directory, secret) = written(good.as_bytes());
-            assert_eq!(read_as(&secret, Form::Signing).expect(good).expose_secret(), good.trim_end());
-        }
-        for bad in ["hunter2!", "whsec_", "whsec_Zm9yZWJheQ", "secret_Zm9yZWJheQ=="] {
-            let (_directory, secret) = written(bad.as_bytes());
-            let error = read_as(&secret, Form::Signing).expect_err(bad);
-            assert!(matches!(error, SecretError::NotBase64 { .. }), "{bad}: {error}");
-            assert!(bad == "whsec_" || !format!("{error} {error:?}").contains(bad), "{error:?}");
-        }
+    fn a_secret_that_does_not_serve_its_purpose_is_none() {
+        const UNFIT: Unfit = Unfit { why: "is too short", fix: "make a longer one" };
+        let form = Form::Also(|text| if text.expose_secret().len() > 6 { Ok(()) } else { Err(UNFIT) });
+        let (_directory, secret) = written(b"hunter22\n");
+        assert_eq!(read_as(&secret, form).expect("a longer one").expose_secret(), "hunter22");
+        let (_directory, secret) = written(b"hunter");
+        let error = read_as(&secret, form).expect_err("too short");
+        assert!(matches!(error, SecretError::Unfit { unfit: UNFIT, .. }), "{error}");
+        assert!(error.to_string().ends_with("key is too short"), "{error}");
+        assert!(!format!("{error} {error:?}").contains("hunter"), "{error:?}");
     }
 
     #[test]

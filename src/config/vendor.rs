@@ -67,7 +67,6 @@ fn workspace(value: &Value<'_>) -> Option<String> {
 }
 
 fn data_center(value: &Value<'_>) -> Option<String> {
-    const FIX: &str = "use 01 to 06, 101, or the dashboard's URL";
     let text = value.filled()?;
     let host = url::pasted_host(text);
     let of_host = host.as_deref().and_then(|host| {
@@ -76,7 +75,8 @@ fn data_center(value: &Value<'_>) -> Option<String> {
     });
     let found = DATA_CENTERS.iter().find(|known| **known == of_host.unwrap_or(text));
     if found.is_none() {
-        value.refuse(format!("\"{text}\" is not a data centre"), FIX);
+        let fix = format!("known here: {}; or write the dashboard's URL", DATA_CENTERS.join(", "));
+        value.refuse(format!("\"{text}\" is not a data centre"), fix);
     }
     found.map(|found| (*found).to_owned())
 }
@@ -168,7 +168,7 @@ fn region(value: &Value<'_>) -> Option<bool> {
         _ => None,
     };
     if region.is_none() {
-        value.refuse(format!("\"{text}\" is not a region"), "use us, eu, or the project's URL");
+        value.refuse(format!("\"{text}\" is not a region"), "known here: us, eu; or write the project's URL");
     }
     region
 }

@@ -1,8 +1,7 @@
 //! What a vendor must tell us: the trait, and the list of vendors.
 //!
 //! A vendor is pure functions: bytes in, bytes out; it holds no socket and reads no clock. The lane owns batching,
-//! order and pacing; the delivery owns the network. To add one: a folder, two lines here, its table in `config`, and
-//! cases in `tests/cases`; [`webhook`] is the shortest.
+//! order and pacing; the delivery owns the network. To add one: a folder, its two lines here, and cases in `tests/cases`.
 
 pub(crate) mod hint;
 pub mod iterable;
@@ -18,7 +17,7 @@ use http::HeaderMap;
 use secrecy::SecretString;
 
 use crate::clock::Now;
-use crate::config::{Account, Vendor};
+use crate::config::{Account, Folder, Vendor};
 use crate::event::Event;
 use crate::outcome::{No, Reason, Refusal, Skip};
 
@@ -319,7 +318,7 @@ pub trait Sign: Send + Sync + std::fmt::Debug {
 
 /// A vendor's API for one account, as pure functions.
 pub trait Destination: Send + Sync + std::fmt::Debug {
-    /// `moengage`, `iterable`, `webhook`.
+    /// `moengage`, `iterable`.
     fn name(&self) -> &'static str;
 
     /// The request forms; [`Shape`] is an index into it.
@@ -377,13 +376,16 @@ fn limit(account: &Account, name: &str, published: u32) -> u32 {
     account.limits.get(name).copied().unwrap_or(published).max(1)
 }
 
+/// Vendors that are complete in their folder.
+pub const FOLDERS: &[Folder] = &[webhook::FOLDER];
+
 /// The vendor of an account.
 #[must_use]
 pub fn of(account: &Account) -> Arc<dyn Destination> {
     match &account.vendor {
         Vendor::Moengage(settings) => Arc::new(moengage::Moengage::new(account, settings)),
         Vendor::Iterable(settings) => Arc::new(iterable::Iterable::new(account, settings)),
-        Vendor::Webhook(settings) => Arc::new(webhook::Webhook::new(account, settings)),
+        Vendor::Folder(settings) => settings.destination(account),
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Workspace {
     pub alerts_per_minute: u64,
     /// Requests with items of catalogues in a fixed minute.
     pub catalog_per_minute: u64,
+    /// The same in a fixed hour.
+    pub catalog_per_hour: u64,
     /// Names of business events; none: all exist.
     pub business_events: Option<Vec<String>>,
     /// Ids and reference names of alerts; none: all exist.
@@ -321,7 +323,7 @@ impl Account {
             Vendor::Moengage(it) => {
                 (it.users_per_minute, it.events_per_minute, it.merges_per_minute) = (0, 0, 0);
                 (it.business_events_per_hour, it.business_events_per_day) = (0, 0);
-                (it.alerts_per_minute, it.catalog_per_minute) = (0, 0);
+                (it.alerts_per_minute, it.catalog_per_minute, it.catalog_per_hour) = (0, 0, 0);
                 it.fair_usage = false;
             }
             Vendor::Iterable(it) => {
@@ -360,6 +362,7 @@ impl Default for Workspace {
             business_events_per_day: 200,
             alerts_per_minute: 10_000,
             catalog_per_minute: 100,
+            catalog_per_hour: 1_000,
             business_events: None,
             alerts: None,
             catalogs: None,

@@ -52,7 +52,7 @@ fn each_shape_reaches_the_endpoint_that_is_made_for_it() {
     let mut accounts = accounts(&tenants(1));
     let [moengage, iterable] = &mut accounts[..] else { panic!("one account at each vendor") };
     moengage.settings = "raw = [\"transition\", \"catalog\"]\nlimits.business_events_per_hour = 360000\n\
-                         limits.business_events_per_day = 8640000"
+                         limits.business_events_per_day = 8640000\nlimits.catalog_per_hour = 360000"
         .to_owned();
     AT_MOENGAGE.clone_into(&mut moengage.details);
     iterable.settings = "raw = [\"users/bulkUpdate\", \"catalogs/items\"]".to_owned();

@@ -166,13 +166,16 @@ fn a_secret_that_could_sign_nothing_holds_the_account_and_check_says_so() {
     scene.setup.write("next", "whsec_");
     let setup = Setup::new(&scene.config.text()).args(&["check", "--strict"]);
     setup.write("current", "hunter2!");
-    setup.write("next", KEYS[1]);
+    setup.write("next", "whsec_aHVudGVyMg==");
     let mut check = setup.start();
     assert_eq!(check.wait(JOIN), Some(78), "{}", check.log());
     let said = check.log();
     let expected = "accounts.hook.webhook.keys[0]: the secret file";
     assert!(said.contains(expected) && said.contains("is not base64") && !said.contains("hunter2"), "{said}");
-    assert!(!said.contains("keys[1]"), "{said}");
+    let (found, fix) =
+        ("accounts.hook.webhook.keys[1]: the secret file", "make one: echo whsec_$(openssl rand -base64 32)");
+    assert!(said.contains(found) && said.contains("24 to 64 bytes") && !said.contains("aHVudGVyMg"), "{said}");
+    assert_eq!(said.matches(fix).count(), 2, "{said}");
     scene.produce(&events()[..3]);
     let mut forebay = scene.setup.start();
     let held = wait_health(&mut forebay, "hook", "held");

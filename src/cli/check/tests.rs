@@ -49,7 +49,7 @@ fn a_wrong_configuration_is_78_and_every_problem_on_standard_error() {
     let expected = "error: config.toml:1:1: kafka: brokers is missing; write brokers = \"host:9092,host:9092\"\n\
         error: config.toml:2:1: kafka.broker: this key is not known; did you mean \"brokers\"?\n\
         error: config.toml:6:15: accounts.acme.moengage.data_center: \"7\" is not a data centre; \
-        use 01 to 06, 101, or the dashboard's URL\nconfig.toml: 3 errors, 0 warnings\n";
+        known here: 01, 02, 03, 04, 05, 06, 101; or write the dashboard's URL\nconfig.toml: 3 errors, 0 warnings\n";
     assert_eq!(err, expected);
 }
 

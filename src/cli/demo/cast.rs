@@ -52,8 +52,8 @@ impl Cast {
     /// The accounts of `config`, if there is one, and so many tenants more, each with an account at both vendors.
     pub(super) fn new(config: Option<&Config>, generated: usize) -> Self {
         let mut accounts: Vec<Account> = config.map(|config| config.accounts.clone()).unwrap_or_default();
-        // A webhook's receiver is nobody's vendor, and a demo calls nobody.
-        accounts.retain(|account| !matches!(account.vendor, Vendor::Webhook(_)));
+        // A demo calls nobody, and of other vendors there is no sandbox.
+        accounts.retain(|account| !matches!(account.vendor, Vendor::Folder(_)));
         let configured = accounts.len();
         let prefix = prefix(&accounts);
         for number in 0..generated {
@@ -229,11 +229,11 @@ fn disguise(account: &mut Account, key: &SecretString) {
             (settings.keys, settings.campaign_keys, settings.inform_keys) = (keys, Vec::new(), Vec::new());
         }
         Vendor::Iterable(settings) => (settings.keys, settings.registration_key) = (keys, None),
-        Vendor::Webhook(settings) => settings.keys = keys,
+        Vendor::Folder(_) => {}
     }
 }
 
-/// The account as its vendor knows it, with the limits that the configuration says it has; a webhook has no vendor.
+/// The account as its vendor knows it, with the limits that the configuration says it has; where there is a sandbox of it.
 fn vendor(account: &Account, key: &SecretString) -> Option<sandbox::Account> {
     let limit = |name: &str| account.limits.get(name).copied();
     let mut at_vendor = match &account.vendor {
@@ -244,7 +244,7 @@ fn vendor(account: &Account, key: &SecretString) -> Option<sandbox::Account> {
             let region = if it.eu { sandbox::Region::Eu } else { sandbox::Region::Us };
             sandbox::Account::iterable(&account.name, region, key.expose_secret())
         }
-        Vendor::Webhook(_) => return None,
+        Vendor::Folder(_) => return None,
     };
     match (&mut at_vendor.vendor, &account.vendor) {
         (sandbox::Vendor::Moengage(workspace), _) => {

@@ -114,7 +114,7 @@ fn every_setting_in_a_comment_of_the_file_is_right_too() {
     let directory = directory(&[("config.toml", &open)]);
     let loaded = load_in(directory.path()).unwrap_or_else(|problems| panic!("{problems}\n{open}"));
     let account = &loaded.config.accounts[0];
-    assert_eq!(account.limits.len(), 7);
+    assert_eq!(account.limits.len(), 8);
     assert_eq!(account.fields.rename, [("traits.plan".to_owned(), "tier".to_owned())]);
     assert_eq!(loaded.config.kafka.properties.len(), 6);
     assert!(loaded.config.control.is_some() && loaded.config.secrets_root.is_some());

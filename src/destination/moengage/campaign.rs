@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use sha2::{Digest, Sha256};
 
 use super::encode::{Encoder, named};
+use super::limits::{Of, check_written};
 use crate::config::{self, Alert};
 use crate::event::Event;
 use crate::json::{copy, write};
@@ -56,10 +57,12 @@ impl Encoder {
         out.extend_from_slice(b"{\"event_name\":");
         write::string(out, &name);
         write::key(out, "event_attributes");
+        let start = out.len();
         match event.properties {
             Some(properties) => copy::object(out, properties, self.style),
             None => out.extend_from_slice(b"{}"),
         }
+        check_written(out, start, Of::Event)?;
         out.push(b'}');
         Ok(())
     }

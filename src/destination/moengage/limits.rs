@@ -1,14 +1,15 @@
 //! What MoEngage would refuse a whole batch for, or cut, or drop behind a 200: known before anything is sent.
 //!
-//! Rules: pages `data/data-overview`, `data-tracking-policies`, `event/track-event` (2026-11). Of values only URLs are
+//! Rules: pages `data/data-overview`, `data-tracking-policies`, `event/track-event` (2026-11). Of texts only URLs are
 //! checked, which the vendor leaves out whole where they are too long; it cuts other texts, and an event is worth more
-//! than the end of one.
+//! than the end of one. Of lists and objects: [`nested`].
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
+use super::nested;
 use crate::clock::Now;
 use crate::json::{Raw, copy};
 use crate::outcome::{Reason, Refusal};
@@ -17,7 +18,7 @@ use crate::outcome::{Reason, Refusal};
 const SKEW_MS: i64 = 5 * 60 * 1000;
 
 /// The vendor cuts longer names of events and attributes, in characters.
-const LONGEST_NAME: usize = 200;
+pub(super) const LONGEST_NAME: usize = 200;
 /// The vendor leaves out the value of an attribute that is a longer URL, in characters.
 const LONGEST_URL: usize = 512;
 
@@ -99,7 +100,7 @@ pub(super) fn check_name(name: &str) -> Result<(), Refusal> {
 }
 
 /// Whether a text has more characters than that.
-fn longer(text: &str, most: usize) -> bool {
+pub(super) fn longer(text: &str, most: usize) -> bool {
     text.len() > most && text.chars().nth(most).is_some()
 }
 
@@ -124,16 +125,22 @@ impl Of {
 /// Whether the vendor keeps all of these attributes, which are as they go out: flattened, and without the ids.
 pub(super) fn check_attributes(attributes: Raw<'_>, of: Of) -> Result<(), Refusal> {
     // What users may not be told by is many names; of an event there is one that can be looked for.
-    if of == Of::Event && !may_have_much(attributes.get()) {
+    if of == Of::Event && !may_have_much(attributes.get()) && !nested::may_be(attributes.get()) {
         return Ok(());
     }
+    // Of a name that occurs twice the last value counts, which is looked for only where something is wrong.
+    check_each(attributes, of, false).or_else(|_| check_each(attributes, of, true))
+}
+
+/// The same; with `last` a name that occurs twice counts once, by its last value.
+fn check_each(attributes: Raw<'_>, of: Of, last: bool) -> Result<(), Refusal> {
     let (mut count, mut added, mut removed) = (0, None, None);
-    for field in attributes.fields() {
+    for field in copy::of(attributes, last) {
         let name = field.name();
-        match &*name {
-            "addValueToArrayField" => added = Some(field.value),
-            "removeValueFromArrayField" => removed = Some(field.value),
-            _ => {}
+        match (of, &*name) {
+            (Of::User, "addValueToArrayField") => added = Some(field.value),
+            (Of::User, "removeValueFromArrayField") => removed = Some(field.value),
+            _ => nested::check(field.value, last)?,
         }
         if of.reserves(&name) {
             let detail = format!("MoEngage keeps the attribute name `{name}` for itself: rename it, or drop it");
@@ -142,23 +149,19 @@ pub(super) fn check_attributes(attributes: Raw<'_>, of: Of) -> Result<(), Refusa
         if longer(&name, LONGEST_NAME) {
             return Err(Refusal::new(Reason::NameTooLong, "MoEngage cuts attribute names at 200 characters"));
         }
-        if is_long_url(field.value) {
-            return Err(Refusal::new(Reason::ValueTooLong, "MoEngage leaves out URLs of more than 512 characters"));
-        }
+        check_url(field.value)?;
         count += 1;
     }
-    if let (Some(added), Some(removed), Of::User) = (added, removed, of) {
+    // Their fields are attributes, too, and what those get and lose.
+    let mut edits = [added, removed].into_iter().flatten().flat_map(|edits| copy::of(edits, last));
+    edits.try_for_each(|field| nested::check(field.value, last))?;
+    if let (Some(added), Some(removed)) = (added, removed) {
         check_edits(added, removed)?;
     }
-    if count <= of.most() {
-        return Ok(());
+    if count > of.most() {
+        return Err(Refusal::new(Reason::TooManyFields, format!("{count} attributes: MoEngage keeps {}", of.most())));
     }
-    // A name that occurs twice is one attribute.
-    let count = copy::of(attributes, true).count();
-    if count <= of.most() {
-        return Ok(());
-    }
-    Err(Refusal::new(Reason::TooManyFields, format!("{count} attributes: MoEngage keeps {}", of.most())))
+    Ok(())
 }
 
 /// The vendor refuses the whole request in which an array of a user gets and loses values at once (`ArrayFieldError`).
@@ -177,14 +180,19 @@ pub(super) fn check_written(out: &[u8], start: usize, of: Of) -> Result<(), Refu
     check_attributes(Raw::trusted(object), of)
 }
 
-fn is_long_url(value: Raw<'_>) -> bool {
+/// Whether the vendor keeps this text; anything but a text is no URL.
+pub(super) fn check_url(value: Raw<'_>) -> Result<(), Refusal> {
     if value.get().len() <= LONGEST_URL {
-        return false;
+        return Ok(());
     }
-    value.string().is_some_and(|text| {
+    let is_long = value.string().is_some_and(|text| {
         let begins = |with: &str| text.get(..with.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(with));
         (begins("https://") || begins("http://")) && longer(&text, LONGEST_URL)
-    })
+    });
+    if is_long {
+        return Err(Refusal::new(Reason::ValueTooLong, "MoEngage leaves out URLs of more than 512 characters"));
+    }
+    Ok(())
 }
 
 /// Whether it is worth looking for what an event may not have: this stands on the path of every event.

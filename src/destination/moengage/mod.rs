@@ -3,8 +3,8 @@
 //! Vendor's pages (read 2026-11): <https://www.moengage.com/docs/api/bulk/bulk-import-users-and-events> (100 KB a
 //! request, 60,000 users and 60,000 events a minute and workspace), <https://www.moengage.com/docs/api/introduction>
 //! (hosts, Basic authorisation, families of keys), <https://www.moengage.com/docs/api/rate-limits> (merges 1,000 users a
-//! minute and 50 pairs a request, business events 50 an hour and 200 a day, catalogue items 100 requests a minute with 50
-//! items and 5 MB, Inform 10,000 a minute). Never sends a compressed body, nor `MOE-APPKEY` to the bulk endpoint: the
+//! minute and 50 pairs a request, business events 50 an hour and 200 a day, catalogue items 100 requests a minute and 1,000 an
+//! hour with 50 items and 5 MB, Inform 10,000 a minute). Never sends a compressed body, nor `MOE-APPKEY` to the bulk endpoint: the
 //! vendor asks for neither.
 
 mod answer;
@@ -12,7 +12,10 @@ mod attributes;
 mod campaign;
 mod encode;
 mod limits;
+mod nested;
 mod raw;
+#[cfg(test)]
+mod tests;
 mod zone;
 
 use base64::Engine as _;
@@ -63,7 +66,7 @@ const fn shape(name: &'static str, max_bytes: usize, max_calls: usize, keys: &'s
 const PER_MINUTE: u32 = 60_000;
 
 /// Each limit: its setting, what is published, the window, what is counted, and of which requests.
-const LIMITS: [(&str, u32, Per, Charge, Shape); 7] = [
+const LIMITS: [(&str, u32, Per, Charge, Shape); 8] = [
     ("users_per_minute", PER_MINUTE, Per::Minute, Charge::Units(0), TRANSITION),
     ("events_per_minute", PER_MINUTE, Per::Minute, Charge::Units(1), TRANSITION),
     ("merges_per_minute", 1_000, Per::Minute, Charge::Units(0), MERGES),
@@ -71,6 +74,7 @@ const LIMITS: [(&str, u32, Per, Charge, Shape); 7] = [
     ("business_events_per_day", 200, Per::Day, Charge::Request, BUSINESS),
     ("alerts_per_minute", 10_000, Per::Minute, Charge::Request, ALERTS),
     ("catalog_per_minute", 100, Per::Minute, Charge::Request, ITEMS),
+    ("catalog_per_hour", 1_000, Per::Hour, Charge::Request, ITEMS),
 ];
 
 /// One account at MoEngage.

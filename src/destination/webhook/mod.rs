@@ -1,12 +1,13 @@
 //! A webhook: any HTTPS endpoint, which gets the events as they came, in a JSON array, signed.
 //!
-//! No mapping: an element is the message byte by byte, but for what `[accounts.NAME.fields]` keeps back. Signed by the
-//! rules of Standard Webhooks (<https://www.standardwebhooks.com>, read 2026-11) with all of the account's keys, so that
-//! the receiver may change its own at any time between. The URL is a tenant's, so it is trusted little: see
-//! [`Webhook::reach`].
+//! No mapping: an element is the message byte by byte, but for what `[accounts.NAME.fields]` keeps back. Signed with all of
+//! the account's keys, so that the receiver may change its own in between. The URL is a tenant's, so it is trusted little.
 
 mod answer;
+mod settings;
 mod sign;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -14,16 +15,13 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 use secrecy::SecretString;
 
-use super::{
-    Answer, Budget, Call, Charge, Destination, Elements, Judgement, Per, Reach, Shape, ShapeInfo, Sign, Target,
-    user_hash,
-};
+use super::{Answer, Budget, Call, Destination, Elements, Judgement, Reach, Shape, ShapeInfo, Sign, Target, user_hash};
 use crate::clock::Now;
-use crate::config;
+use crate::config::Key;
 use crate::event::fields::Fields;
 use crate::event::{Event, Kind};
 use crate::outcome::{No, Refusal};
-use sign::Signer;
+pub use settings::FOLDER;
 
 /// All events together.
 pub const EVENTS: Shape = Shape(0);
@@ -38,43 +36,19 @@ const SHAPES: &[ShapeInfo] = &[ShapeInfo {
     own_lane: false,
 }];
 
-/// A receiver has little to say.
-const ANSWER_CAP: usize = 64 * 1024;
-
-/// One account's endpoint.
+/// One account's endpoint. Without a limit of its own it has none.
 #[derive(Debug)]
 pub struct Webhook {
     origin: String,
     path: String,
+    keys: Vec<Key>,
     budgets: Vec<Budget>,
     fields: Option<Fields>,
 }
 
-impl Webhook {
-    /// The endpoint, from the account's settings. Without a limit of its own it has none.
-    #[must_use]
-    pub fn new(account: &config::Account, settings: &config::Webhook) -> Self {
-        let budget = |(name, limit): (&'static str, &u32)| Budget {
-            key: account.name.clone(),
-            name,
-            limit: *limit,
-            per: Per::Second,
-            charge: Charge::Request,
-            shapes: vec![EVENTS],
-        };
-        let limit = account.limits.get("requests_per_second").map(|limit| ("requests_per_second", limit));
-        Self {
-            origin: settings.origin.clone(),
-            path: settings.path.clone(),
-            budgets: limit.map(budget).into_iter().collect(),
-            fields: Fields::new(&account.fields, &config::needed(&account.vendor)),
-        }
-    }
-}
-
 impl Destination for Webhook {
     fn name(&self) -> &'static str {
-        "webhook"
+        FOLDER.name
     }
 
     fn shapes(&self) -> &'static [ShapeInfo] {
@@ -86,7 +60,8 @@ impl Destination for Webhook {
     }
 
     fn reach(&self) -> Reach {
-        Reach { answer_cap: ANSWER_CAP, public_only: true }
+        // A receiver has little to say.
+        Reach { answer_cap: 64 * 1024, public_only: true }
     }
 
     fn budgets(&self) -> Vec<Budget> {
@@ -115,13 +90,12 @@ impl Destination for Webhook {
     }
 
     fn target(&self, _shape: Shape, _key: &SecretString) -> Target {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
         Target { path: self.path.clone(), headers }
     }
 
     fn signer(&self, keys: &[SecretString]) -> Option<Arc<dyn Sign>> {
-        Some(Arc::new(Signer::new(keys)))
+        Some(Arc::new(sign::Signer::new(keys)))
     }
 
     fn judge(&self, _shape: Shape, answer: &Answer<'_>, _elements: &dyn Elements, now: Now) -> Judgement {

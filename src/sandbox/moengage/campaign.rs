@@ -18,7 +18,7 @@ use crate::sandbox::world::Desk;
 const REMEMBERED_MS: i64 = 5 * 60 * 1000;
 const LONGEST_TRANSACTION: usize = 50;
 const MOST_ITEMS: usize = 50;
-const CHANNELS: [&str; 3] = ["SMS", "EMAIL", "PUSH"];
+const CHANNELS: [&str; 5] = ["SMS", "RCS", "WHATSAPP", "EMAIL", "PUSH"];
 
 fn knows(known: Option<&Vec<String>>, name: &str) -> bool {
     known.is_none_or(|known| known.iter().any(|it| it == name))
@@ -78,7 +78,7 @@ pub(super) fn alert(workspace: &Workspace, state: &mut State, desk: &mut Desk<'_
             && attributes.is_none_or(|it| matches!(it, Value::Object(_)))
     };
     if !payloads.iter().all(sound) {
-        return bad("a payload is of SMS, EMAIL or PUSH, and has a recipient");
+        return bad("a payload is of SMS, RCS, WHATSAPP, EMAIL or PUSH, and has a recipient");
     }
     if !knows(workspace.alerts.as_ref(), alert) {
         return bad("the alert does not exist");
@@ -114,9 +114,10 @@ pub(super) fn items(
     let Some(items) = items.filter(|items| items.len() <= MOST_ITEMS) else {
         return refused(400, "INVALID_ITEMS", "items is a list of 1 to 50 items");
     };
-    if !state.catalog.take(1, now) {
+    if !state.catalog_hour.has(1, now) || !state.catalog.take(1, now) {
         return refused(429, "RATE_LIMIT_EXCEEDED", "Rate limit exceeded");
     }
+    state.catalog_hour.take(1, now);
     let (mut bad, mut ids) = (Vec::new(), HashSet::new());
     for item in items {
         let id = item.object().and_then(|item| item.text("id")).unwrap_or_default();

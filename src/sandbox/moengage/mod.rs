@@ -45,6 +45,7 @@ pub(super) struct State {
     business_day: Minute,
     alerts: Minute,
     catalog: Minute,
+    catalog_hour: Minute,
     /// When which transaction of an alert was taken.
     transactions: HashMap<u64, i64, foldhash::fast::RandomState>,
     fair: FairUse,
@@ -156,6 +157,7 @@ impl State {
             business_day: Minute::many(workspace.business_events_per_day, 24 * 60),
             alerts: Minute::new(workspace.alerts_per_minute),
             catalog: Minute::new(workspace.catalog_per_minute),
+            catalog_hour: Minute::many(workspace.catalog_per_hour, 60),
             transactions: HashMap::default(),
             fair: FairUse::default(),
             users_refused: None,

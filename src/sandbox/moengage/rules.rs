@@ -32,6 +32,7 @@ const MOST_ATTRIBUTES: usize = 100;
 const MOST_NAME: usize = 200;
 const MOST_TEXT: usize = 512;
 const MOST_ITEMS: usize = 50;
+const MOST_OBJECTS: usize = 100;
 
 const NOBODY: [&str; 22] = [
     "unknown",
@@ -193,11 +194,10 @@ fn judged(action: &Object<'_>, name: &str, now_ms: i64) -> Result<bool, Fate> {
     absent_or(action, "user_timezone_offset", |value| {
         value.integer().is_some_and(|offset| (-54_000..=54_000).contains(&offset))
     })?;
-    if action.text("platform") == Some("TV") {
-        absent_or(action, "moe_os_type", |value| value.text().is_some_and(|system| TV_SYSTEMS.contains(&system)))?;
-    }
+    let on_tv = action.text("platform") == Some("TV");
+    absent_or(action, "moe_os_type", |value| on_tv && value.text().is_some_and(|system| TV_SYSTEMS.contains(&system)))?;
     match action.get("current_time") {
-        None | Some(Value::Null) => {}
+        None | Some(Value::Null) => local(action, now_ms)?,
         Some(time) => match milliseconds(time) {
             None => return Err(Fate::Dropped("current_time")),
             Some(time) if time > now_ms.saturating_add(SKEW_MS) => return Err(Fate::Dropped("future")),
@@ -207,6 +207,18 @@ fn judged(action: &Object<'_>, name: &str, now_ms: i64) -> Result<bool, Fate> {
     let attributes = action.get("attributes").and_then(Value::object);
     let cut = attributes.is_some_and(|attributes| attributes.len() > MOST_ATTRIBUTES || trims(attributes));
     Ok(cut || longer(name, MOST_NAME))
+}
+
+/// An action that has a local time alone: by the offset, or if there is no place where it is that late, it is of the future.
+fn local(action: &Object<'_>, now_ms: i64) -> Result<(), Fate> {
+    let own = action.text("user_time").and_then(|text| text.rfind(['+', '-'])).is_some_and(|at| at > 10);
+    let offset = action.get("user_timezone_offset").and_then(Value::integer).unwrap_or(54_000);
+    let offset = if own { 0 } else { offset };
+    let utc = action.get("user_time").and_then(milliseconds).map(|local| local.saturating_sub(offset * 1000));
+    if utc.is_some_and(|utc| utc > now_ms.saturating_add(SKEW_MS)) {
+        return Err(Fate::Dropped("future"));
+    }
+    Ok(())
 }
 
 fn device(element: &Object<'_>) -> Result<Taken, Fate> {
@@ -262,13 +274,17 @@ fn trims(attributes: &Object<'_>) -> bool {
     attributes.iter().any(|(name, value)| longer(name, MOST_NAME) || system(name) || trims_value(value, 0))
 }
 
+/// The same of a value, at this depth of objects; what is deeper than two levels of keys becomes a text.
 fn trims_value(value: &Value<'_>, depth: usize) -> bool {
     match value {
         Value::Text(text) => longer(text, MOST_TEXT),
-        Value::Array(items) => items.len() > MOST_ITEMS || items.iter().any(|item| trims_value(item, depth)),
-        Value::Object(object) => {
-            depth >= 2
-                || object.len() > MOST_ATTRIBUTES
+        Value::Array(items) => {
+            let objects = items.iter().any(|item| item.object().is_some());
+            let most = if objects { MOST_OBJECTS } else { MOST_ITEMS };
+            items.len() > most || items.iter().any(|item| trims_value(item, depth))
+        }
+        Value::Object(object) if depth < 2 => {
+            object.len() > MOST_ATTRIBUTES
                 || object
                     .iter()
                     .any(|(name, value)| name.contains(['$', '.', '%', '#']) || trims_value(value, depth + 1))

@@ -97,4 +97,8 @@ async fn a_catalogue_takes_the_good_items_and_lists_the_bad_ones() {
     for expected in [200, 200, 429] {
         assert_eq!(ask(ITEMS, &json!({ "items": [{ "id": "c" }] })).to(&running).await.status, expected);
     }
+    let hourly = sandbox(workspace(|it| it.catalog_per_hour = 1)).await;
+    for expected in [200, 429] {
+        assert_eq!(ask(ITEMS, &json!({ "items": [{ "id": "c" }] })).to(&hourly).await.status, expected);
+    }
 }

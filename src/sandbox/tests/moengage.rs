@@ -66,7 +66,13 @@ async fn most_faults_are_answered_200_and_the_element_is_gone() {
         (event(json!({ "current_time": "2026-11-21T00:02:00Z" })), "future"),
         (event(json!({ "current_time": NOON_MS })), "future"),
         (event(json!({ "user_timezone_offset": 54_001 })), "user_timezone_offset"),
+        (
+            event(json!({ "current_time": null, "user_time": "2026-11-21T02:02:00Z", "user_timezone_offset": 7200 })),
+            "future",
+        ),
+        (event(json!({ "current_time": null, "user_time": "2026-11-21T15:02:00" })), "future"),
         (event(json!({ "platform": "TV", "moe_os_type": "Radio" })), "moe_os_type"),
+        (event(json!({ "platform": "web", "moe_os_type": "WebOS" })), "moe_os_type"),
         (
             json!({ "type": "device", "customer_id": "u1", "attributes": { "platform": "iOS", "push_id": "t" } }),
             "device_id",
@@ -96,7 +102,7 @@ async fn good_elements_are_recorded_in_order() {
         { "type": "customer", "customer_id": "u1", "attributes": { "plan": "pro", "message_id": "m-0" }, "update_existing_only": false },
         event(json!({ "current_time": 1_795_000_000, "platform": "iOS", "user_timezone_offset": 19800 })),
         event(json!({ "current_time": "1795000000", "attributes": { "message_id": "m-1" } })),
-        event(json!({ "attributes": { "message_id": "m-1" }, "action": "Cart: full" })),
+        event(json!({ "attributes": { "message_id": "m-1" }, "action": "Cart: full", "user_time": "2026-11-20T19:00:00-05:00", "current_time": null })),
         { "type": "device", "customer_id": "u1", "device_id": "d1", "attributes": { "platform": "iOS", "push_id": "t" } },
     ]);
     assert_eq!(bulk(&elements).to(&running).await.status, 200);
@@ -117,7 +123,9 @@ async fn what_would_be_cut_off_is_counted() {
         event(json!({ "attributes": { "fits": "x".repeat(512) } })),
         event(json!({ "attributes": { "moe_hidden": 1 } })),
         { "type": "customer", "customer_id": "u1", "attributes": { "id": 1 } },
-        { "type": "customer", "customer_id": "u1", "attributes": { "a": { "b": { "c": { "d": 1 } } } } },
+        { "type": "customer", "customer_id": "u1", "attributes": { "a": vec![1; 51] } },
+        { "type": "customer", "customer_id": "u1", "attributes": { "a": { "b": { "c": { "d.e": 1 } } } } },
+        { "type": "customer", "customer_id": "u1", "attributes": { "a": vec![json!({ "b": 1 }); 100] } },
     ]);
     assert_eq!(bulk(&elements).to(&running).await.status, 200);
     assert_eq!(count(&running, "engage").trimmed_by_vendor, 4);

@@ -122,7 +122,8 @@ fn values(vendor: &str, path: &[&str]) -> Values {
 
 /// The words that a fix lists.
 fn words(fix: &str) -> Vec<String> {
-    let list = fix.strip_prefix("known here: ").map(|list| list.split(", ").map(str::to_owned).collect());
+    let list = fix.strip_prefix("known here: ").map(|list| list.split_once(';').map_or(list, |(list, _)| list));
+    let list = list.map(|list| list.split(", ").map(str::to_owned).collect());
     list.unwrap_or_default()
 }
 

@@ -57,7 +57,7 @@ fn merge(into: &mut Value, from: Value) {
 fn message(rng: &mut StdRng, index: usize, user: &str) -> Value {
     let id = format!("m-{index}");
     let mut message = json!({ "messageId": id, "userId": user, "timestamp": time(rng) });
-    let product = json!({ "product_id": "p-1", "name": "Shoe", "price": 79.9, "quantity": 2, "category": "shoes" });
+    let product = json!({ "product_id": "p-1", "name": "Shoe", "price": 79.9, "quantity": 2, "category": "shoes", "message_id": id });
     let long = "x".repeat(LONG);
     let note = one(rng, &["plain", "\u{0}", "\"}]}", "\\", "\u{1F680}", "a\nb", "plain", "plain", &long]);
     let mut traits =
@@ -70,7 +70,7 @@ fn message(rng: &mut StdRng, index: usize, user: &str) -> Value {
         traits["email"] = json!(format!("{user}@example.com"));
     }
     let extra = match rng.random_range(0..15) {
-        0..=2 => json!({ "type": "identify", "traits": traits }),
+        0..=2 => json!({ "type": "identify", "traits": traits, "properties": { "message_id": id } }),
         3 => json!({ "type": "page", "name": (["Home", " ", "Pricing"][index % 3]), "properties": properties }),
         4 => json!({ "type": "screen", "name": "Main", "category": "App", "properties": properties }),
         5 => {
@@ -91,20 +91,20 @@ fn message(rng: &mut StdRng, index: usize, user: &str) -> Value {
         }
     };
     merge(&mut message, extra);
-    context(rng, &mut message, user);
+    context(rng, &mut message, index, user);
     message
 }
 
 /// A device or a browser, an application, consent, traits: each for some messages.
-fn context(rng: &mut StdRng, message: &mut Value, user: &str) {
+fn context(rng: &mut StdRng, message: &mut Value, index: usize, user: &str) {
     match rng.random_range(0..10) {
         0..=2 => {
             let kind = one(rng, &["ios", "android", "tvos", "fridge"]);
-            let device = json!({ "id": "d", "type": kind, "token": format!("token-{user}") });
+            let device = json!({ "id": "d", "type": kind, "token": format!("token-{index}") });
             let app = json!({ "version": "1.2", "namespace": "com.acme" });
             message["context"] = json!({ "timezone": "Europe/Budapest", "app": app, "device": device });
         }
-        3 => message["context"] = json!({ "os": { "token": format!("browser-{user}") } }),
+        3 => message["context"] = json!({ "os": { "token": format!("browser-{index}") } }),
         4 => message["context"] = json!({ "app": { "namespace": one(rng, &["com.acme", "com.other"]) } }),
         _ => {}
     }
@@ -119,7 +119,7 @@ fn context(rng: &mut StdRng, message: &mut Value, user: &str) {
 
 /// The message with something wrong in it.
 fn spoilt(rng: &mut StdRng, mut message: Value) -> String {
-    match rng.random_range(0..21) {
+    match rng.random_range(0..23) {
         0 => message["userId"] = json!("unknown"),
         1 => message["userId"] = json!("x".repeat(60)),
         2 => message["userId"] = Value::Null,
@@ -139,6 +139,8 @@ fn spoilt(rng: &mut StdRng, mut message: Value) -> String {
         16 => message["properties"]["link"] = json!(format!("https://example.com/{}", "p".repeat(600))),
         17 => message["properties"]["n".repeat(250)] = json!("long"),
         18 => (0..120).for_each(|field| message["properties"][format!("f{field}")] = json!(field)),
+        19 => message["properties"]["list"] = json!(vec!["x"; 51]),
+        20 => message["traits"]["object"] = json!({ "a#b": 1 }),
         _ => return broken(rng, &message.to_string()),
     }
     message.to_string()
@@ -189,7 +191,7 @@ fn raw(rng: &mut StdRng, index: usize, user: &str) -> (&'static str, String) {
             4 => merge(&mut element, json!({ "actions": [{ "action": "Raw", "platform": 1 }], "type": "event" })),
             5 => merge(&mut element, json!({ "transaction_id": "x".repeat(51), "event_name": null, "eventName": "" })),
             6 => element["dataFields"] = json!({ "email": "nobody" }),
-            _ => merge(&mut element, json!({ "id": "a_b", "payloads": {}, "a.b": { "c.d": 1 } })),
+            _ => merge(&mut element, json!({ "id": format!("a_{index}"), "payloads": {}, "a.b": { "c.d": 1 } })),
         }
     }
     (shape, element.to_string())

@@ -11,6 +11,7 @@ limits.events_per_minute = 100000000
 limits.merges_per_minute = 100000000
 limits.alerts_per_minute = 100000000
 limits.catalog_per_minute = 100000000
+limits.catalog_per_hour = 100000000
 limits.business_events_per_hour = 36000000
 limits.business_events_per_day = 100000000";
 const MOENGAGE_SANDBOX: &str = "users_per_minute = 0
@@ -18,6 +19,7 @@ events_per_minute = 0
 merges_per_minute = 0
 alerts_per_minute = 0
 catalog_per_minute = 0
+catalog_per_hour = 0
 business_events_per_hour = 0
 business_events_per_day = 0
 fair_usage = false";

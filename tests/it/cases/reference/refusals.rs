@@ -32,10 +32,6 @@ pub(crate) fn unkept(attributes: &Value, of_user: bool) -> Vec<&'static str> {
         let free = if of_user { FREE.contains(&name) } else { name == "moe_project_name" };
         kept || (name.starts_with("moe_") && !free)
     };
-    let long_url = |value: &Value| {
-        let text = value.as_str().unwrap_or_default().to_ascii_lowercase();
-        text.chars().count() > 512 && (text.starts_with("http://") || text.starts_with("https://"))
-    };
     for (reason, holds) in [
         ("reserved_name", fields.keys().any(|name| reserved(name))),
         ("name_too_long", fields.keys().any(|name| name.chars().count() > 200)),
@@ -46,7 +42,56 @@ pub(crate) fn unkept(attributes: &Value, of_user: bool) -> Vec<&'static str> {
             reasons.push(reason);
         }
     }
+    for (name, value) in fields {
+        if of_user && matches!(name.as_str(), "addValueToArrayField" | "removeValueFromArrayField") {
+            value.as_object().into_iter().flatten().for_each(|(_, value)| unkept_below(value, 1, &mut reasons));
+        } else {
+            unkept_below(value, 1, &mut reasons);
+        }
+    }
     reasons
+}
+
+fn long_url(value: &Value) -> bool {
+    let text = value.as_str().unwrap_or_default().to_ascii_lowercase();
+    text.chars().count() > 512 && (text.starts_with("http://") || text.starts_with("https://"))
+}
+
+/// The same of a value whose keys, if it is an object or has such, are of this level.
+fn unkept_below(value: &Value, level: usize, reasons: &mut Vec<&'static str>) {
+    match value {
+        Value::Array(items) => {
+            let objects = items.iter().any(Value::is_object);
+            if items.len() > if objects { 100 } else { 50 } && (level < 3 || !objects) {
+                reasons.push("list_too_long");
+            }
+            if items.iter().any(long_url) {
+                reasons.push("value_too_long");
+            }
+            items.iter().filter(|item| item.is_object()).for_each(|item| unkept_below(item, level, reasons));
+        }
+        // Deeper ones become a text.
+        Value::Object(fields) if level < 3 => {
+            if level == 1 && value.to_string().len() > 25_000 {
+                reasons.push("value_too_long");
+            }
+            if fields.keys().any(|name| name.contains(['$', '.', '%', '#'])) {
+                reasons.push("invalid_field");
+            }
+            if fields.keys().any(|name| name.chars().count() > 200) {
+                reasons.push("name_too_long");
+            }
+            if fields.values().any(long_url) {
+                reasons.push("value_too_long");
+            }
+            let of_objects = |value: &Value| value.as_object().filter(|_| level == 1).map_or(0, Map::len);
+            if fields.len() + fields.values().map(of_objects).sum::<usize>() > 100 {
+                reasons.push("too_many_fields");
+            }
+            fields.values().for_each(|value| unkept_below(value, level + 1, reasons));
+        }
+        _ => {}
+    }
 }
 
 /// The element, unless there is a reason against it.

@@ -1,0 +1,194 @@
+//! What MoEngage takes of lists and objects that are values of attributes.
+//!
+//! | what | how much | what is over |
+//! | --- | --- | --- |
+//! | items of a list | 50 | `list_too_long` |
+//! | items of a list of objects | 100 | `list_too_long` |
+//! | keys of an object, those of objects in it included | 100 | `too_many_fields`: the first 100 are kept |
+//! | an object, in bytes | 25 KB | `value_too_long` |
+//! | a key | 200 characters, none of `$`, `.`, `%`, `#` | `name_too_long`, `invalid_field` |
+//! | a URL, also in a list | 512 characters | `value_too_long`: it is left out |
+//! | objects in objects | two levels of keys | becomes a text, which is kept: nothing is checked below |
+//!
+//! Lists in an object count for themselves, and so does each object in a list. Pages `data-tracking-policies`,
+//! `support-for-object-data-type` (2026-11), which mostly do not say what becomes of what is over: none of it is kept for
+//! sure.
+
+use super::limits::{LONGEST_NAME, check_url, longer};
+use crate::json::{Raw, copy};
+use crate::outcome::{Reason, Refusal};
+
+const LONGEST_LIST: usize = 50;
+const MOST_OBJECTS: usize = 100;
+const MOST_KEYS: usize = 100;
+/// "25 KB", and no word on whether that is 1000 or 1024: the smaller.
+const LARGEST_OBJECT: usize = 25_000;
+/// Levels of keys.
+const DEEPEST: usize = 2;
+
+/// Whether there could be lists or objects among the values of this object: this stands on the path of every event.
+pub(super) fn may_be(object: &str) -> bool {
+    object.as_bytes().get(1..).is_some_and(|inside| memchr::memchr2(b'{', b'[', inside).is_some())
+}
+
+/// Whether the vendor keeps all of an attribute's value, if it is a list or an object. With `last` a name that occurs twice
+/// counts once, by its last value.
+pub(super) fn check(value: Raw<'_>, last: bool) -> Result<(), Refusal> {
+    if value.is_array() {
+        list(value, 1, last)
+    } else if value.is_object() {
+        object(value, 1, last)
+    } else {
+        Ok(())
+    }
+}
+
+/// A list; its objects have keys of this level.
+fn list(value: Raw<'_>, level: usize, last: bool) -> Result<(), Refusal> {
+    let (mut count, mut objects) = (0, false);
+    for item in value.items() {
+        count += 1;
+        if item.is_object() {
+            objects = true;
+            object(item, level, last)?;
+        } else {
+            check_url(item)?;
+        }
+    }
+    let most = if objects { MOST_OBJECTS } else { LONGEST_LIST };
+    if count > most && !(objects && level > DEEPEST) {
+        let what = if objects { "objects" } else { "items" };
+        return Err(Refusal::new(Reason::ListTooLong, format!("a list of {count} {what}: MoEngage takes {most}")));
+    }
+    Ok(())
+}
+
+/// An object that is an attribute, or one of a list, with keys of this level.
+fn object(object: Raw<'_>, level: usize, last: bool) -> Result<(), Refusal> {
+    let size = object.get().len();
+    if level == 1 && size > LARGEST_OBJECT {
+        let detail = format!("an object of {size} bytes: MoEngage takes {LARGEST_OBJECT}");
+        return Err(Refusal::new(Reason::ValueTooLong, detail));
+    }
+    if level > DEEPEST {
+        return Ok(());
+    }
+    let mut count = 0;
+    keys(object, level, last, &mut count)?;
+    if count > MOST_KEYS {
+        let detail = format!("an object with {count} keys: MoEngage keeps {MOST_KEYS}");
+        return Err(Refusal::new(Reason::TooManyFields, detail));
+    }
+    Ok(())
+}
+
+/// The keys of an object at this level, and of those in it; counts them.
+fn keys(object: Raw<'_>, level: usize, last: bool, count: &mut usize) -> Result<(), Refusal> {
+    for field in copy::of(object, last) {
+        let name = field.name();
+        if name.contains(['$', '.', '%', '#']) {
+            return Err(Refusal::new(Reason::InvalidField, "MoEngage takes no `$`, `.`, `%`, `#` in an object's keys"));
+        }
+        if longer(&name, LONGEST_NAME) {
+            return Err(Refusal::new(Reason::NameTooLong, "MoEngage takes keys of at most 200 characters"));
+        }
+        *count += 1;
+        if field.value.is_object() && level < DEEPEST {
+            keys(field.value, level + 1, last, count)?;
+        } else if field.value.is_array() {
+            list(field.value, level + 1, last)?;
+        } else {
+            check_url(field.value)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(value: &str) -> Result<(), Reason> {
+        check(Raw::parse(value).expect(value), false).map_err(|refusal| refusal.reason)
+    }
+
+    fn list_of(count: usize, item: &str) -> String {
+        format!("[{}]", vec![item; count].join(","))
+    }
+
+    fn keys_of(count: usize) -> String {
+        (0..count).map(|n| format!("\"k{n}\":1")).collect::<Vec<_>>().join(",")
+    }
+
+    #[test]
+    fn lists_have_so_many_items_and_more_where_they_are_objects() {
+        for (most, item) in [(50, "1"), (50, "\"x\""), (100, "{}"), (100, "{\"a\":1}")] {
+            for within in ["{}", "{\"in\":{}}"] {
+                let wrapped = |count| within.replacen("{}", &list_of(count, item), 1);
+                assert_eq!(end(&wrapped(most)), Ok(()), "{item}");
+                assert_eq!(end(&wrapped(most + 1)), Err(Reason::ListTooLong), "{item}");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_count_with_those_of_objects_below_but_not_of_lists() {
+        assert_eq!(end(&format!("{{{}}}", keys_of(100))), Ok(()));
+        assert_eq!(end(&format!("{{{}}}", keys_of(101))), Err(Reason::TooManyFields));
+        assert_eq!(end(&format!("{{\"in\":{{{}}},{}}}", keys_of(50), keys_of(49))), Ok(()));
+        assert_eq!(end(&format!("{{\"in\":{{{}}},{}}}", keys_of(50), keys_of(50))), Err(Reason::TooManyFields));
+        assert_eq!(end(&format!("{{\"in\":[{{{0}}},{{{0}}}],{0}}}", keys_of(60))), Ok(()));
+        assert_eq!(end(&format!("[{{{0}}},{{{0}}}]", keys_of(60))), Ok(()));
+        assert_eq!(end(&format!("[{{{}}}]", keys_of(101))), Err(Reason::TooManyFields));
+        assert_eq!(end(&format!("{{\"in\":[{{{}}}]}}", keys_of(101))), Err(Reason::TooManyFields));
+    }
+
+    #[test]
+    fn an_object_has_so_many_bytes() {
+        let object = |bytes: usize| format!("{{\"k\":\"{}\"}}", "x".repeat(bytes - 8));
+        assert_eq!(end(&object(25_000)), Ok(()));
+        assert_eq!(end(&object(25_001)), Err(Reason::ValueTooLong));
+        assert_eq!(end(&format!("[{0},{0}]", object(25_000))), Ok(()), "each for itself");
+        assert_eq!(end(&format!("[{}]", object(25_001))), Err(Reason::ValueTooLong));
+    }
+
+    #[test]
+    fn names_and_urls_are_checked_as_deep_as_the_vendor_reads() {
+        let url = format!("\"https://{}\"", "x".repeat(600));
+        for name in ["a$b", "a.b", "a%b", "#", "a\\u002eb"] {
+            let object = format!("{{\"{name}\":1}}");
+            for value in
+                [object.clone(), format!("[{object}]"), format!("{{\"a\":{object}}}"), format!("{{\"a\":[{object}]}}")]
+            {
+                assert_eq!(end(&value), Err(Reason::InvalidField), "{value}");
+            }
+            for value in [format!("{{\"a\":{{\"b\":{object}}}}}"), format!("{{\"a\":{{\"b\":[{object}]}}}}")] {
+                assert_eq!(end(&value), Ok(()), "{value}: it becomes a text");
+            }
+        }
+        for value in [format!("[{url}]"), format!("{{\"a\":{url}}}"), format!("{{\"a\":[1,{url}]}}")] {
+            assert_eq!(end(&value), Err(Reason::ValueTooLong), "{value}");
+        }
+        let deep = |list: &str| format!("{{\"a\":{{\"b\":{list}}}}}");
+        assert_eq!(end(&deep(&list_of(101, "{}"))), Ok(()), "they become texts");
+        assert_eq!(end(&deep(&list_of(51, "1"))), Err(Reason::ListTooLong));
+        assert_eq!(end(&format!("{{\"{}\":1}}", "x".repeat(201))), Err(Reason::NameTooLong));
+        assert_eq!(end(&format!("{{\"a\":{{\"b\":{{\"c\":{url}}}}}}}")), Ok(()), "it becomes a text");
+    }
+
+    #[test]
+    fn a_key_that_occurs_twice_counts_once() {
+        let value = format!("{{{0},\"in\":{{\"a.b\":1}},\"in\":1}}", keys_of(99));
+        let twice = format!("{{{0},{0}}}", keys_of(100));
+        for value in [&value, &twice] {
+            assert!(end(value).is_err());
+            assert_eq!(check(Raw::parse(value).expect("an object"), true), Ok(()));
+        }
+    }
+
+    #[test]
+    fn what_may_be_nested_is_looked_at() {
+        assert!(!may_be("{\"a\":1}"));
+        assert!(may_be("{\"a\":[]}") && may_be("{\"a\":{}}"));
+    }
+}
