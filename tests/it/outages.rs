@@ -75,7 +75,7 @@ fn a_broker_that_is_killed_and_comes_back_loses_nothing() {
         if forebay.log().contains("no broker answers") { Ok(()) } else { Err("it has not".to_owned()) }
     });
     assert_eq!(forebay.get("/livez").0, 200, "a broker's end is no reason for a restart");
-    forebay.eventually(JOIN, "it is not ready", |forebay| match forebay.get("/readyz") {
+    eventually(JOIN, "it is not ready", || match forebay.get("/readyz") {
         (503, _) => Ok(()),
         other => Err(format!("{other:?}")),
     });
