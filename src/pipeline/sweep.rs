@@ -24,6 +24,10 @@ const NEAR: i64 = 10_000;
 /// A failing lane is given no more than this by sweeps: what it holds is only to see whether the vendor is back.
 const PROBE_CALLS: usize = 100;
 
+/// In the place of an account: those that the configuration does not have. Nothing is read for them, but one record tells
+/// since when they wait.
+const UNKNOWN: u32 = u32::MAX;
+
 /// A second reading of the partition, for accounts that were deferred.
 #[derive(Clone, Debug)]
 pub(super) struct Sweep {
@@ -109,6 +113,10 @@ impl Pipeline {
             let Some(sweep) = &mut partition.sweep else { return };
             let Some((_, lane)) = sweep.ahead.pop_if(|(begins, _)| *begins <= record.offset) else { return };
             let at = sweep.at;
+            if lane == UNKNOWN {
+                let lowest = partition.unknown().map(|(lowest, _)| lowest);
+                partition.unknown_since = lowest.zip(record.timestamp_ms.or(Some(now.wall_ms)));
+            }
             let Some(entry) = partition.entries.get_mut(&lane) else { continue };
             // A record without a time is of now, for want of anything better.
             entry.since_ms = entry.since_ms.or(record.timestamp_ms).or(Some(now.wall_ms));
@@ -247,7 +255,9 @@ impl Pipeline {
             let begins = entry.begins(front).filter(|_| entry.is_open() && !entry.in_pass)?;
             (entry.since_ms.is_none() || self.is_ready(now, lane)).then_some((begins, lane))
         };
-        let mut waiting: Vec<(i64, u32)> = partition.entries.iter().filter_map(waits).collect();
+        let unknown = partition.unknown().filter(|(lowest, since)| since.is_none() && *lowest < front);
+        let unknown = unknown.map(|(lowest, _)| (lowest, UNKNOWN));
+        let mut waiting: Vec<(i64, u32)> = partition.entries.iter().filter_map(waits).chain(unknown).collect();
         waiting.sort_unstable_by(|a, b| b.cmp(a));
         waiting
     }
