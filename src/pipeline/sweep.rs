@@ -17,8 +17,10 @@ use crate::source::Receipt;
 use crate::source::deferral::Entry;
 use crate::source::record::Record;
 
-/// A sweep lasts this long while others wait for theirs: far longer than it takes to begin one.
+/// A sweep lasts this long from its first record on while others wait for theirs.
 const SLICE: Duration = Duration::from_secs(2);
+/// So long the first record may take. Were it counted as the sweep's time, a slow broker would let none of them begin.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// To read on over so many records costs less than to begin anew.
 const NEAR: i64 = 10_000;
 /// A failing lane is given no more than this by sweeps: what it holds is only to see whether the vendor is back.
@@ -35,6 +37,8 @@ pub(super) struct Sweep {
     pub(super) at: i64,
     /// When others get their turn.
     until: Duration,
+    /// Whether it has read anything.
+    has_begun: bool,
     /// How many accounts it reads for.
     pub(super) members: usize,
     /// Who begins further on, as of the last look: where, and the account; descending.
@@ -74,9 +78,12 @@ impl Pipeline {
     pub fn swept(&mut self, now: Now, record: &Record<'_>) {
         let slot = record.slot as usize;
         let Some(partition) = self.partitions.get_mut(slot) else { return };
-        let (Some(ledger), Some(sweep)) = (&partition.ledger, &partition.sweep) else { return };
+        let (Some(ledger), Some(sweep)) = (&partition.ledger, &mut partition.sweep) else { return };
         if record.offset < sweep.at {
             return;
+        }
+        if !std::mem::replace(&mut sweep.has_begun, true) {
+            sweep.until = now.mono + SLICE;
         }
         partition.reread += 1;
         let (front, epoch) = (ledger.front(), partition.epoch);
@@ -225,7 +232,8 @@ impl Pipeline {
         let front = partition.front();
         let Some(from) = partition.turn.next(&waiting, front) else { return };
         waiting.retain(|(begins, _)| *begins >= from);
-        partition.sweep = Some(Sweep { at: from, until: now.mono + SLICE, members: 0, ahead: waiting });
+        let until = now.mono + PATIENCE;
+        partition.sweep = Some(Sweep { at: from, until, has_begun: false, members: 0, ahead: waiting });
         let slot = u32::try_from(slot).unwrap_or(u32::MAX);
         self.actions.push(Action::Sweep { slot, from: Some(from) });
     }
