@@ -105,3 +105,57 @@ fn what_has_no_room_is_owed_and_not_settled() {
         assert!(kept >= 100.min(accounts), "{kept} of {accounts} entries found room");
     }
 }
+
+/// A later owner that does not know these accounts either: its window has moved on.
+fn carried_on(contents: &Contents) -> Contents {
+    let entries = contents.entries.iter().filter(|entry| entry.is_orphan()).cloned().collect();
+    Contents { window: 20_000, settled: std::iter::once(20_010..20_020).collect(), entries }
+}
+
+#[test]
+fn accounts_that_nobody_knows_are_named_first_and_outlive_every_owner() {
+    for (orphans, named) in [(50, 50), (250, 250), (500, 200), (5_000, 200)] {
+        let owes = |n: u32| i64::from(n % 1_000);
+        let known = (0..20).map(|n| Entry { account: 1_000_000 + n, next: 3, holes: vec![1, 2] });
+        let unknown = (1..=orphans).map(|n| {
+            let mut entry = Entry { account: n, next: owes(n), holes: Vec::new() };
+            entry.orphan(10_000);
+            entry
+        });
+        let mut contents =
+            Contents { window: 15_000, settled: Vec::new(), entries: known.chain(unknown).collect::<Vec<_>>() };
+        for _ in 0..4 {
+            let written = encode(HERE, contents);
+            assert!(written.text.len() <= MAX_TEXT);
+            let mut read = decode(written.text.as_bytes(), HERE, written.base).unwrap();
+            let found = |n: u32| read.entries.iter().find(|entry| entry.account == n);
+            for n in 1..=orphans {
+                let is_owed = match found(n) {
+                    Some(entry) => entry.lowest() <= owes(n),
+                    None => found(UNNAMED).is_some_and(|entry| entry.lowest() <= owes(n)) && read.window <= owes(n),
+                };
+                assert!(is_owed && written.base <= owes(n), "{n} of {orphans} is forgotten");
+                assert!(found(n).is_some() || read.settled.iter().all(|range| range.end <= owes(n)));
+            }
+            assert!((1..=orphans).filter(|n| found(*n).is_some()).count() >= named);
+            read.entries.retain(|entry| entry.account < 1_000_000);
+            read.entries.iter_mut().for_each(|entry| entry.orphan(20_000));
+            contents = carried_on(&read);
+        }
+    }
+}
+
+#[test]
+fn an_orphan_is_owed_until_the_topic_has_dropped_what_it_was_known_for() {
+    let mut entry = Entry { account: 1, next: 50, holes: vec![20, 30] };
+    assert!(!entry.is_orphan());
+    entry.orphan(100);
+    entry.orphan(500);
+    assert!(entry.expire(25));
+    assert_eq!(entry, Entry { account: 1, next: 50, holes: vec![30, 100] });
+    assert!(entry.expire(99));
+    assert_eq!((entry.lowest(), entry.is_orphan()), (99, true));
+    assert!(!entry.expire(100));
+    let mut known = Entry { account: 1, next: 50, holes: vec![20] };
+    assert!(known.expire(1_000) && known.lowest() == 1_000, "what comes is still its own");
+}
