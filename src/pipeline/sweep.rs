@@ -2,8 +2,9 @@
 //!
 //! A sweep begins where one account does. Another joins when the sweep comes to where it begins, and never later: what
 //! it passed over would be read out of order. An account leaves when it has enough. The sweep ends at the front, when
-//! nobody takes part and nobody begins a little further on, and when it had its time while others wait. The next one
-//! begins at the next account that waits, upward, and then from the lowest again, so that everybody has a turn.
+//! nobody takes part and nobody begins a little further on, and when it had its time while others wait, but for those
+//! that it comes to within as much time again. The next one begins at the next account that waits, upward, and then from
+//! the lowest again, so that everybody has a turn.
 //! Rules: ledger rules 6 to 9.
 
 use std::time::Duration;
@@ -37,8 +38,8 @@ pub(super) struct Sweep {
     pub(super) at: i64,
     /// When others get their turn.
     until: Duration,
-    /// Whether it has read anything.
-    has_begun: bool,
+    /// Where it was when that time began; `None` until it has read anything.
+    since: Option<i64>,
     /// How many accounts it reads for.
     pub(super) members: usize,
     /// Who begins further on, as of the last look: where, and the account; descending.
@@ -50,6 +51,13 @@ impl Sweep {
     fn is_over(&self) -> bool {
         let near = |(begins, _): &(i64, u32)| *begins <= self.at + NEAR;
         self.members == 0 && !self.ahead.last().is_some_and(near)
+    }
+
+    /// Whether it comes to the next account that waits as soon as that one's own turn would come. Then they share the
+    /// rest, which would be read twice else.
+    fn is_soon_joined(&self) -> bool {
+        let reach = self.since.map_or(0, |since| self.at - since);
+        self.members > 0 && self.ahead.last().is_some_and(|(begins, _)| *begins <= self.at + reach)
     }
 }
 
@@ -82,8 +90,8 @@ impl Pipeline {
         if record.offset < sweep.at {
             return;
         }
-        if !std::mem::replace(&mut sweep.has_begun, true) {
-            sweep.until = now.mono + SLICE;
+        if sweep.since.is_none() {
+            (sweep.since, sweep.until) = (Some(record.offset), now.mono + SLICE);
         }
         partition.reread += 1;
         let (front, epoch) = (ledger.front(), partition.epoch);
@@ -222,6 +230,10 @@ impl Pipeline {
             let at = sweep.at;
             sweep.ahead.clear();
             sweep.ahead.extend(waiting.iter().filter(|(begins, _)| *begins >= at));
+            if is_late && sweep.is_soon_joined() {
+                (sweep.since, sweep.until) = (Some(at), now.mono + SLICE);
+                return;
+            }
             if !is_late && !sweep.is_over() {
                 return;
             }
@@ -233,7 +245,7 @@ impl Pipeline {
         let Some(from) = partition.turn.next(&waiting, front) else { return };
         waiting.retain(|(begins, _)| *begins >= from);
         let until = now.mono + PATIENCE;
-        partition.sweep = Some(Sweep { at: from, until, has_begun: false, members: 0, ahead: waiting });
+        partition.sweep = Some(Sweep { at: from, until, since: None, members: 0, ahead: waiting });
         let slot = u32::try_from(slot).unwrap_or(u32::MAX);
         self.actions.push(Action::Sweep { slot, from: Some(from) });
     }

@@ -157,3 +157,20 @@ fn a_broker_that_is_slow_with_the_first_record_does_not_make_sweeps_begin_again_
     rig.until(20 * SECOND, |rig| rig.taken(NEAR) == 5_000 && rig.taken(FAR) == 5_000).expect("it goes on");
     rig.finish();
 }
+
+#[test]
+fn accounts_of_which_each_begins_where_the_last_one_has_come_to_share_a_pass() {
+    const COUNT: i64 = 6;
+    const APART: i64 = 30_000;
+    // A slice is 40,000 records long here.
+    let memory = Memory { lane: 8 << 20, total: 64 << 20 };
+    let mut rig = Rig::new(6, memory, |_| "http://127.0.0.1:9".into());
+    rig = rig.topic(200_000, |offset| usize::try_from(offset % 60).ok().filter(|tenant| *tenant < 6)).with_keys();
+    deferred(&mut rig, &(0..COUNT).map(|n| (usize::try_from(n).expect("small"), n * APART)).collect::<Vec<_>>());
+    let owed = |n: i64| u64::try_from((200_000 - n * APART) / 60).expect("positive");
+    let all = |rig: &Rig| (0..COUNT).all(|n| rig.taken(usize::try_from(n).expect("small")) >= owed(n));
+    let time = rig.until(120 * SECOND, all).expect("all get on");
+    let reread = rig.pipeline.partitions()[0].reread;
+    assert!(reread < 300_000, "{reread} records were read again of 200,000, in {time:?}");
+    rig.finish();
+}
