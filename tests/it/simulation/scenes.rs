@@ -199,6 +199,9 @@ impl World {
             }
             self.move_on(partition);
         }
+        // They pause before anything is read of them.
+        self.advance(ROUND);
+        self.act();
         (0..40).for_each(|_| self.round(1.0, 1.0));
     }
 }
