@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Admin;
 use crate::clock::Now;
+use crate::lane::Health;
 use crate::metrics::report::{AccountReport, Deferral, Report};
 
 /// Where an account's requests go.
@@ -76,17 +77,12 @@ struct LastError {
     message: String,
 }
 
-/// All accounts, in the order of the configuration.
+/// All accounts, in the order of the configuration; then those that it does not have, as one, if some are deferred.
 pub(super) fn list(admin: &Admin, report: &Report) -> Vec<Account> {
     let keys = admin.keys.read().map(|board| board.clone()).unwrap_or_default();
     let nobody = Vec::new();
-    report
-        .accounts
-        .iter()
-        .enumerate()
-        .zip(&admin.names)
-        .zip(&admin.places)
-        .map(|(((lane, account), names), place)| Account {
+    let configured = report.accounts.iter().enumerate().zip(&admin.names).zip(&admin.places).map(
+        |(((lane, account), names), place)| Account {
             name: names.account.clone(),
             tenant: names.tenant.clone(),
             destination: names.destination,
@@ -109,8 +105,31 @@ pub(super) fn list(admin: &Admin, report: &Report) -> Vec<Account> {
                 .last_error
                 .as_ref()
                 .map(|(at, message)| LastError { at: time(*at).unwrap_or_default(), message: message.clone() }),
-        })
-        .collect()
+        },
+    );
+    configured.chain(unknown(report)).collect()
+}
+
+/// Deferred accounts that the configuration does not have.
+fn unknown(report: &Report) -> Option<Account> {
+    let nobody = || "_unknown".to_owned();
+    (!report.unknown.is_empty()).then(|| Account {
+        name: nobody(),
+        tenant: nobody(),
+        destination: "_unknown",
+        region: String::new(),
+        host: String::new(),
+        health: Health::Held.name(),
+        binds: Binds { what: "held", reason: "not_configured".into(), until: None },
+        held_events: 0,
+        held_bytes: 0,
+        deferred: report.unknown.iter().filter_map(|deferral| deferred(report, deferral)).collect(),
+        keys: Vec::new(),
+        limits: Vec::new(),
+        share: 1.0,
+        last_delivered: None,
+        last_error: None,
+    })
 }
 
 fn deferred(report: &Report, deferral: &Deferral) -> Option<Deferred> {

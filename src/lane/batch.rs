@@ -34,6 +34,8 @@ pub struct Ticket {
     pub state: bool,
     /// Whether it had its late second chance.
     pub was_late: bool,
+    /// How many calls its record makes in the lane.
+    pub calls: u16,
     /// What it costs.
     pub units: [u32; 2],
 }
@@ -435,7 +437,7 @@ mod tests {
 
     fn ticket(offset: i64) -> Ticket {
         let receipt = Receipt { slot: 0, epoch: 1, offset };
-        Ticket { receipt, user: 0, state: false, was_late: false, units: [1, 2] }
+        Ticket { receipt, user: 0, state: false, was_late: false, calls: 1, units: [1, 2] }
     }
 
     fn batch_of(elements: &[&str]) -> Batch {

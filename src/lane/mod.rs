@@ -16,6 +16,7 @@ pub mod health;
 pub mod order;
 pub mod pacing;
 mod redact;
+mod release;
 mod verdict;
 mod worker;
 
@@ -414,16 +415,17 @@ impl Lane {
         shapes.filter_map(|(info, shape)| Some((*info.keys.first()?, shape.key))).collect()
     }
 
-    /// Takes one call of an event. True if a batch became full, so that pumping now may pay.
+    /// Takes one of the `calls` calls that an event makes here. True if a batch became full, so that pumping now may pay.
     pub fn admit(
         &mut self,
         around: &mut Surroundings<'_>,
-        call: &Call,
+        (call, calls): (&Call, usize),
         event: &Event<'_>,
         receipt: Receipt,
         record: &dyn Fn(&mut Vec<u8>),
     ) -> Result<bool, Refusal> {
-        let ticket = Ticket { receipt, user: call.user, state: call.state, was_late: false, units: call.units };
+        let calls = u16::try_from(calls).unwrap_or(u16::MAX);
+        let ticket = Ticket { receipt, user: call.user, state: call.state, was_late: false, calls, units: call.units };
         let place = self.order.place(call);
         let now = around.now;
         if place == Place::Wait {

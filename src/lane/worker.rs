@@ -14,8 +14,6 @@ use super::{Binds, Effect, Flight, Lane, OnWire, Sent, Surroundings};
 use crate::clock::Now;
 use crate::destination::{Hold, Shape, Target};
 use crate::keys::Keys;
-use crate::outcome::Release;
-use crate::source::Receipt;
 use crate::source::record::Kept;
 
 /// After this many failed requests in a row the lane sends one probe at a time.
@@ -308,119 +306,6 @@ impl Lane {
         for shape in &mut self.shapes {
             shape.renew(now);
         }
-    }
-
-    /// Gives back every call whose record belongs to no current assignment and is not on the wire.
-    pub fn release_stale(&mut self, around: &mut Surroundings<'_>) {
-        let mut parcels = Vec::new();
-        self.order.release(|parcel| !around.is_current(parcel.ticket.receipt), &mut parcels, &mut self.freed);
-        for parcel in parcels {
-            self.release_waiting(&parcel, Release::Revoked);
-        }
-        for index in 0..self.queues.len() {
-            let open = std::mem::take(&mut self.queues[index].open);
-            let open = open.into_iter().filter_map(|batch| self.without_stale(around, batch)).collect();
-            self.queues[index].open = open;
-            let ready = std::mem::take(&mut self.queues[index].ready);
-            let ready = ready.into_iter().filter_map(|batch| self.without_stale(around, batch)).collect();
-            self.queues[index].ready = ready;
-        }
-        self.let_freed_go(around);
-    }
-
-    /// The batch without calls of older assignments; `None` if nothing is left.
-    pub(super) fn without_stale(&mut self, around: &mut Surroundings<'_>, batch: Batch) -> Option<Batch> {
-        if batch.tickets().all(|ticket| around.is_current(ticket.receipt)) {
-            return Some(batch);
-        }
-        let tickets: Vec<_> = batch.tickets().copied().collect();
-        let current: Vec<_> =
-            tickets.iter().enumerate().filter(|(_, t)| around.is_current(t.receipt)).map(|(index, _)| index).collect();
-        for (index, ticket) in tickets.iter().enumerate() {
-            if !around.is_current(ticket.receipt) {
-                self.release(batch.weight(index), ticket, Release::Revoked);
-            }
-        }
-        let (head, _) = self.settings.destination.frame(batch.shape());
-        let mut rest = batch.copy(head, current.into_iter());
-        rest.not_before = batch.not_before;
-        rest.attempts = batch.attempts;
-        rest.server_errors = batch.server_errors;
-        rest.first_failure = batch.first_failure;
-        drop(batch.disband());
-        (!rest.is_empty()).then_some(rest)
-    }
-
-    /// Gives back, for lack of memory or under a hold, every call that was never sent; the result is their records.
-    ///
-    /// What was sent before stays: a call that is given back forgets its attempts, and one that is poison, or not found,
-    /// would never come to its end. In each queue that is what lies in front, so that what is read again goes behind
-    /// it. If nothing was sent before, the oldest batch stays, to ask the vendor with.
-    pub fn release_unsent(&mut self, around: &mut Surroundings<'_>) -> Vec<Receipt> {
-        let asks = self.in_flight > 0 || self.queued().any(|(_, _, batch)| batch.tried);
-        let oldest = self.queued().min_by_key(|(.., batch)| batch.opened);
-        let probe = oldest.filter(|_| !asks).map(|(queue, place, _)| (queue, place));
-        self.give_back(around, |at, batch| batch.tried || Some(at) == probe)
-    }
-
-    /// The same with what was sent before, for a lane that is failing or held: that is not the fault of the calls, and
-    /// they lose nothing by forgetting it. One batch from the front of a queue stays, to ask the vendor with, unless a
-    /// request is on the wire.
-    pub fn release_sent(&mut self, around: &mut Surroundings<'_>) -> Vec<Receipt> {
-        let is_held = |batch: &Batch| self.shapes[usize::from(batch.shape().0)].held.is_some();
-        let is_late = |batch: &Batch| batch.tickets().any(|ticket| ticket.was_late);
-        let in_front = self.queued().filter(|(_, place, _)| *place == 0);
-        let best = in_front.min_by_key(|(.., batch)| (!is_held(batch), is_late(batch), batch.attempts, batch.opened));
-        let probe = best.filter(|_| self.in_flight == 0).map(|(queue, place, _)| (queue, place));
-        self.give_back(around, |at, _| Some(at) == probe)
-    }
-
-    /// Every batch that is not on the wire, with its queue and its place there.
-    fn queued(&self) -> impl Iterator<Item = (usize, usize, &Batch)> {
-        self.queues.iter().enumerate().flat_map(|(index, queue)| {
-            queue.ready.iter().chain(&queue.open).enumerate().map(move |(place, batch)| (index, place, batch))
-        })
-    }
-
-    /// Gives back all calls but those of the batches to `keep`, which is asked by queue and place.
-    fn give_back(
-        &mut self,
-        around: &mut Surroundings<'_>,
-        keep: impl Fn((usize, usize), &Batch) -> bool,
-    ) -> Vec<Receipt> {
-        let mut parcels = Vec::new();
-        self.order.release(|_| true, &mut parcels, &mut self.freed);
-        let mut released: Vec<Receipt> = parcels.iter().map(|parcel| parcel.ticket.receipt).collect();
-        for parcel in parcels {
-            self.release_waiting(&parcel, Release::Deferred);
-        }
-        for index in 0..self.queues.len() {
-            let ready = std::mem::take(&mut self.queues[index].ready);
-            let open = std::mem::take(&mut self.queues[index].open);
-            for (place, batch) in ready.into_iter().chain(open).enumerate() {
-                if keep((index, place), &batch) {
-                    self.queues[index].ready.push_back(batch);
-                    continue;
-                }
-                for (call, ticket) in batch.tickets().enumerate() {
-                    released.push(ticket.receipt);
-                    self.release(batch.weight(call), ticket, Release::Deferred);
-                }
-                around.reuse(batch);
-            }
-        }
-        self.let_freed_go(around);
-        released
-    }
-
-    /// A call that waited was never issued, so the order has nothing to settle.
-    fn release_waiting(&mut self, parcel: &super::Parcel, why: Release) {
-        self.release(parcel.weight(), &super::Ticket { state: false, ..parcel.ticket }, why);
-    }
-
-    fn release(&mut self, weight: usize, ticket: &super::Ticket, why: Release) {
-        self.books.released[why as usize] += 1;
-        self.let_go(weight, ticket);
     }
 
     /// The call leaves the lane; its user's waiting calls may be freed by that.

@@ -164,6 +164,7 @@ fn partitions(text: &mut Text, report: &Report) {
     let unknown = report.partitions.iter().map(|partition| partition.unknown).sum();
     let labels: Labels<'_> = &[("tenant", "_unknown"), ("account", "_unknown"), ("destination", "_unknown")];
     text.gauge("forebay_lane_deferred_partitions", labels, unknown);
+    text.float("forebay_oldest_owed_seconds", labels, age(report, report::oldest(&report.unknown)));
     text.float("forebay_scalable_backlog_seconds", &[], seconds(report.backlog_ms));
 }
 
@@ -207,17 +208,22 @@ fn account(text: &mut Text, report: &Report, account: &AccountReport, names: &Na
     for &(limit, _, share) in &account.limits {
         text.float("forebay_lane_limit_share_ratio", &with("limit", limit), share);
     }
-    let age = account.oldest_ms.map_or(0, |oldest| report.at.wall_ms.saturating_sub(oldest).max(0));
-    text.float("forebay_oldest_owed_seconds", &labels, seconds(age));
+    text.float("forebay_oldest_owed_seconds", &labels, age(report, account.oldest_ms));
+}
+
+/// How old a record of this time is, in seconds; nothing if there is none.
+fn age(report: &Report, time_ms: Option<i64>) -> f64 {
+    seconds(time_ms.map_or(0, |time| report.at.wall_ms.saturating_sub(time).max(0)))
 }
 
 fn retention(text: &mut Text, report: &Report, retention_ms: &BTreeMap<String, i64>) {
     // The oldest owed record of all accounts is no younger than the oldest of any topic: a safe figure for each.
-    let oldest = report.accounts.iter().filter_map(|account| account.oldest_ms).min();
-    let age = oldest.map_or(0, |oldest| report.at.wall_ms.saturating_sub(oldest).max(0));
+    let accounts = report.accounts.iter().filter_map(|account| account.oldest_ms);
+    let oldest = accounts.chain(report::oldest(&report.unknown)).min();
+    let age = age(report, oldest);
     for (topic, &retention) in retention_ms.iter().filter(|(_, retention)| **retention >= 0) {
         let labels: Labels<'_> = &[("topic", topic)];
-        text.float("forebay_retention_remaining_seconds", labels, seconds(retention - age));
+        text.float("forebay_retention_remaining_seconds", labels, seconds(retention) - age);
     }
 }
 

@@ -99,6 +99,8 @@ pub struct Report {
     pub partitions: Vec<PartitionReport>,
     /// Accounts, by lane.
     pub accounts: Vec<AccountReport>,
+    /// Where accounts are deferred that the configuration no longer has.
+    pub unknown: Vec<Deferral>,
     /// Events that owed nothing from the start.
     pub not_owed: [u64; Skip::ALL.len()],
     /// Dead letters of records that had no account.
@@ -123,7 +125,6 @@ impl AccountReport {
     fn new(at: Now, pipeline: &Pipeline, account: &Account, deferred: Vec<Deferral>) -> Self {
         let lane = &account.lane;
         let held_calls = lane.counted_calls() as u64;
-        let since = deferred.iter().filter_map(|deferral| deferral.time_ms);
         Self {
             books: lane.books.clone(),
             in_flight: held_calls + account.letters,
@@ -133,7 +134,7 @@ impl AccountReport {
             requests: lane.requests,
             health: lane.health(at.mono),
             binds: account.binds(at),
-            oldest_ms: lane.oldest_ms().into_iter().chain(since).min(),
+            oldest_ms: lane.oldest_ms().into_iter().chain(oldest(&deferred)).min(),
             deferred,
             limits: lane.limits(pipeline.pacers()),
             last_delivered: lane.last_delivered,
@@ -168,6 +169,11 @@ impl AccountReport {
     }
 }
 
+/// The time of the oldest record that is owed at these places, milliseconds since the epoch.
+pub(super) fn oldest(deferred: &[Deferral]) -> Option<i64> {
+    deferred.iter().filter_map(|deferral| deferral.time_ms).min()
+}
+
 impl Report {
     /// Reads everything at once.
     #[must_use]
@@ -185,12 +191,15 @@ impl Report {
             reread: partition.reread,
             pauses: partition.pauses,
             swept: partition.is_swept(),
-            unknown: partition.unknown().len() as u64,
+            unknown: partition.unknowns() as u64,
             base: partition.base(),
             front: partition.front(),
         });
         let mut deferrals: HashMap<u32, Vec<Deferral>> = HashMap::new();
+        let mut unknown = Vec::new();
         for (index, partition) in pipeline.partitions().iter().enumerate() {
+            let lowest = partition.unknown().into_iter();
+            unknown.extend(lowest.map(|(offset, time_ms)| Deferral { partition: index, offset, time_ms }));
             for (lane, offset, time_ms) in partition.deferred() {
                 deferrals.entry(lane).or_default().push(Deferral { partition: index, offset, time_ms });
             }
@@ -207,6 +216,7 @@ impl Report {
             at,
             partitions: partitions.collect(),
             accounts,
+            unknown,
             not_owed: pipeline.not_owed,
             orphans: pipeline.orphans,
             backlog_ms: state.reading_ms.map_or(0, |read| at.wall_ms.saturating_sub(read).max(0)),

@@ -113,9 +113,6 @@ impl Pipeline {
             lagging.entry(twin).or_default();
         }
         let mut entries = BTreeMap::new();
-        for entry in &partition.unknown {
-            entries.insert(entry.account, entry.clone());
-        }
         for (&lane, entry) in &partition.entries {
             if entry.is_open() && entry.lowest().is_some() {
                 lagging.remove(&lane);
@@ -139,22 +136,20 @@ impl Pipeline {
         }
         let left_out: Vec<(i64, u16)> = left_out.into_iter().collect();
         let (window, settled) = partition.ledger.as_ref().map_or((-1, Vec::new()), |ledger| ledger.view(&left_out));
-        commit::encode(place, Contents { window, settled, entries: entries.into_values().collect() })
+        let entries = partition.unknown.iter().cloned().chain(entries.into_values()).collect();
+        commit::encode(place, Contents { window, settled, entries })
     }
 
     /// Accounts of equal hash share one entry: the lower `next`, and the holes of both.
     fn enter(&self, entries: &mut BTreeMap<u32, commit::Entry>, lane: u32, next: i64, mut holes: Vec<i64>) {
         let account = self.accounts[lane as usize].hash;
-        if let Some(other) = entries.remove(&account) {
-            let next = next.min(other.next);
-            holes.extend(other.holes);
-            holes.retain(|hole| *hole < next);
-            holes.sort_unstable();
-            holes.dedup();
-            entries.insert(account, commit::Entry { account, next, holes });
-        } else {
-            entries.insert(account, commit::Entry { account, next, holes });
-        }
+        let other = entries.remove(&account);
+        let next = other.as_ref().map_or(next, |other| next.min(other.next));
+        holes.extend(other.into_iter().flat_map(|other| other.holes));
+        holes.retain(|hole| *hole < next);
+        holes.sort_unstable();
+        holes.dedup();
+        entries.insert(account, commit::Entry { account, next, holes });
     }
 }
 
@@ -166,7 +161,9 @@ impl Partition {
         for entry in &contents.entries {
             let lanes = lanes_of(entry.account);
             if lanes.is_empty() {
-                self.unknown.push(entry.clone());
+                let mut entry = entry.clone();
+                entry.orphan(end);
+                self.unknown.push(entry);
             }
             for lane in lanes {
                 let loaded = crate::source::deferral::Entry::loaded(entry.next, &entry.holes, end);

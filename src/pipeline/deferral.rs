@@ -165,10 +165,7 @@ impl Pipeline {
     pub fn expire(&mut self, slot: u32, low: i64) -> i64 {
         self.end_sweep(slot as usize);
         let partition = &mut self.partitions[slot as usize];
-        partition.unknown.iter_mut().for_each(|entry| {
-            entry.holes.retain(|hole| *hole >= low);
-            entry.next = entry.next.max(low);
-        });
+        partition.unknown.retain_mut(|entry| entry.expire(low));
         partition.entries.values_mut().map(|entry| entry.expire(low)).max().unwrap_or(0)
     }
 
@@ -229,9 +226,10 @@ impl Pipeline {
         self.next_reminder = now.mono + REMIND_EVERY;
         for partition in self.partitions.iter().filter(|partition| !partition.unknown.is_empty()) {
             let (topic, number, accounts) = (&partition.topic, partition.number, partition.unknown.len());
-            let lowest = partition.unknown.iter().map(crate::source::commit::Entry::lowest).min();
+            let (lowest, since_ms) = partition.unknown().unzip();
+            let since = since_ms.flatten().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
             tracing::warn!(
-                %topic, partition = number, accounts, lowest,
+                %topic, partition = number, accounts, lowest, since = since.map(tracing::field::display),
                 "no configured account matches some that are deferred: what they owe stays in the topic, and no offset \
                  above it is committed. Configure them again, under their old names, and it is delivered; else it ends \
                  when the topic's retention has passed it"

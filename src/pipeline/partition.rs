@@ -39,6 +39,8 @@ pub struct Partition {
     pub(super) entries: HashMap<u32, Entry, RandomState>,
     /// Entries of accounts that the configuration no longer has: carried on.
     pub(super) unknown: Vec<commit::Entry>,
+    /// The lowest offset that one of them owes, with the time of its record; as it was when that was looked up.
+    pub(super) unknown_since: Option<(i64, i64)>,
     /// The highest record that each account has settled, by lane, and the last that the commit which it began with spoke
     /// of: above both an account has settled nothing.
     tops: Vec<i64>,
@@ -64,6 +66,7 @@ impl Partition {
             pauses: 0,
             entries: HashMap::default(),
             unknown: Vec::new(),
+            unknown_since: None,
             tops: Vec::new(),
             top_loaded: -1,
             sweep: None,
@@ -118,10 +121,18 @@ impl Partition {
         open.filter_map(|(lane, entry)| Some((*lane, entry.lowest()?, entry.since_ms)))
     }
 
-    /// Entries that no account matches.
+    /// How many deferred accounts the configuration does not have.
     #[must_use]
-    pub fn unknown(&self) -> &[commit::Entry] {
-        &self.unknown
+    pub fn unknowns(&self) -> usize {
+        self.unknown.len()
+    }
+
+    /// The lowest offset that these owe, and since when if that is known.
+    #[must_use]
+    pub fn unknown(&self) -> Option<(i64, Option<i64>)> {
+        let lowest = self.unknown.iter().map(commit::Entry::lowest).min()?;
+        let since = self.unknown_since.filter(|(offset, _)| *offset == lowest);
+        Some((lowest, since.map(|(_, time_ms)| time_ms)))
     }
 
     /// Above this record the account has settled nothing.
@@ -184,6 +195,7 @@ impl Partition {
         self.ledger = None;
         self.entries.clear();
         self.unknown.clear();
+        self.unknown_since = None;
         self.tops.clear();
         self.sweep = None;
         self.turn = Turn::default();

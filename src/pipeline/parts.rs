@@ -9,6 +9,7 @@ use crate::destination::{self, Shape};
 use crate::lane::Settings;
 use crate::lane::pacing::Pacer;
 use crate::router::{Router, Selection};
+use crate::source::commit;
 use crate::source::queues::Queues;
 
 /// Bounds on what is held, in bytes.
@@ -101,7 +102,7 @@ impl Parts {
             hosts.push(hosts[settings.account as usize]);
             lanes.push((Settings { index, ..settings }, selection));
         }
-        let hashes = names.iter().map(|name| crc32fast::hash(name.as_bytes())).collect();
+        let hashes = names.iter().map(|name| commit::hash(name)).collect();
         Self { router, lanes, pacers, bounds, names, hashes, hosts, seed }
     }
 }

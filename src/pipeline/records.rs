@@ -113,7 +113,7 @@ impl Pipeline {
             if account.is_main { Err(no) } else { Ok(()) }
         });
         let owed = match planned {
-            Ok(()) => calls.iter().map(|call| self.admit(now, lane, record, event, receipt, call)).sum(),
+            Ok(()) => calls.iter().map(|call| self.admit(now, lane, record, event, receipt, (call, calls.len()))).sum(),
             Err(No::Skipped(skip, _)) => {
                 account.lane.skip(skip);
                 0
@@ -140,7 +140,7 @@ impl Pipeline {
         record: &Record<'_>,
         event: &Event<'_>,
         receipt: Receipt,
-        call: &Call,
+        call: (&Call, usize),
     ) -> u16 {
         let mut refused = None;
         self.with_lane(now, lane as usize, |lane, around| {

@@ -2,8 +2,9 @@
 //!
 //! A sweep begins where one account does. Another joins when the sweep comes to where it begins, and never later: what
 //! it passed over would be read out of order. An account leaves when it has enough. The sweep ends at the front, when
-//! nobody takes part and nobody begins a little further on, and when it had its time while others wait. The next one
-//! begins at the next account that waits, upward, and then from the lowest again, so that everybody has a turn.
+//! nobody takes part and nobody begins a little further on, and when it had its time while others wait, but for those
+//! that it comes to within as much time again. The next one begins at the next account that waits, upward, and then from
+//! the lowest again, so that everybody has a turn.
 //! Rules: ledger rules 6 to 9.
 
 use std::time::Duration;
@@ -17,12 +18,18 @@ use crate::source::Receipt;
 use crate::source::deferral::Entry;
 use crate::source::record::Record;
 
-/// A sweep lasts this long while others wait for theirs: far longer than it takes to begin one.
+/// A sweep lasts this long from its first record on while others wait for theirs.
 const SLICE: Duration = Duration::from_secs(2);
+/// So long the first record may take. Were it counted as the sweep's time, a slow broker would let none of them begin.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// To read on over so many records costs less than to begin anew.
 const NEAR: i64 = 10_000;
 /// A failing lane is given no more than this by sweeps: what it holds is only to see whether the vendor is back.
 const PROBE_CALLS: usize = 100;
+
+/// In the place of an account: those that the configuration does not have. Nothing is read for them, but one record tells
+/// since when they wait.
+const UNKNOWN: u32 = u32::MAX;
 
 /// A second reading of the partition, for accounts that were deferred.
 #[derive(Clone, Debug)]
@@ -31,6 +38,8 @@ pub(super) struct Sweep {
     pub(super) at: i64,
     /// When others get their turn.
     until: Duration,
+    /// Where it was when that time began; `None` until it has read anything.
+    since: Option<i64>,
     /// How many accounts it reads for.
     pub(super) members: usize,
     /// Who begins further on, as of the last look: where, and the account; descending.
@@ -42,6 +51,13 @@ impl Sweep {
     fn is_over(&self) -> bool {
         let near = |(begins, _): &(i64, u32)| *begins <= self.at + NEAR;
         self.members == 0 && !self.ahead.last().is_some_and(near)
+    }
+
+    /// Whether it comes to the next account that waits as soon as that one's own turn would come. Then they share the
+    /// rest, which would be read twice else.
+    fn is_soon_joined(&self) -> bool {
+        let reach = self.since.map_or(0, |since| self.at - since);
+        self.members > 0 && self.ahead.last().is_some_and(|(begins, _)| *begins <= self.at + reach)
     }
 }
 
@@ -70,9 +86,12 @@ impl Pipeline {
     pub fn swept(&mut self, now: Now, record: &Record<'_>) {
         let slot = record.slot as usize;
         let Some(partition) = self.partitions.get_mut(slot) else { return };
-        let (Some(ledger), Some(sweep)) = (&partition.ledger, &partition.sweep) else { return };
+        let (Some(ledger), Some(sweep)) = (&partition.ledger, &mut partition.sweep) else { return };
         if record.offset < sweep.at {
             return;
+        }
+        if sweep.since.is_none() {
+            (sweep.since, sweep.until) = (Some(record.offset), now.mono + SLICE);
         }
         partition.reread += 1;
         let (front, epoch) = (ledger.front(), partition.epoch);
@@ -109,6 +128,10 @@ impl Pipeline {
             let Some(sweep) = &mut partition.sweep else { return };
             let Some((_, lane)) = sweep.ahead.pop_if(|(begins, _)| *begins <= record.offset) else { return };
             let at = sweep.at;
+            if lane == UNKNOWN {
+                let lowest = partition.unknown().map(|(lowest, _)| lowest);
+                partition.unknown_since = lowest.zip(record.timestamp_ms.or(Some(now.wall_ms)));
+            }
             let Some(entry) = partition.entries.get_mut(&lane) else { continue };
             // A record without a time is of now, for want of anything better.
             entry.since_ms = entry.since_ms.or(record.timestamp_ms).or(Some(now.wall_ms));
@@ -207,6 +230,10 @@ impl Pipeline {
             let at = sweep.at;
             sweep.ahead.clear();
             sweep.ahead.extend(waiting.iter().filter(|(begins, _)| *begins >= at));
+            if is_late && sweep.is_soon_joined() {
+                (sweep.since, sweep.until) = (Some(at), now.mono + SLICE);
+                return;
+            }
             if !is_late && !sweep.is_over() {
                 return;
             }
@@ -217,7 +244,8 @@ impl Pipeline {
         let front = partition.front();
         let Some(from) = partition.turn.next(&waiting, front) else { return };
         waiting.retain(|(begins, _)| *begins >= from);
-        partition.sweep = Some(Sweep { at: from, until: now.mono + SLICE, members: 0, ahead: waiting });
+        let until = now.mono + PATIENCE;
+        partition.sweep = Some(Sweep { at: from, until, since: None, members: 0, ahead: waiting });
         let slot = u32::try_from(slot).unwrap_or(u32::MAX);
         self.actions.push(Action::Sweep { slot, from: Some(from) });
     }
@@ -247,7 +275,9 @@ impl Pipeline {
             let begins = entry.begins(front).filter(|_| entry.is_open() && !entry.in_pass)?;
             (entry.since_ms.is_none() || self.is_ready(now, lane)).then_some((begins, lane))
         };
-        let mut waiting: Vec<(i64, u32)> = partition.entries.iter().filter_map(waits).collect();
+        let unknown = partition.unknown().filter(|(lowest, since)| since.is_none() && *lowest < front);
+        let unknown = unknown.map(|(lowest, _)| (lowest, UNKNOWN));
+        let mut waiting: Vec<(i64, u32)> = partition.entries.iter().filter_map(waits).chain(unknown).collect();
         waiting.sort_unstable_by(|a, b| b.cmp(a));
         waiting
     }

@@ -288,3 +288,31 @@ fn accounts_of_one_workspace_have_equal_parts_of_its_limit() {
     assert!(taken.iter().min() >= taken.iter().max().map(|most| most * 9 / 10).as_ref(), "{taken:?}");
     rig.finish();
 }
+
+#[test]
+fn a_release_does_not_part_the_calls_of_one_record() {
+    let mut pipeline = of("[kafka]\nbrokers = \"nobody:1\"\ntopics = [\"events\"]\n[accounts.t0.iterable]\n\
+         region = \"us\"\nregistration_key = { file = \"r\" }\nkeys = [{ file = \"k\" }]\n");
+    let mut keys = crate::keys::Keys::from(vec![SecretString::from("key")]);
+    keys.add("registration_key", Some("another".into()));
+    pipeline.set_keys(at(1_000), 0, &keys);
+    let value = r#"{"type":"identify","userId":"u","messageId":"m","traits":{"a":1},"context":{"device":{"type":"iOS","token":"t"},"app":{"namespace":"com.acme"}}}"#;
+    let headers: &[(&str, &[u8])] = &[("tenant", b"t0")];
+    let headers = &headers as &dyn Headers;
+    let record =
+        |offset| Record { slot: 0, offset, timestamp_ms: Some(0), key: None, value: Some(value.as_bytes()), headers };
+    pipeline.record(at(1_000), &record(0));
+    pipeline.tick(at(2_000));
+    let profile = sent(&mut pipeline);
+    assert_eq!((profile.len(), profile[0].calls()), (1, 1), "the token waits for the profile");
+    pipeline.record(at(2_000), &record(1));
+    assert_eq!(pipeline.accounts()[0].lane.held_calls(), 4);
+    pipeline.release(at(2_000), 0);
+    let lane = &pipeline.accounts()[0].lane;
+    assert_eq!((lane.held_calls(), lane.books.released[Release::Deferred as usize]), (2, 2));
+    for flight in profile {
+        pipeline.answered(at(3_000), flight, Err("the end".into()));
+    }
+    pipeline.abandon(at(3_000));
+    pipeline.unassign(&[0], at(3_000));
+}

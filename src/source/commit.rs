@@ -25,6 +25,15 @@ const FEW: usize = 4;
 const FRAME: usize = 32;
 const SMALLEST_ENTRY: usize = 4 + 10 + 3;
 
+/// No account's hash: the entry of accounts that the configuration does not have and that there was no room to name.
+const UNNAMED: u32 = 0;
+
+/// What commits call an account.
+#[must_use]
+pub fn hash(name: &str) -> u32 {
+    crc32fast::hash(name.as_bytes()).max(UNNAMED + 1)
+}
+
 /// The place that metadata belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place<'a> {
@@ -43,11 +52,34 @@ pub struct Entry {
     pub account: u32,
     /// Where reading for it goes on.
     pub next: i64,
-    /// Offsets below `next` that it still owes, ascending.
+    /// Offsets below `next` that it still owes, ascending. A last one that is not below says that the configuration did
+    /// not have the account, and up to where its records had been read by then.
     pub holes: Vec<i64>,
 }
 
 impl Entry {
+    /// Nobody here knows the account; what was read of the partition ends at `end`.
+    pub fn orphan(&mut self, end: i64) {
+        if !self.is_orphan() {
+            self.holes.push(end.max(self.next));
+        }
+    }
+
+    /// Whether the configuration does not have the account.
+    #[must_use]
+    pub fn is_orphan(&self) -> bool {
+        self.holes.last().is_some_and(|end| *end >= self.next)
+    }
+
+    /// The topic no longer has what lies below `low`. False if nothing is left of what the account owed, and the
+    /// configuration does not have it.
+    pub fn expire(&mut self, low: i64) -> bool {
+        let is_over = self.is_orphan() && self.holes.last().is_some_and(|end| *end <= low);
+        self.next = self.next.max(low);
+        self.holes.retain(|hole| *hole >= low);
+        !is_over
+    }
+
     /// The lowest offset that it owes.
     #[must_use]
     pub fn lowest(&self) -> i64 {
@@ -98,7 +130,9 @@ pub struct Written {
 ///
 /// What has no room is left out so that it costs duplicates only: settled ranges at the upper end; an entry's holes by
 /// lowering its `next`; whole entries, those that owe the least, by lowering the window to what they owe and forgetting
-/// what is settled from there on.
+/// what is settled from there on. Entries of accounts that the configuration does not have come first, because nobody
+/// would remember them; if even they have no room, one without a name stands for the rest, and the window stays below it
+/// for as long as it is there.
 #[must_use]
 pub fn encode(place: Place<'_>, contents: Contents) -> Written {
     let Contents { mut window, mut settled, mut entries } = contents;
@@ -112,10 +146,11 @@ pub fn encode(place: Place<'_>, contents: Contents) -> Written {
     let room = MAX_BYTES - FRAME - body.len();
     let total = length(&settled);
     let wanted = set(window, &settled, room).0.len();
-    entries.sort_by_key(Entry::lowest);
+    entries.sort_by_key(|entry| (!entry.is_orphan(), entry.lowest()));
     let written = fitting(&entries, base, (room / 2).max(room - wanted));
     let mut lost = written.lost;
-    if let Some(lowest) = written.omitted {
+    let unnamed = entries.iter().filter(|entry| entry.account == UNNAMED).map(Entry::lowest);
+    if let Some(lowest) = unnamed.chain(written.omitted).min() {
         // What the window passes for it is owed by everybody else again.
         lost += u64::try_from(window - lowest).unwrap_or(0).max(1);
         window = window.min(lowest);
@@ -205,28 +240,51 @@ struct Entries {
     lost: u64,
 }
 
+impl Entries {
+    /// Writes an entry with the holes that fit into `room`; how far that lowers its `next`.
+    fn push(&mut self, entry: &Entry, base: i64, room: usize) -> i64 {
+        let (holes, count) = holes_of(entry, base, room - SMALLEST_ENTRY);
+        let next = entry.holes.get(count).map_or(entry.next, |hole| entry.next.min(*hole));
+        self.count += 1;
+        self.bytes.extend_from_slice(&entry.account.to_le_bytes());
+        put(&mut self.bytes, next - base);
+        put_count(&mut self.bytes, count);
+        self.bytes.extend_from_slice(&holes);
+        entry.next - next
+    }
+}
+
+/// Orphans come first.
 fn fitting(entries: &[Entry], base: i64, room: usize) -> Entries {
     let sizes: Vec<usize> = entries.iter().map(|entry| SMALLEST_ENTRY + holes_of(entry, base, room).0.len()).collect();
     let share = fair_share(sizes, room).max(SMALLEST_ENTRY);
+    let orphans = entries.partition_point(Entry::is_orphan);
     let mut written = Entries::default();
-    for entry in entries {
-        if room - written.bytes.len() < SMALLEST_ENTRY {
-            written.omitted = Some(entry.lowest());
+    for (index, entry) in entries.iter().enumerate() {
+        let left = room - written.bytes.len();
+        let rest = &entries[index..orphans.max(index)];
+        // Room for one that stands for the rest.
+        let kept = if rest.len() > 1 { SMALLEST_ENTRY } else { 0 };
+        if left < SMALLEST_ENTRY + kept {
+            written.omitted = entries[index..].iter().map(Entry::lowest).min();
+            if kept > 0 {
+                written.push(&unnamed(rest), base, left);
+            }
             return written;
         }
-        let share = share.min(room - written.bytes.len());
-        let (holes, count) = holes_of(entry, base, share - SMALLEST_ENTRY);
-        let next = entry.holes.get(count).copied().unwrap_or(entry.next);
-        if next < entry.next {
-            written.lost += u64::try_from(entry.next - next).unwrap_or(0) / entries.len() as u64 + 1;
+        let lowered = written.push(entry, base, share.min(left - kept));
+        if lowered > 0 {
+            written.lost += u64::try_from(lowered).unwrap_or(0) / entries.len() as u64 + 1;
         }
-        written.count += 1;
-        written.bytes.extend_from_slice(&entry.account.to_le_bytes());
-        put(&mut written.bytes, next - base);
-        put_count(&mut written.bytes, count);
-        written.bytes.extend_from_slice(&holes);
     }
     written
+}
+
+/// One entry for all of these.
+fn unnamed(orphans: &[Entry]) -> Entry {
+    let next = orphans.iter().map(Entry::lowest).min().unwrap_or(0);
+    let end = orphans.iter().filter_map(|orphan| orphan.holes.last().copied()).max();
+    Entry { account: UNNAMED, next, holes: end.into_iter().collect() }
 }
 
 /// The holes that fit into `room`, and how many they are.
@@ -380,111 +438,4 @@ fn push_run(settled: &mut Vec<Range<i64>>, run: Range<i64>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HERE: Place<'_> = Place { cluster: "c", topic: "events", partition: 3 };
-
-    fn written(base: i64, settled: &[Range<i64>]) -> String {
-        encode(HERE, Contents { window: base, settled: settled.to_vec(), entries: Vec::new() }).text
-    }
-
-    #[test]
-    fn what_is_written_is_read() {
-        let entries = vec![Entry { account: 7, next: 1_500, holes: vec![1_001, 1_400] }];
-        let settled = vec![1_003..1_004, 1_010..2_000, i64::from(u32::MAX)..i64::from(u32::MAX) + 1];
-        let contents = Contents { window: 1_002, settled, entries };
-        let Written { base, text, lost } = encode(HERE, contents.clone());
-        assert_eq!((base, lost), (1_001, 0));
-        assert_eq!(decode(text.as_bytes(), HERE, base), Ok(contents));
-    }
-
-    #[test]
-    fn a_copy_beside_another_offset_topic_partition_or_cluster_is_ignored() {
-        let text = written(1_000, &[1_001..1_002, 1_003..1_005]);
-        for place in [Place { cluster: "d", ..HERE }, Place { topic: "other", ..HERE }, Place { partition: 4, ..HERE }]
-        {
-            assert_eq!(decode(text.as_bytes(), place, 1_000), Err(Unusable::Elsewhere));
-        }
-        assert_eq!(decode(text.as_bytes(), HERE, 999), Err(Unusable::Elsewhere));
-    }
-
-    #[test]
-    fn any_damage_is_noticed() {
-        let text = written(1_000, &[1_001..1_002, 1_005..1_009]);
-        for index in 0..text.len() {
-            let mut damaged = text.clone().into_bytes();
-            damaged[index] = if damaged[index] == b'A' { b'B' } else { b'A' };
-            assert!(decode(&damaged, HERE, 1_000).is_err(), "character {index}");
-            assert!(decode(&text.as_bytes()[..index], HERE, 1_000).is_err(), "cut at {index}");
-        }
-        for foreign in [&b""[..], b"hello, group", &[0xff, 0xfe, 0x00], b"AgAAAA"] {
-            assert!(decode(foreign, HERE, 1_000).is_err());
-        }
-    }
-
-    #[test]
-    fn settled_ranges_that_do_not_fit_are_cut_at_the_upper_end() {
-        for (apart, fit) in [(3, 5_900), (100, 700)] {
-            let settled: Vec<_> = (0..9_000).map(|n| 1_000 + apart * n + 1..1_000 + apart * n + 2).collect();
-            let written = encode(HERE, Contents { window: 1_000, settled: settled.clone(), entries: Vec::new() });
-            assert!(written.text.len() <= MAX_TEXT);
-            let read = decode(written.text.as_bytes(), HERE, 1_000).map(|contents| contents.settled);
-            let read = read.unwrap_or_default();
-            assert!(read.len() > fit, "{}", read.len());
-            assert_eq!(read[..], settled[..read.len()]);
-            assert_eq!(written.lost, 9_000 - read.len() as u64);
-        }
-    }
-
-    #[test]
-    fn runs_and_bits_say_the_same() {
-        use rand::{Rng, SeedableRng, rngs::SmallRng};
-        for seed in 0..300 {
-            let mut rng = SmallRng::seed_from_u64(seed);
-            let (mut settled, mut end) = (Vec::new(), 1_000);
-            for _ in 0..rng.random_range(0..300) {
-                let widest = if rng.random_bool(0.9) { 8 } else { 3_000 };
-                let start = end + rng.random_range(1..=widest);
-                end = start + rng.random_range(1..=widest);
-                settled.push(start..end);
-            }
-            let contents = Contents { window: 1_000, settled, entries: Vec::new() };
-            let Written { text, lost, .. } = encode(HERE, contents.clone());
-            assert_eq!((decode(text.as_bytes(), HERE, 1_000), lost), (Ok(contents), 0), "seed {seed}");
-        }
-    }
-
-    /// Whatever is left out: nobody owes anything that the metadata calls settled.
-    #[test]
-    fn what_has_no_room_is_owed_and_not_settled() {
-        for (accounts, holes, ranges) in [(1, 20_000, 0), (10, 1_000, 9_000), (400, 3, 100), (2_000, 0, 9_000)] {
-            let entry = |n: i64| Entry {
-                account: u32::try_from(n).unwrap(),
-                next: 600_000 + n,
-                holes: (0..holes).map(|hole| 5_000 + 7 * hole + 300 * n).filter(|hole| *hole < 600_000).collect(),
-            };
-            let entries: Vec<Entry> = (0..accounts).map(entry).collect();
-            let settled: Vec<_> = (0..ranges).map(|n| 610_000 + 3 * n..610_001 + 3 * n).collect();
-            let contents = Contents { window: 605_000, settled, entries };
-            let written = encode(HERE, contents.clone());
-            assert!(written.lost > 0 && written.text.len() <= MAX_TEXT, "{accounts} accounts: {}", written.text.len());
-            let read = decode(written.text.as_bytes(), HERE, written.base).unwrap();
-            assert!(written.base <= 605_000 && read.window >= written.base);
-            let mut kept = 0;
-            for entry in &contents.entries {
-                let owed = entry.holes.iter().copied().chain([entry.next, entry.next + 10, 700_000]);
-                match read.entries.iter().find(|read| read.account == entry.account) {
-                    Some(read) => {
-                        kept += 1;
-                        assert!(owed.clone().all(|offset| offset >= read.next || read.holes.contains(&offset)));
-                    }
-                    None => assert!(owed.clone().all(|offset| {
-                        offset >= read.window && !read.settled.iter().any(|range| range.contains(&offset))
-                    })),
-                }
-            }
-            assert!(kept >= 100.min(accounts), "{kept} of {accounts} entries found room");
-        }
-    }
-}
+mod tests;

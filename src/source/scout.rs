@@ -285,15 +285,14 @@ fn resume(place: Place<'_>, offset: i64, metadata: &[u8], (low, high): (i64, i64
         );
         contents.window = low;
     }
-    for entry in &mut contents.entries {
+    contents.entries.retain_mut(|entry| {
         let lost = (low - entry.lowest()).max(0);
         if lost > 0 {
             expired = expired.max(lost);
             tracing::error!(topic, partition, lost, "the topic dropped records that a deferred account still owed");
         }
-        entry.next = entry.next.max(low);
-        entry.holes.retain(|hole| *hole >= low);
-    }
+        entry.expire(low)
+    });
     Beginning { partition: (topic.to_owned(), partition), contents, expired, first_join: None }
 }
 

@@ -376,6 +376,14 @@ fn what_an_account_owed_waits_for_it_while_the_configuration_does_not_have_it() 
     forebay.wait_for_log("no configured account matches", JOIN);
     let unknown = forebay.metric("forebay_lane_deferred_partitions", &[("account", "_unknown")]);
     assert_eq!(unknown, Some(2.0));
+    eventually(WORK, "it is known since when they wait", || {
+        let unknown = account(&mut forebay, "_unknown");
+        let deferred = unknown["deferred"].as_array().map_or(&[][..], Vec::as_slice);
+        let told = deferred.len() == 2 && deferred.iter().all(|place| place["time"].is_string());
+        if told { Ok(()) } else { Err(unknown.to_string()) }
+    });
+    let age = forebay.metric("forebay_oldest_owed_seconds", &[("account", "_unknown")]);
+    assert!(age.is_some_and(|age| age > 0.0), "{age:?}");
     std::thread::sleep(Duration::from_secs(2));
     forebay.sigkill();
     held.setup.write("config.toml", &whole);

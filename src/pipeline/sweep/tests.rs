@@ -124,3 +124,53 @@ fn an_account_that_gave_back_what_lies_below_does_not_join_where_it_would_have_b
     rig.until(20 * SECOND, |rig| rig.taken(NEAR) == 110).expect("nothing is passed over");
     rig.finish();
 }
+
+#[test]
+fn since_when_accounts_wait_that_nobody_knows_is_looked_up_once_and_they_end_with_their_records() {
+    let mut rig = rig(64 << 10).topic(100_000, |offset| (offset % 1_000 == 0).then_some(FAR));
+    let unknown = |account, next| Entry { account, next, holes: Vec::new() };
+    let entries = vec![unknown(7, 42_000), unknown(8, 50_000)];
+    rig.assign(Contents { window: rig.end, settled: Vec::new(), entries });
+    let waits = |rig: &Rig| rig.pipeline.partitions()[0].unknown();
+    assert_eq!(waits(&rig), Some((42_000, None)));
+    rig.until(SECOND, |rig| waits(rig) == Some((42_000, Some(42_000)))).expect("a record's time is its offset here");
+    rig.until(10 * SECOND, |_| false);
+    assert!(rig.sweep.is_none() && rig.pipeline.partitions()[0].reread < 5, "one record is enough");
+    rig.pipeline.expire(0, 60_000);
+    rig.until(SECOND, |rig| waits(rig) == Some((60_000, Some(60_000)))).expect("it is another one now");
+    rig.pipeline.expire(0, 99_999);
+    assert_eq!(rig.pipeline.partitions()[0].base(), 99_999);
+    rig.pipeline.expire(0, 100_000);
+    assert_eq!((waits(&rig), rig.pipeline.partitions()[0].base()), (None, 100_000));
+    rig.finish();
+}
+
+#[test]
+fn a_broker_that_is_slow_with_the_first_record_does_not_make_sweeps_begin_again_and_again() {
+    let mut rig = rig(1 << 20).topic(10_000, |offset| Some(usize::try_from(offset % 2).expect("small"))).with_keys();
+    deferred(&mut rig, &[(FAR, 0), (NEAR, 0)]);
+    rig.until(SECOND, |rig| rig.sweep.is_some()).expect("a sweep");
+    let begun = rig.sweep.take();
+    rig.until(10 * SECOND, |rig| rig.sweep.is_some());
+    assert_eq!(rig.sweep, None, "another sweep began");
+    rig.sweep = begun;
+    rig.until(20 * SECOND, |rig| rig.taken(NEAR) == 5_000 && rig.taken(FAR) == 5_000).expect("it goes on");
+    rig.finish();
+}
+
+#[test]
+fn accounts_of_which_each_begins_where_the_last_one_has_come_to_share_a_pass() {
+    const COUNT: i64 = 6;
+    const APART: i64 = 30_000;
+    // A slice is 40,000 records long here.
+    let memory = Memory { lane: 8 << 20, total: 64 << 20 };
+    let mut rig = Rig::new(6, memory, |_| "http://127.0.0.1:9".into());
+    rig = rig.topic(200_000, |offset| usize::try_from(offset % 60).ok().filter(|tenant| *tenant < 6)).with_keys();
+    deferred(&mut rig, &(0..COUNT).map(|n| (usize::try_from(n).expect("small"), n * APART)).collect::<Vec<_>>());
+    let owed = |n: i64| u64::try_from((200_000 - n * APART) / 60).expect("positive");
+    let all = |rig: &Rig| (0..COUNT).all(|n| rig.taken(usize::try_from(n).expect("small")) >= owed(n));
+    let time = rig.until(120 * SECOND, all).expect("all get on");
+    let reread = rig.pipeline.partitions()[0].reread;
+    assert!(reread < 300_000, "{reread} records were read again of 200,000, in {time:?}");
+    rig.finish();
+}

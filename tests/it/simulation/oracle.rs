@@ -1,11 +1,31 @@
 //! What must hold whatever happens: promises 1, 3, 5, 6 and 8.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
 use forebay::source::commit::Contents;
 
 use super::vendor::TOKEN;
 use super::world::PARTITIONS;
+
+/// What becomes of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Good,
+    /// No vendor takes it.
+    Poison,
+    /// Iterable never has its user, and MoEngage does.
+    Ghost,
+}
+
+/// A deferred account that only an earlier owner of the first partition knew.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stranger {
+    pub(super) hash: u32,
+    /// What it owes begins here, and what is known of ends there.
+    pub(super) owes: i64,
+    pub(super) end: i64,
+}
 
 /// A produced record.
 #[derive(Clone, Debug)]
@@ -14,16 +34,24 @@ pub(super) struct Produced {
     pub(super) offset: i64,
     pub(super) user: usize,
     pub(super) state: bool,
-    pub(super) poison: bool,
+    pub(super) kind: Kind,
     /// Accounts that must get it, each with the calls that it becomes there.
     pub(super) accounts: Vec<(usize, usize)>,
 }
 
 impl Produced {
+    /// Whether the account's vendor never takes it.
+    pub(super) fn is_refused_by(&self, account: usize) -> bool {
+        self.kind == Kind::Poison || (self.kind == Kind::Ghost && account % 2 == 1)
+    }
+
     fn calls(&self, account: usize) -> Option<usize> {
         self.accounts.iter().find(|(of, _)| *of == account).map(|(_, calls)| *calls)
     }
 }
+
+/// An account that holds a record for less than this may keep a commit from saying that another one is done with it.
+const A_WHILE: Duration = Duration::from_secs(10);
 
 /// What happened in some runs.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +73,9 @@ pub(super) struct Totals {
     /// Times that the topic dropped records, and that membership was not proven.
     pub(super) expiries: u64,
     pub(super) unproven: u64,
+    /// What commits could have called settled, and how much of that they did not.
+    pub(super) known: u64,
+    pub(super) untold: u64,
     /// The most bytes that were held beyond the configured total.
     pub(super) most_over: u64,
     pub(super) faults: BTreeMap<&'static str, u64>,
@@ -67,6 +98,8 @@ impl Totals {
         self.cut += other.cut;
         self.expiries += other.expiries;
         self.unproven += other.unproven;
+        self.known += other.known;
+        self.untold += other.untold;
         self.most_over = self.most_over.max(other.most_over);
         for (fault, count) in &other.faults {
             *self.faults.entry(fault).or_default() += count;
@@ -80,6 +113,7 @@ impl Totals {
         let rare = [self.cut, self.expiries, self.unproven];
         let mut counts = counts.iter().chain(&deferral).chain(&rare);
         assert!(counts.all(|count| *count > 0), "something never happened: {self:?}");
+        assert!(self.untold * 200 < self.known, "REPEATED: commits do not say what is settled: {self:?}");
         for fault in ["429", "5xx", "401", "413", "silence, taken", "silence", "portal", "partial", "lie"] {
             assert!(self.faults.get(fault).is_some_and(|count| *count > 0), "{fault} never happened: {self:?}");
         }
@@ -100,12 +134,15 @@ pub(super) struct Oracle {
     confirmed: HashMap<(usize, usize, u64), u64>,
     /// What commits call each account.
     hashes: Vec<u32>,
-    /// Accounts that only an earlier owner knew: in the first partition they owe everything.
-    pub(super) strangers: Vec<u32>,
+    pub(super) strangers: Vec<Stranger>,
     /// What the topic still has begins here.
     pub(super) low: [i64; PARTITIONS],
     /// What each partition's owner began with.
     pub(super) loaded: HashMap<usize, Contents>,
+    /// Since when an account has all of a record, as far as its partition's owner knows.
+    known: HashMap<(u64, usize), Duration>,
+    /// What was taken and answered since nothing goes wrong any more: nothing of that comes again.
+    pub(super) steady: Option<HashSet<(u64, usize, String)>>,
     pub(super) totals: Totals,
 }
 
@@ -115,10 +152,10 @@ impl Oracle {
     }
 
     /// An account took a record, and said so or not. `life` tells the assignments of its partition apart.
-    pub(super) fn take(&mut self, account: usize, number: u64, call: &str, life: u64, answered: bool) {
+    pub(super) fn take(&mut self, account: usize, number: u64, call: &str, life: u64, answered: Option<Duration>) {
         let record = self.produced[usize::try_from(number).unwrap()].clone();
         assert!(record.calls(account).is_some(), "{number} went to account {account}, which it is not for");
-        assert!(!record.poison || call == TOKEN, "the model's vendor never takes poison");
+        assert!(record.kind != Kind::Poison || call == TOKEN, "the model's vendor never takes poison");
         if !self.taken.entry((number, account)).or_default().insert(call.to_owned()) {
             self.totals.duplicates += 1;
             let loaded = self.loaded.get(&record.partition);
@@ -127,6 +164,10 @@ impl Oracle {
                 "REPEATED: {number} went to account {account} again, although the commit calls it settled"
             );
         }
+        if let Some(steady) = self.steady.as_mut().filter(|_| answered.is_some()) {
+            let is_new = steady.insert((number, account, call.to_owned()));
+            assert!(is_new, "REPEATED: {number} went to account {account} again, although nothing went wrong");
+        }
         self.totals.taken += 1;
         self.check_order(account, number, &record);
         let refused = self.refused.get(&number).is_some_and(|accounts| accounts.contains(&account));
@@ -134,8 +175,35 @@ impl Oracle {
             let confirmed = self.confirmed.entry((account, record.user, life)).or_insert(0);
             // What was taken without an answer goes again, in its place; what was answered never does.
             assert!(*confirmed <= number, "order: account {account} took state {number} after {confirmed} was done");
-            if answered {
+            if answered.is_some() {
                 *confirmed = number;
+            }
+        }
+        if let Some(at) = answered {
+            self.note_known(number, account, at);
+        }
+    }
+
+    fn note_known(&mut self, number: u64, account: usize, at: Duration) {
+        if self.is_settled_for(number, account) {
+            self.known.insert((number, account), at);
+        }
+    }
+
+    /// A partition begins with what a commit says, and knows nothing else.
+    pub(super) fn assigned(&mut self, partition: usize, contents: Contents) {
+        self.loaded.insert(partition, contents);
+        let produced = &self.produced;
+        self.known.retain(|(number, _), _| produced[usize::try_from(*number).unwrap()].partition != partition);
+    }
+
+    /// How much a commit that had room for all tells of what has been known for a while.
+    pub(super) fn measure(&mut self, partition: usize, contents: &Contents, now: Duration) {
+        for (&(number, account), &at) in &self.known {
+            let record = &self.produced[usize::try_from(number).unwrap()];
+            if record.partition == partition && at + A_WHILE < now {
+                self.totals.known += 1;
+                self.totals.untold += u64::from(!calls_settled(contents, self.hashes[account], record.offset));
             }
         }
     }
@@ -144,7 +212,7 @@ impl Oracle {
     fn check_order(&self, account: usize, number: u64, record: &Produced) {
         for (earlier, state) in (0_u64..).zip(&self.produced[..usize::try_from(number).unwrap()]) {
             let before = state.state && state.user == record.user && state.partition == record.partition;
-            if before && state.calls(account).is_some() && !state.poison {
+            if before && state.calls(account).is_some() && state.kind != Kind::Poison {
                 let refused = self.refused.get(&earlier).is_some_and(|accounts| accounts.contains(&account));
                 assert!(
                     refused || self.is_settled_for(earlier, account),
@@ -161,13 +229,14 @@ impl Oracle {
     }
 
     /// A dead letter was acknowledged.
-    pub(super) fn letter(&mut self, partition: usize, offset: i64, account: usize) {
+    pub(super) fn letter(&mut self, partition: usize, offset: i64, account: usize, at: Duration) {
         let number = self.number(partition, offset);
         let record = &self.produced[usize::try_from(number).unwrap()];
         let named = self.refused.get(&number).is_some_and(|accounts| accounts.contains(&account));
-        assert!(record.poison || named, "record {number} was punished for another's fault");
+        assert!(record.is_refused_by(account) || named, "record {number} was punished for another's fault");
         *self.letters.entry((number, account)).or_default() += 1;
         self.totals.letters += 1;
+        self.note_known(number, account, at);
     }
 
     fn number(&self, partition: usize, offset: i64) -> u64 {
@@ -175,7 +244,7 @@ impl Oracle {
         found.expect("a record that was produced") as u64
     }
 
-    fn is_settled_for(&self, number: u64, account: usize) -> bool {
+    pub(super) fn is_settled_for(&self, number: u64, account: usize) -> bool {
         let record = &self.produced[usize::try_from(number).unwrap()];
         if record.offset < self.low[record.partition] {
             return true;
@@ -189,10 +258,11 @@ impl Oracle {
     /// A commit was stored: nothing that it calls settled may be owed, nor anything below it.
     pub(super) fn committed(&mut self, partition: usize, base: i64, contents: &Contents) {
         self.totals.entries += u64::from(!contents.entries.is_empty());
-        for &stranger in self.strangers.iter().filter(|_| partition == 0) {
-            let owed = self.low[partition];
+        let low = self.low[partition];
+        for stranger in self.strangers.iter().filter(|stranger| partition == 0 && low < stranger.end) {
+            let owed = stranger.owes.max(low);
             assert!(
-                base <= owed && !calls_settled(contents, stranger, owed),
+                base <= owed && !calls_settled(contents, stranger.hash, owed),
                 "LOST: a commit of {partition}@{base} forgets an account that nobody knows"
             );
         }

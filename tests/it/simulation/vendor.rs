@@ -86,6 +86,7 @@ pub(super) fn serve(path: &str, body: &[u8], mood: Mood, rng: &mut SmallRng) -> 
         Mood::Status(413) if elements.len() == 1 => (refusal(iterable), Vec::new()),
         Mood::Status(status) => (answer(status, "{}", None), Vec::new()),
         _ if poison => (refusal(iterable), Vec::new()),
+        _ if iterable && elements.iter().any(is_ghost) => without_ghosts(&elements),
         Mood::Partial if iterable => partial(&elements, rng),
         Mood::Lie if iterable && elements.len() > 1 => (lie(), all()),
         Mood::Good | Mood::Partial | Mood::Lie => (success(iterable), all()),
@@ -116,6 +117,23 @@ fn refusal(iterable: bool) -> Reply {
         r#"{"status":"fail","error":{"message":"not a good element","type":"ValueError"}}"#
     };
     answer(400, body, None)
+}
+
+/// Whether the element is of a user that Iterable does not have, and never will.
+fn is_ghost(element: &Element) -> bool {
+    element.json["userId"].as_str().is_some_and(|user| user.contains("ghost"))
+}
+
+/// Everything was taken but for users that are not there.
+fn without_ghosts(elements: &[Element]) -> (Reply, Vec<Element>) {
+    let (ghosts, taken): (Vec<_>, Vec<_>) = elements.iter().cloned().partition(is_ghost);
+    let ids: Vec<&Value> = ghosts.iter().map(|element| &element.json["userId"]).collect();
+    let body = serde_json::json!({
+        "successCount": taken.len(),
+        "failCount": ghosts.len(),
+        "failedUpdates": { "notFoundUserIds": ids },
+    });
+    (answer(200, &body.to_string(), None), taken)
 }
 
 /// A failure of an identity that no element has.

@@ -7,55 +7,57 @@ use forebay::clock::Now;
 use forebay::config::{self, Config, Memory};
 use forebay::destination::Answer;
 use forebay::keys::Keys;
-use forebay::lane::Flight;
+use forebay::lane::{Flight, Health};
 use forebay::metrics::report::Report;
 use forebay::outcome::Release;
-use forebay::pipeline::{Action, DeadLetter, Parts, Pipeline};
-use forebay::source::commit::{Contents, Entry, Place, decode, encode};
+use forebay::pipeline::{Account, Action, DeadLetter, Parts, Pipeline};
+use forebay::source::commit::{Contents, Place, decode};
 use forebay::source::consumer::State;
 use forebay::source::record::{Headers, Record};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use secrecy::SecretString;
 
-use super::oracle::{Oracle, Produced, Totals};
+use super::oracle::{Oracle, Totals};
+use super::scenes;
 use super::vendor::{Element, Mood, Reply, elements, serve};
 
 pub(super) const PARTITIONS: usize = 2;
-const TENANTS: usize = 3;
-const USERS: usize = 5;
+pub(super) const TENANTS: usize = 3;
+/// In the place of a lane: the vendors of all.
+pub(super) const ALL: u32 = u32::MAX;
 
 /// One run.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts of the world")]
 pub(super) struct World {
     seed: u64,
-    rng: SmallRng,
-    now: Now,
-    config: Config,
-    pipeline: Pipeline,
-    oracle: Oracle,
+    pub(super) rng: SmallRng,
+    pub(super) now: Now,
+    pub(super) config: Config,
+    pub(super) pipeline: Pipeline,
+    pub(super) oracle: Oracle,
     /// Records by offset; some offsets do not exist.
-    log: Vec<Vec<Option<Vec<u8>>>>,
+    pub(super) log: Vec<Vec<Option<Vec<u8>>>>,
     /// Next offset to be read, while assigned.
     position: [Option<i64>; PARTITIONS],
     paused: [bool; PARTITIONS],
     /// Next offset to be read a second time, while a sweep is under way.
-    sweep: [Option<i64>; PARTITIONS],
+    pub(super) sweep: [Option<i64>; PARTITIONS],
     /// Counts assignments, over crashes too.
     life: [u64; PARTITIONS],
-    committed: BTreeMap<usize, (i64, String)>,
+    pub(super) committed: BTreeMap<usize, (i64, String)>,
     #[expect(clippy::vec_box, reason = "flights come and go boxed")]
     wire: Vec<Box<Flight>>,
     letters: Vec<DeadLetter>,
-    healthy: bool,
-    revoked_keys: bool,
-    /// The lane whose vendor is down.
-    down: Option<u32>,
+    pub(super) healthy: bool,
+    pub(super) revoked_keys: bool,
+    /// The lane whose vendor is down, or [`ALL`].
+    pub(super) down: Option<u32>,
     /// Whether membership in the group is proven.
     proven: bool,
     /// Whether the topic drops what is old.
     forgets: bool,
-    hashes: Vec<u32>,
+    pub(super) hashes: Vec<u32>,
     history: VecDeque<String>,
     verbose: bool,
 }
@@ -128,18 +130,6 @@ impl World {
         world
     }
 
-    /// An earlier owner had deferred accounts that the configuration no longer has, more or less than a commit has room
-    /// for beside the others.
-    fn leave_strangers(&mut self) {
-        let accounts: Vec<u32> =
-            (1..self.rng.random_range(2..330)).filter(|hash| !self.hashes.contains(hash)).collect();
-        let entries = accounts.iter().map(|&account| Entry { account, next: 0, holes: Vec::new() }).collect();
-        let place = Place { cluster: "c", topic: "events", partition: 0 };
-        let written = encode(place, Contents { window: 0, settled: Vec::new(), entries });
-        self.committed.insert(0, (written.base, written.text));
-        self.oracle.strangers = accounts;
-    }
-
     /// Runs to its end; panics with the history if something does not hold.
     pub(super) fn run(mut self) -> Totals {
         let seed = self.seed;
@@ -157,11 +147,15 @@ impl World {
         for _ in 0..self.rng.random_range(100..700) {
             self.step();
         }
-        self.healthy = true;
-        self.revoked_keys = false;
-        self.down = None;
-        self.prove(true);
-        self.note(|| "everything heals".into());
+        if self.rng.random_bool(0.05) {
+            self.outage();
+        }
+        self.heal();
+        if self.config.memory.total <= scenes::PRESSED {
+            self.press();
+        }
+        self.settle_all();
+        self.assert_all_were_taken_on();
         self.settle_all();
         self.check_books();
         let released = |a: &forebay::metrics::report::AccountReport| a.books.released[Release::Deferred as usize];
@@ -171,7 +165,7 @@ impl World {
         totals
     }
 
-    fn note(&mut self, what: impl FnOnce() -> String) {
+    pub(super) fn note(&mut self, what: impl FnOnce() -> String) {
         let line = format!("{:>9.3} {}", self.now.mono.as_secs_f64(), what());
         if self.verbose {
             println!("{line}");
@@ -180,6 +174,14 @@ impl World {
             self.history.pop_front();
         }
         self.history.push_back(line);
+    }
+
+    pub(super) fn heal(&mut self) {
+        self.healthy = true;
+        self.revoked_keys = false;
+        self.down = None;
+        self.prove(true);
+        self.note(|| "everything heals".into());
     }
 
     fn step(&mut self) {
@@ -208,7 +210,8 @@ impl World {
                 self.now.wall_ms += by;
             }
             995..997 => {
-                let lane = self.rng.random_range(0..u32::try_from(self.config.accounts.len()).unwrap());
+                let lane = self.rng.random_range(0..=u32::try_from(self.config.accounts.len()).unwrap());
+                let lane = if lane as usize == self.config.accounts.len() { ALL } else { lane };
                 self.down = if self.down.is_none() { Some(lane) } else { None };
                 let down = self.down;
                 self.note(|| format!("vendor down for {down:?}"));
@@ -225,43 +228,7 @@ impl World {
 
     // === The topic ===
 
-    fn produce(&mut self) {
-        let (tenant, user) = (self.rng.random_range(0..TENANTS), self.rng.random_range(0..USERS));
-        let partition = user % PARTITIONS;
-        let state = self.rng.random_bool(0.4);
-        let poison = self.rng.random_bool(0.02);
-        let number = self.oracle.produced.len();
-        if self.rng.random_bool(0.05) {
-            self.log[partition].extend([None, None]);
-        }
-        let offset = i64::try_from(self.log[partition].len()).unwrap();
-        let note = if poison { "poison" } else { "good" };
-        let size = "x".repeat(self.rng.random_range(0..600));
-        let fields = format!(r#"{{"n":{number},"note":"{note}","pad":"{size}"}}"#);
-        let name = format!("t{tenant}-user-{user}");
-        let page = !state && self.rng.random_bool(0.4);
-        // At Iterable a device is registered by a call of its own.
-        let has_device = state && self.rng.random_bool(0.4);
-        let device = if has_device {
-            format!(
-                r#","context":{{"device":{{"type":"iOS","token":"tok-{number}"}},"app":{{"namespace":"com.acme"}}}}"#
-            )
-        } else {
-            String::new()
-        };
-        let value = if page {
-            format!(r#"{{"type":"page","name":"P","userId":"{name}","messageId":"m{number}","properties":{fields}}}"#)
-        } else if state {
-            format!(r#"{{"type":"identify","userId":"{name}","messageId":"m{number}","traits":{fields}{device}}}"#)
-        } else {
-            format!(r#"{{"type":"track","event":"E","userId":"{name}","messageId":"m{number}","properties":{fields}}}"#)
-        };
-        self.log[partition].push(Some(value.into_bytes()));
-        let accounts = vec![(2 * tenant, 1), (2 * tenant + 1, if has_device { 2 } else { 1 })];
-        self.oracle.produced.push(Produced { partition, offset, user: tenant * USERS + user, state, poison, accounts });
-    }
-
-    fn read(&mut self) {
+    pub(super) fn read(&mut self) {
         for _ in 0..self.rng.random_range(1..6) {
             let partition = self.rng.random_range(0..PARTITIONS);
             let Some(offset) = self.position[partition].filter(|_| !self.paused[partition]) else { continue };
@@ -275,7 +242,7 @@ impl World {
     }
 
     /// The second reader's turn.
-    fn read_again(&mut self) {
+    pub(super) fn read_again(&mut self) {
         for _ in 0..self.rng.random_range(1..12) {
             let partition = self.rng.random_range(0..PARTITIONS);
             let Some(offset) = self.sweep[partition] else { continue };
@@ -286,12 +253,12 @@ impl World {
                 self.act();
                 continue;
             }
-            let Some(value) = usize::try_from(offset).ok().and_then(|at| self.log[partition].get(at)) else {
-                continue;
-            };
-            let value = value.clone();
+            // What does not exist takes no time.
+            let left = self.log[partition].get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+            let Some(missing) = left.iter().position(Option::is_some) else { continue };
+            let value = left[missing].clone().unwrap();
+            let offset = offset + i64::try_from(missing).unwrap();
             self.sweep[partition] = Some(offset + 1);
-            let Some(value) = value else { continue };
             self.oracle.totals.reread += 1;
             self.note(|| format!("read again {partition}@{offset}"));
             self.with_record(partition, offset, &value, Pipeline::swept);
@@ -338,7 +305,7 @@ impl World {
     }
 
     /// Commits are answered, or have not been for long: then no new request may begin.
-    fn prove(&mut self, proven: bool) {
+    pub(super) fn prove(&mut self, proven: bool) {
         self.note(|| format!("membership is proven: {proven}"));
         self.oracle.totals.unproven += u64::from(!proven);
         self.proven = proven;
@@ -348,7 +315,7 @@ impl World {
 
     // === Time and actions ===
 
-    fn advance(&mut self, by: Duration) {
+    pub(super) fn advance(&mut self, by: Duration) {
         let end = self.now.mono + by;
         while let Some(at) = self.pipeline.next_tick().filter(|at| *at <= end) {
             self.now = self.now.later(at.saturating_sub(self.now.mono));
@@ -359,7 +326,7 @@ impl World {
         self.pipeline.tick(self.now);
     }
 
-    fn act(&mut self) {
+    pub(super) fn act(&mut self) {
         let mut actions = Vec::new();
         self.pipeline.take_actions(&mut actions);
         for action in actions {
@@ -374,6 +341,7 @@ impl World {
                 Action::Pause { slot, paused } => {
                     self.note(|| format!("partition {slot} paused: {paused}"));
                     self.oracle.totals.pauses += u64::from(paused);
+                    assert!(!paused || self.may_pause(), "PAUSED: partition {slot}, although nothing is short");
                     self.paused[slot as usize] = paused;
                 }
                 Action::Sweep { slot, from } => {
@@ -385,11 +353,18 @@ impl World {
         }
     }
 
+    /// Rule 19: for want of memory, or when no vendor answers.
+    fn may_pause(&self) -> bool {
+        let half = usize::try_from(self.config.memory.total / 2).unwrap();
+        let well = |account: &Account| matches!(account.lane.health(self.now.mono), Health::Ok | Health::Throttled);
+        self.pipeline.held_bytes() > half || !self.pipeline.accounts().iter().any(well)
+    }
+
     fn mood(&mut self, lane: u32) -> (Mood, &'static str) {
         if self.revoked_keys && lane < 2 {
             return (Mood::Status(401), "401");
         }
-        if self.down == Some(lane) {
+        if self.down.is_some_and(|down| down == lane || down == ALL) {
             return (Mood::Status(503), "5xx");
         }
         if self.healthy {
@@ -408,7 +383,7 @@ impl World {
         }
     }
 
-    fn answer(&mut self) {
+    pub(super) fn answer(&mut self) {
         if self.wire.is_empty() {
             return;
         }
@@ -433,7 +408,7 @@ impl World {
         let answered = matches!(reply, Reply::Answer { .. }) && !matches!(mood, Mood::Lie | Mood::Partial);
         for Element { number, name, .. } in taken {
             let partition = self.oracle.produced[usize::try_from(number).unwrap()].partition;
-            self.oracle.take(lane, number, &name, self.life[partition], answered);
+            self.oracle.take(lane, number, &name, self.life[partition], answered.then_some(self.now.mono));
         }
         match reply {
             Reply::Silence => self.pipeline.answered(self.now, flight, Err("no answer".into())),
@@ -444,14 +419,14 @@ impl World {
         }
     }
 
-    fn acknowledge(&mut self) {
+    pub(super) fn acknowledge(&mut self) {
         if self.letters.is_empty() {
             return;
         }
         let letter = self.letters.swap_remove(self.rng.random_range(0..self.letters.len()));
         self.note(|| format!("dead letter {}@{} {}", letter.partition, letter.offset, letter.refusal.reason));
         let partition = usize::try_from(letter.partition).unwrap();
-        self.oracle.letter(partition, letter.offset, letter.account.unwrap() as usize);
+        self.oracle.letter(partition, letter.offset, letter.account.unwrap() as usize, self.now.mono);
         self.pipeline.letter_written(letter.id);
     }
 
@@ -469,6 +444,9 @@ impl World {
             self.note(|| format!("commit {partition}@{} {contents:?}", commit.offset));
             self.oracle.totals.cut += u64::from(commit.cut);
             self.oracle.committed(partition, commit.offset, &contents);
+            if !commit.cut {
+                self.oracle.measure(partition, &contents, self.now.mono);
+            }
             self.committed.insert(partition, (commit.offset, commit.metadata));
         }
     }
@@ -491,16 +469,17 @@ impl World {
         let contents = match self.committed.get(&partition) {
             None => Contents::default(),
             // Anybody may have damaged the metadata: that costs duplicates only.
-            Some((offset, _)) if self.rng.random_bool(0.1) => Contents { window: *offset, ..Contents::default() },
+            Some((offset, metadata)) if metadata.is_empty() || self.rng.random_bool(0.1) => {
+                if partition == 0 {
+                    self.oracle.strangers.clear();
+                }
+                Contents { window: *offset, ..Contents::default() }
+            }
             Some((offset, metadata)) => decode(metadata.as_bytes(), place, *offset).unwrap(),
         };
         let contents = self.without_expired(partition, contents);
-        if partition == 0 {
-            // Whom the metadata had no room for, or was damaged for, the next owner cannot know of.
-            self.oracle.strangers.retain(|hash| contents.entries.iter().any(|entry| entry.account == *hash));
-        }
         self.note(|| format!("partition {partition} is ours: {contents:?}"));
-        self.oracle.loaded.insert(partition, contents.clone());
+        self.oracle.assigned(partition, contents.clone());
         self.position[partition] = Some(contents.window);
         self.paused[partition] = false;
         self.sweep[partition] = None;
@@ -514,10 +493,7 @@ impl World {
     fn without_expired(&self, partition: usize, mut contents: Contents) -> Contents {
         let low = self.oracle.low[partition];
         contents.window = contents.window.max(low);
-        for entry in &mut contents.entries {
-            entry.next = entry.next.max(low);
-            entry.holes.retain(|hole| *hole >= low);
-        }
+        contents.entries.retain_mut(|entry| entry.expire(low));
         contents
     }
 
@@ -538,8 +514,13 @@ impl World {
             }
             self.commit();
         }
+        self.move_on(partition);
+    }
+
+    /// The partition goes, and comes back.
+    pub(super) fn move_on(&mut self, partition: usize) {
         self.position[partition] = None;
-        self.pipeline.unassign(&[slot], self.now);
+        self.pipeline.unassign(&[u32::try_from(partition).unwrap()], self.now);
         self.act();
         // What was on the wire may still be taken before the next owner begins: order holds within an assignment.
         self.drain_wire(partition);
@@ -616,7 +597,7 @@ impl World {
     }
 
     /// A lane may go over its budget by what is read before its partitions pause: a record a partition.
-    fn check_memory(&mut self) {
+    pub(super) fn check_memory(&mut self) {
         self.check_books();
         let slack = 4 * 4_096;
         for account in self.pipeline.accounts() {
