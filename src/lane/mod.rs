@@ -441,15 +441,14 @@ impl Lane {
         let index = self.open_batch(around, queue, call);
         let batch = &mut self.queues[queue].open[index];
         let destination = &*self.settings.destination;
-        let (element, weight) =
-            match batch.append(ticket, |body| destination.encode(event, call, now, body), record) {
-                Ok(appended) => appended,
-                Err(refusal) => {
-                    // A batch that was opened for this call holds nothing, and would be sent all the same.
-                    self.queues[queue].open.retain(|open| !open.is_empty());
-                    return Err(refusal);
-                }
-            };
+        let (element, weight) = match batch.append(ticket, |body| destination.encode(event, call, now, body), record) {
+            Ok(appended) => appended,
+            Err(refusal) => {
+                // A batch that was opened for this call holds nothing, and would be sent all the same.
+                self.queues[queue].open.retain(|open| !open.is_empty());
+                return Err(refusal);
+            }
+        };
         if batch.len() == 1
             && let Err(refusal) = self.check_alone(call.shape, element)
         {

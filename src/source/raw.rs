@@ -4,7 +4,10 @@
 //! Why `unsafe`: the binding's own accessors panic on metadata and header names that are not UTF-8, and anybody may
 //! have committed anything under our group's name or put anything before a record. It asks for one message at a time,
 //! which costs more than reading it: see [`intake`].
-#![expect(unsafe_code, reason = "the binding panics on text that is not UTF-8, hears no commit's answer, has no batches")]
+#![expect(
+    unsafe_code,
+    reason = "the binding panics on text that is not UTF-8, hears no commit's answer, has no batches"
+)]
 
 pub mod intake;
 

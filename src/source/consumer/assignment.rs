@@ -100,7 +100,9 @@ impl Poller {
         if let Err(error) = given_back {
             tracing::warn!(%error, "failed to give partitions back");
         }
-        slots.iter().for_each(|&slot| self.intake.forget(slot));
+        for &slot in &slots {
+            self.intake.forget(slot);
+        }
         self.pipeline.unassign(&slots, now);
     }
 
@@ -224,11 +226,7 @@ impl Poller {
             for (other, partition) in (0..).zip(self.pipeline.partitions()).filter(|(other, _)| *other != slot) {
                 if let Some(ledger) = &partition.ledger {
                     self.intake.forget(other);
-                    anew.add_partition_offset(
-                        &partition.topic,
-                        partition.number,
-                        Offset::Offset(ledger.front()),
-                    )?;
+                    anew.add_partition_offset(&partition.topic, partition.number, Offset::Offset(ledger.front()))?;
                 }
             }
             self.consumer.assign(&anew)
