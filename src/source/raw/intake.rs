@@ -166,3 +166,142 @@ impl<C: ConsumerContext> Drop for Intake<C> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::{Duration, Instant};
+
+    use rdkafka::consumer::DefaultConsumerContext;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+    use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+    use super::*;
+
+    const TOPIC: &str = "events";
+    const RECORDS: i64 = 1_000;
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Two partitions with their numbers as values, and who reads them.
+    struct Reader {
+        intake: Intake<DefaultConsumerContext>,
+        consumer: Arc<BaseConsumer<DefaultConsumerContext>>,
+        woken: Receiver<()>,
+        /// The next offset of each partition.
+        next: HashMap<i32, i64>,
+        _cluster: MockCluster<'static, rdkafka::producer::DefaultProducerContext>,
+    }
+
+    fn places(offsets: &[(i32, i64)]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in offsets {
+            list.add_partition_offset(TOPIC, *partition, Offset::Offset(*offset)).unwrap();
+        }
+        list
+    }
+
+    impl Reader {
+        fn new() -> Self {
+            let cluster = MockCluster::new(1).unwrap();
+            cluster.create_topic(TOPIC, 2, 1).unwrap();
+            let mut config = ClientConfig::new();
+            config.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "g");
+            config.set("enable.auto.commit", "false");
+            let producer: BaseProducer = config.create().unwrap();
+            for number in 0..RECORDS {
+                for partition in 0..2 {
+                    let value = number.to_string();
+                    producer.send(BaseRecord::<(), _>::to(TOPIC).partition(partition).payload(&value)).unwrap();
+                }
+            }
+            producer.flush(PATIENCE).unwrap();
+            let consumer: Arc<BaseConsumer> = Arc::new(config.create().unwrap());
+            let (wake, woken) = channel();
+            let wake: Wake = Box::new(move || {
+                let _ending = wake.send(());
+            });
+            let intake = Intake::new(Arc::clone(&consumer), wake).unwrap();
+            Self { intake, consumer, woken, next: HashMap::new(), _cluster: cluster }
+        }
+
+        fn assign(&mut self, offsets: &[(i32, i64)]) {
+            offsets.iter().for_each(|(partition, _)| self.intake.forward(TOPIC, *partition));
+            self.consumer.incremental_assign(&places(offsets)).unwrap();
+            offsets.iter().for_each(|(partition, _)| self.intake.forward(TOPIC, *partition));
+            self.next.extend(offsets.iter().copied());
+        }
+
+        /// Takes one batch; of each partition exactly what comes next may be in it.
+        fn read(&mut self, is_paused: impl Fn(u32) -> bool + Copy) -> usize {
+            assert!(self.consumer.poll(Duration::ZERO).is_none(), "nothing comes by the consumer's own queue");
+            let mut read = 0;
+            self.intake.take();
+            while let Some(message) = self.intake.next(is_paused) {
+                let view = message.view().unwrap();
+                let (partition, offset) = (view.partition(), view.offset());
+                let slot = u32::try_from(partition).unwrap();
+                if is_paused(slot) {
+                    self.intake.keep(slot, message);
+                    continue;
+                }
+                let next = self.next.get_mut(&partition).expect("an assigned partition");
+                assert_eq!((offset, view.value().unwrap()), (*next, next.to_string().as_bytes()), "of {partition}");
+                *next += 1;
+                read += 1;
+            }
+            read
+        }
+
+        fn read_to_the_end(&mut self, of: &[i32]) {
+            let deadline = Instant::now() + PATIENCE;
+            while of.iter().any(|partition| self.next[partition] < RECORDS) {
+                assert!(Instant::now() < deadline, "{:?}", self.next);
+                if self.read(|_| false) == 0 {
+                    let _slept = self.woken.recv_timeout(Duration::from_secs(1));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_message_of_each_partition_comes_once_in_order_and_somebody_is_woken() {
+        let mut reader = Reader::new();
+        reader.assign(&[(0, 0), (1, 0)]);
+        reader.woken.recv_timeout(PATIENCE).expect("a call when there is something");
+        reader.read_to_the_end(&[0, 1]);
+    }
+
+    #[test]
+    fn a_partition_that_goes_and_comes_back_begins_where_it_is_placed() {
+        let mut reader = Reader::new();
+        for from in [0, 700, 3, 999, 0] {
+            reader.assign(&[(0, from), (1, 0)]);
+            while reader.read(|_| false) == 0 {
+                let _slept = reader.woken.recv_timeout(Duration::from_secs(1));
+            }
+            reader.consumer.incremental_unassign(&places(&[(0, 0), (1, 0)])).unwrap();
+            reader.next.clear();
+            assert_eq!(reader.read(|_| false), 0, "of what is gone nothing comes any more");
+        }
+        reader.assign(&[(1, 10)]);
+        reader.read_to_the_end(&[1]);
+    }
+
+    #[test]
+    fn what_a_batch_holds_of_a_paused_partition_is_kept_and_comes_before_what_is_fetched_anew() {
+        let mut reader = Reader::new();
+        reader.assign(&[(0, 0), (1, 0)]);
+        for _ in 0..5 {
+            while !reader.intake.take() {
+                let _slept = reader.woken.recv_timeout(Duration::from_secs(1));
+            }
+            reader.consumer.pause(&places(&[(0, 0)])).unwrap();
+            reader.read(|slot| slot == 0);
+            reader.consumer.resume(&places(&[(0, 0)])).unwrap();
+            reader.read(|_| false);
+        }
+        reader.read_to_the_end(&[0, 1]);
+    }
+}
