@@ -158,6 +158,7 @@ fn a_sigkill_in_the_middle_of_catching_up_repeats_only_what_was_not_yet_committe
     let held = Held::new("deferred-kill", many());
     let mut forebay = held.setup.start();
     held.wait_passed(&mut forebay);
+    held.stage.wait_window_at_end();
     // Slow enough to be killed in the middle.
     held.stage.vendors.set_faults(&format!("[[fault]]\nkind = \"delay\"\ndelay = \"50ms\"\naccount = \"{HELD}\""));
     held.resume();

@@ -157,24 +157,38 @@ impl<'a> Stage<'a> {
         ids.filter(|(_, count)| *count > 1).map(|(id, _)| id).collect()
     }
 
-    /// What the group's commits leave to be read again: everything that they do not call settled.
-    pub(crate) fn unsettled(&self) -> BTreeSet<Spot> {
+    /// What the group's commits say of each partition, beside its end.
+    fn commits(&self) -> Vec<(i32, i64, Contents)> {
         let group = self.config.group();
         let consumer: BaseConsumer = self.kafka.client().set("group.id", &group).create().expect("a consumer");
         let cluster = consumer.client().fetch_cluster_id(JOIN).expect("the cluster's id");
         let committed = self.kafka.committed(&group, &self.topic);
-        let mut unsettled = BTreeSet::new();
-        for (partition, end) in self.kafka.end_offsets(&self.topic) {
+        let contents = |(partition, end)| {
             let commit = committed.get(&partition);
             let offset = commit.map_or(0, |commit| commit.offset);
             let place = Place { cluster: &cluster, topic: &self.topic, partition };
             let contents = commit.and_then(|commit| commit::decode(commit.metadata.as_bytes(), place, offset).ok());
-            let Contents { window, settled, entries } =
-                contents.unwrap_or_else(|| Contents { window: offset, ..Contents::default() });
+            (partition, end, contents.unwrap_or_else(|| Contents { window: offset, ..Contents::default() }))
+        };
+        self.kafka.end_offsets(&self.topic).into_iter().map(contents).collect()
+    }
+
+    /// Waits until the commits say that all is settled for the accounts that are not deferred.
+    pub(crate) fn wait_window_at_end(&self) {
+        eventually(self.patience, "what passed is committed", || {
+            let behind: Vec<_> =
+                self.commits().into_iter().filter(|(_, end, contents)| contents.window < *end).collect();
+            if behind.is_empty() { Ok(()) } else { Err(format!("{behind:?}")) }
+        });
+    }
+
+    /// What the group's commits leave to be read again: everything that they do not call settled.
+    pub(crate) fn unsettled(&self) -> BTreeSet<Spot> {
+        let mut unsettled = BTreeSet::new();
+        for (partition, end, Contents { window, settled, entries, .. }) in self.commits() {
             let by_entry = |at: &i64| entries.iter().any(|entry| *at >= entry.next || entry.holes.contains(at));
             let by_window = |at: &i64| *at >= window && !settled.iter().any(|range| range.contains(at));
-            let owed = (offset..end).filter(|at| by_window(at) || by_entry(at));
-            unsettled.extend(owed.map(|at| (partition, at)));
+            unsettled.extend((0..end).filter(|at| by_window(at) || by_entry(at)).map(|at| (partition, at)));
         }
         unsettled
     }
