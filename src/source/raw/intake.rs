@@ -227,9 +227,14 @@ mod tests {
         }
 
         fn assign(&mut self, offsets: &[(i32, i64)]) {
-            offsets.iter().for_each(|(partition, _)| self.intake.forward(TOPIC, *partition));
+            let lead_in = || {
+                for (partition, _) in offsets {
+                    self.intake.forward(TOPIC, *partition);
+                }
+            };
+            lead_in();
             self.consumer.incremental_assign(&places(offsets)).unwrap();
-            offsets.iter().for_each(|(partition, _)| self.intake.forward(TOPIC, *partition));
+            lead_in();
             self.next.extend(offsets.iter().copied());
         }
 
