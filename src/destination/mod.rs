@@ -49,7 +49,7 @@ pub enum Charge {
     /// One, whatever it holds.
     Request,
     /// The sum of its calls' [`Call::units`] at this index.
-    Units(usize),
+    Units(u8),
 }
 
 /// The window that the vendor counts in.

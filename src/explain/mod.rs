@@ -221,7 +221,7 @@ impl Account {
         let budgets = budgets.iter().filter(|budget| budget.shapes.contains(&call.shape));
         let cost = |charge| match charge {
             Charge::Request => 1,
-            Charge::Units(index) => call.units.get(index).copied().unwrap_or(0),
+            Charge::Units(index) => call.units.get(usize::from(index)).copied().unwrap_or(0),
         };
         let refused = encoded.err();
         CallPart {

@@ -114,7 +114,7 @@ impl Pacer {
     pub fn units(&self, units: [u32; 2]) -> u32 {
         match self.charge {
             Charge::Request => 1,
-            Charge::Units(index) => units.get(index).copied().unwrap_or(0),
+            Charge::Units(index) => units.get(usize::from(index)).copied().unwrap_or(0),
         }
     }
 
@@ -123,7 +123,7 @@ impl Pacer {
     pub fn counts(&self) -> Option<usize> {
         match self.charge {
             Charge::Request => None,
-            Charge::Units(index) => Some(index),
+            Charge::Units(index) => Some(usize::from(index)),
         }
     }
 

@@ -102,6 +102,8 @@ impl Parts {
             hosts.push(hosts[settings.account as usize]);
             lanes.push((Settings { index, ..settings }, selection));
         }
+        // They live as long as the process does, and growing leaves up to as much again unused.
+        pacers.shrink_to_fit();
         let hashes = names.iter().map(|name| commit::hash(name)).collect();
         Self { router, lanes, pacers, bounds, names, hashes, hosts, seed }
     }
