@@ -383,6 +383,14 @@ impl Batch {
         part
     }
 
+    /// Notes that this record has fewer calls than it seemed.
+    pub fn part_with(&mut self, receipt: Receipt, refused: u16) {
+        // What was appended last is looked for.
+        for slot in self.slots.iter_mut().rev().take_while(|slot| slot.ticket.receipt == receipt) {
+            slot.ticket.calls -= refused.min(slot.ticket.calls);
+        }
+    }
+
     /// Marks every call as having had its late second chance.
     pub fn mark_late(&mut self) {
         for slot in &mut self.slots {

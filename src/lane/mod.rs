@@ -463,6 +463,19 @@ impl Lane {
         Ok(full)
     }
 
+    /// Some of the calls of a record were refused as they came: the others are all that there is of it.
+    pub fn part_with(&mut self, receipt: Receipt, refused: u16) {
+        let queues = self.queues.iter_mut();
+        queues.flat_map(|queue| queue.ready.iter_mut().chain(&mut queue.open)).for_each(|batch| {
+            batch.part_with(receipt, refused);
+        });
+        self.order.each_waiting_mut(|parcel| {
+            if parcel.ticket.receipt == receipt {
+                parcel.ticket.calls -= refused.min(parcel.ticket.calls);
+            }
+        });
+    }
+
     /// A call that would not fit into a request of its own can never be sent.
     fn check_alone(&self, shape: Shape, element: usize) -> Result<(), Refusal> {
         destination::fits(&*self.settings.destination, shape, element)

@@ -231,6 +231,15 @@ impl Order {
         }
     }
 
+    /// Shows every call that waits, to be changed.
+    pub fn each_waiting_mut(&mut self, mut see: impl FnMut(&mut Parcel)) {
+        for next in self.users.values_mut().flat_map(|user| &mut user.waiting) {
+            if let Waiting::Own { parcel, .. } = next {
+                see(parcel);
+            }
+        }
+    }
+
     /// A state call that was issued for this user is settled, or given back: `freed` gets what may go now, in order.
     pub fn settled(&mut self, user: u64, freed: &mut Vec<Freed>) {
         let Some(known) = self.users.get_mut(&user) else { return };

@@ -163,6 +163,10 @@ impl Pipeline {
 
     /// The topic no longer has what lies below `low`. The result is how far deferred accounts were behind that.
     pub fn expire(&mut self, slot: u32, low: i64) -> i64 {
+        let owed = |partition: &Partition| partition.deferred_from().is_some_and(|lowest| lowest < low);
+        if !self.partitions.get(slot as usize).is_some_and(owed) {
+            return 0;
+        }
         self.end_sweep(slot as usize);
         let partition = &mut self.partitions[slot as usize];
         partition.unknown.retain_mut(|entry| entry.expire(low));

@@ -105,13 +105,19 @@ impl Partition {
     /// The offset that may be committed: the lowest that anybody owes; -1 while it is not assigned.
     #[must_use]
     pub fn base(&self) -> i64 {
-        let entries = self.entries.values().filter_map(Entry::lowest);
-        let owed = entries.chain(self.unknown.iter().map(commit::Entry::lowest)).min().unwrap_or(i64::MAX);
+        let owed = self.deferred_from().unwrap_or(i64::MAX);
         self.ledger.as_ref().map_or(-1, |ledger| ledger.base().min(owed))
     }
 
+    /// The lowest offset that a deferred account owes, known or not.
+    pub(super) fn deferred_from(&self) -> Option<i64> {
+        let entries = self.entries.values().filter_map(Entry::lowest);
+        entries.chain(self.unknown.iter().map(commit::Entry::lowest)).min()
+    }
+
     /// Whether it has deferred accounts, or something was begun for them.
-    pub(super) fn is_looked_after(&self) -> bool {
+    #[must_use]
+    pub fn is_looked_after(&self) -> bool {
         !self.entries.is_empty() || !self.unknown.is_empty() || self.sweep.is_some()
     }
 

@@ -113,7 +113,16 @@ impl Pipeline {
             if account.is_main { Err(no) } else { Ok(()) }
         });
         let owed = match planned {
-            Ok(()) => calls.iter().map(|call| self.admit(now, lane, record, event, receipt, (call, calls.len()))).sum(),
+            Ok(()) => {
+                let mut refused = 0;
+                for call in &calls {
+                    refused += u16::from(!self.admit(now, lane, record, event, receipt, (call, calls.len())));
+                }
+                if refused > 0 && calls.len() > 1 {
+                    self.accounts[index].lane.part_with(receipt, refused);
+                }
+                u16::try_from(calls.len()).unwrap_or(u16::MAX)
+            }
             Err(No::Skipped(skip, _)) => {
                 account.lane.skip(skip);
                 0
@@ -133,6 +142,7 @@ impl Pipeline {
         owed
     }
 
+    /// Whether the lane took the call; else it is a dead letter.
     fn admit(
         &mut self,
         now: Now,
@@ -141,7 +151,7 @@ impl Pipeline {
         event: &Event<'_>,
         receipt: Receipt,
         call: (&Call, usize),
-    ) -> u16 {
+    ) -> bool {
         let mut refused = None;
         self.with_lane(now, lane as usize, |lane, around| {
             match lane.admit(around, call, event, receipt, &|out: &mut Vec<u8>| record.keep(out)) {
@@ -153,6 +163,7 @@ impl Pipeline {
                 }
             }
         });
+        let is_taken = refused.is_none();
         if let Some(refusal) = refused {
             let mut kept = Vec::new();
             record.keep(&mut kept);
@@ -163,7 +174,7 @@ impl Pipeline {
         if account.wake.is_none_or(|wake| wake > due) {
             self.schedule(lane, due);
         }
-        1
+        is_taken
     }
 
     /// A record that no account could take: one dead letter.

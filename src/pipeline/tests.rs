@@ -289,30 +289,61 @@ fn accounts_of_one_workspace_have_equal_parts_of_its_limit() {
     rig.finish();
 }
 
-#[test]
-fn a_release_does_not_part_the_calls_of_one_record() {
+/// An account that sends devices' tokens, too, and a profile of it on the wire.
+fn with_tokens(device: &str) -> (Pipeline, String) {
     let mut pipeline = of("[kafka]\nbrokers = \"nobody:1\"\ntopics = [\"events\"]\n[accounts.t0.iterable]\n\
          region = \"us\"\nregistration_key = { file = \"r\" }\nkeys = [{ file = \"k\" }]\n");
     let mut keys = crate::keys::Keys::from(vec![SecretString::from("key")]);
     keys.add("registration_key", Some("another".into()));
     pipeline.set_keys(at(1_000), 0, &keys);
-    let value = r#"{"type":"identify","userId":"u","messageId":"m","traits":{"a":1},"context":{"device":{"type":"iOS","token":"t"},"app":{"namespace":"com.acme"}}}"#;
+    let value = format!(
+        r#"{{"type":"identify","userId":"u","messageId":"m","traits":{{"a":1}},"context":{{"device":{{"type":"{device}","token":"t"}},"app":{{"namespace":"com.acme"}}}}}}"#
+    );
+    (pipeline, value)
+}
+
+fn identify(pipeline: &mut Pipeline, now: Now, offset: i64, value: &str) {
     let headers: &[(&str, &[u8])] = &[("tenant", b"t0")];
     let headers = &headers as &dyn Headers;
-    let record =
-        |offset| Record { slot: 0, offset, timestamp_ms: Some(0), key: None, value: Some(value.as_bytes()), headers };
-    pipeline.record(at(1_000), &record(0));
-    pipeline.tick(at(2_000));
-    let profile = sent(&mut pipeline);
-    assert_eq!((profile.len(), profile[0].calls()), (1, 1), "the token waits for the profile");
-    pipeline.record(at(2_000), &record(1));
-    assert_eq!(pipeline.accounts()[0].lane.held_calls(), 4);
-    pipeline.release(at(2_000), 0);
-    let lane = &pipeline.accounts()[0].lane;
-    assert_eq!((lane.held_calls(), lane.books.released[Release::Deferred as usize]), (2, 2));
-    for flight in profile {
+    let value = Some(value.as_bytes());
+    pipeline.record(now, &Record { slot: 0, offset, timestamp_ms: Some(0), key: None, value, headers });
+}
+
+fn end(mut pipeline: Pipeline, flights: Vec<Box<Flight>>) {
+    for flight in flights {
         pipeline.answered(at(3_000), flight, Err("the end".into()));
     }
     pipeline.abandon(at(3_000));
     pipeline.unassign(&[0], at(3_000));
+}
+
+#[test]
+fn a_release_does_not_part_the_calls_of_one_record() {
+    let (mut pipeline, value) = with_tokens("iOS");
+    identify(&mut pipeline, at(1_000), 0, &value);
+    pipeline.tick(at(2_000));
+    let profile = sent(&mut pipeline);
+    assert_eq!((profile.len(), profile[0].calls()), (1, 1), "the token waits for the profile");
+    identify(&mut pipeline, at(2_000), 1, &value);
+    assert_eq!(pipeline.accounts()[0].lane.held_calls(), 4);
+    pipeline.release(at(2_000), 0);
+    let lane = &pipeline.accounts()[0].lane;
+    assert_eq!((lane.held_calls(), lane.books.released[Release::Deferred as usize]), (2, 2));
+    end(pipeline, profile);
+}
+
+#[test]
+fn a_call_that_was_refused_as_it_came_does_not_hold_its_sibling_back() {
+    let (mut pipeline, refused) = with_tokens("toaster");
+    let plain = r#"{"type":"identify","userId":"u","messageId":"m","traits":{"a":1}}"#;
+    identify(&mut pipeline, at(1_000), 0, plain);
+    pipeline.tick(at(2_000));
+    let profile = sent(&mut pipeline);
+    identify(&mut pipeline, at(2_000), 1, plain);
+    identify(&mut pipeline, at(2_000), 2, &refused);
+    let lane = &pipeline.accounts()[0].lane;
+    assert_eq!((lane.held_calls(), lane.books.owed), (3, 4), "the token is a dead letter");
+    pipeline.release(at(2_000), 0);
+    assert_eq!(pipeline.accounts()[0].lane.held_calls(), 1, "the user's profiles come again in their order");
+    end(pipeline, profile);
 }

@@ -3,6 +3,7 @@
 pub mod commit;
 pub mod consumer;
 pub mod deferral;
+pub mod doubt;
 pub mod group;
 pub mod ledger;
 pub mod queues;

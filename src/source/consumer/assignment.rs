@@ -111,7 +111,9 @@ impl Poller {
             Finding::Presence { brokers, missing } => self.status.presence(brokers, missing.is_empty()),
             Finding::Range(ranges) => {
                 self.state.asked_range = false;
-                let stopped = !ranges.is_empty() && std::mem::take(&mut self.state.stopped);
+                // While partitions go nothing is placed anew; it is asked again.
+                let may_place = !ranges.is_empty() && self.state.revoking.is_empty();
+                let stopped = may_place && std::mem::take(&mut self.state.stopped);
                 for ((topic, partition), low, high) in ranges {
                     self.expire(&topic, partition, low);
                     self.correct_position(now, &topic, partition, (low, high), stopped);
@@ -145,6 +147,7 @@ impl Poller {
             }
             let slot = self.pipeline.slot(topic, *number);
             self.intake.forget(slot);
+            self.state.doubts.placed(slot);
             self.pipeline.assign(slot, beginning.contents);
         }
         if ahead == Some(0) {
@@ -182,7 +185,7 @@ impl Poller {
         let partition = self.pipeline.partitions().get(slot as usize);
         let Some(front) = partition.filter(|p| p.ledger.is_some()).map(Partition::front) else { return };
         let in_range = (low..=high).contains(&front);
-        if in_range && !(stopped && self.state.revoking.is_empty()) {
+        if in_range && !stopped {
             return;
         }
         if in_range {
@@ -204,17 +207,25 @@ impl Poller {
             let contents = Contents { window: low, ..Contents::default() };
             self.pipeline.assign(slot, contents);
         }
-        if let Err(error) = self.restart(topic, number, if in_range { front } else { low }) {
-            tracing::warn!(%error, topic, partition = number, "failed to read on from another offset");
+        self.read_on(topic, number, if in_range { front } else { low });
+    }
+
+    /// Reads a partition on from this offset.
+    pub(super) fn read_on(&mut self, topic: &str, number: i32, offset: i64) {
+        let slot = self.pipeline.slot(topic, number);
+        if let Err(error) = self.restart(topic, number, offset) {
+            tracing::warn!(%error, topic, partition = number, offset, "failed to read on from an offset");
+            self.state.doubts.error(slot);
         }
         let paused = self.pipeline.is_paused(slot);
         self.pause(slot, paused);
     }
 
-    /// Reads a partition on from this offset. librdkafka has stopped fetching it, and ignores seeks then.
+    /// Places a partition anew, because librdkafka ignores seeks where it has stopped fetching.
     fn restart(&mut self, topic: &str, number: i32, offset: i64) -> KafkaResult<()> {
         let slot = self.pipeline.slot(topic, number);
         self.intake.forget(slot);
+        self.state.doubts.placed(slot);
         let mut anew = TopicPartitionList::new();
         anew.add_partition_offset(topic, number, Offset::Offset(offset))?;
         let placed = if matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative) {
@@ -226,12 +237,21 @@ impl Poller {
             for (other, partition) in (0..).zip(self.pipeline.partitions()).filter(|(other, _)| *other != slot) {
                 if let Some(ledger) = &partition.ledger {
                     self.intake.forget(other);
+                    self.state.doubts.placed(other);
                     anew.add_partition_offset(&partition.topic, partition.number, Offset::Offset(ledger.front()))?;
                 }
             }
-            self.consumer.assign(&anew)
+            // By itself: an assignment that also takes away answers before that is done, and its end would take the
+            // queues away from us again.
+            self.consumer.unassign().and_then(|()| self.consumer.assign(&anew))
         };
         self.lead_in(&anew);
+        for element in anew.elements() {
+            let slot = self.pipeline.slot(element.topic(), element.partition());
+            if self.pipeline.is_paused(slot) {
+                self.pause(slot, true);
+            }
+        }
         placed
     }
 }

@@ -19,7 +19,8 @@ use crate::dead_letter::Letters;
 use crate::delivery::{Answered, Delivery};
 use crate::keys::Keys;
 use crate::metrics::report::Report;
-use crate::pipeline::{Action, Pipeline};
+use crate::pipeline::{Action, Partition, Pipeline};
+use crate::source::doubt::{Doubts, Look};
 use crate::source::group::{Group, TopicPartition, list};
 use crate::source::raw::intake::{Intake, Taken};
 use crate::source::raw::{self, View};
@@ -38,6 +39,8 @@ const REVOKE_DRAIN: Duration = Duration::from_secs(5);
 const TURN: usize = 2_000;
 /// How often the books are checked.
 const AUDIT_EVERY: Duration = Duration::from_secs(10);
+/// How often the topics are asked what they still have of what deferred accounts wait for.
+const PATROL_EVERY: Duration = Duration::from_mins(1);
 /// The longest sleep: what librdkafka has to say beside records is heard at least this often.
 const LONGEST_SLEEP: Duration = Duration::from_millis(100);
 
@@ -132,8 +135,11 @@ pub struct State {
     unproven: bool,
     draining: bool,
     asked_range: bool,
+    next_range: Duration,
+    next_patrol: Duration,
     /// librdkafka has stopped fetching some partition, and does not say which.
     stopped: bool,
+    doubts: Doubts,
     actions: Vec<Action>,
     first_join: Option<i64>,
     /// The time of the record that was read last, while there is more to read.
@@ -170,6 +176,7 @@ impl Poller {
             self.pipeline.tick(now);
             self.end_revocations(now);
             self.commit_if_due(now);
+            self.ask_again_if_due(now);
             self.audit_if_due(now);
             self.act();
             match self.listen(now, idle) {
@@ -236,6 +243,7 @@ impl Poller {
         let mut now = now;
         let mut count = 0;
         while count < TURN {
+            self.state.doubts.next_batch();
             let is_all = !self.intake.take();
             // To the end: what happens in the group meanwhile is about all of a batch, or about nothing of it.
             while let Some(message) = self.next_message() {
@@ -254,18 +262,30 @@ impl Poller {
     }
 
     fn take(&mut self, now: Now, message: Taken, count: usize) -> Result<(), ()> {
+        let slot = message.place().map(|(topic, partition)| self.pipeline.slot(topic, partition));
+        if let Some(slot) = slot.filter(|slot| self.pipeline.is_paused(*slot)) {
+            // Errors, too: what they mean depends on what comes before them.
+            self.intake.keep(slot, message);
+            return Ok(());
+        }
         let view = match message.view() {
             Ok(view) => view,
-            Err(error) => return self.read_error(&error),
+            Err(error) => {
+                if let Some(slot) = slot {
+                    self.state.doubts.error(slot);
+                }
+                return self.read_error(&error);
+            }
         };
+        let Some(slot) = slot else { return Ok(()) };
         if count.is_multiple_of(64) {
             self.state.reading_ms = view.timestamp_ms();
         }
-        let slot = self.pipeline.slot(view.topic(), view.partition());
-        if self.pipeline.is_paused(slot) {
-            self.intake.keep(slot, message);
-        } else {
-            self.message_read(now, slot, view);
+        let front = self.pipeline.partitions().get(slot as usize).map_or(-1, Partition::front);
+        match self.state.doubts.look(slot, front, view.offset()) {
+            Look::Take => self.message_read(now, slot, view),
+            Look::Drop => {}
+            Look::PlaceAnew => self.read_on(view.topic(), view.partition(), front),
         }
         Ok(())
     }
@@ -351,6 +371,20 @@ impl Poller {
             let partitions = self.pipeline.partitions().iter().filter(|p| p.ledger.is_some());
             let partitions = partitions.map(|p| (p.topic.to_string(), p.number)).collect();
             self.ask(Question::Range(partitions));
+        }
+    }
+
+    /// What the topics still have: soon, while a partition is not fetched because of it, and now and then while accounts
+    /// wait that read none of it meanwhile.
+    fn ask_again_if_due(&mut self, now: Now) {
+        if now.mono < self.state.next_range {
+            return;
+        }
+        self.state.next_range = now.mono + COMMIT_EVERY;
+        let waits = || self.pipeline.partitions().iter().any(Partition::is_looked_after);
+        if self.state.stopped || (now.mono >= self.state.next_patrol && waits()) {
+            self.state.next_patrol = now.mono + PATROL_EVERY;
+            self.ask_for_ranges();
         }
     }
 
