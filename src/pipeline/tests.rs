@@ -309,7 +309,7 @@ fn identify(pipeline: &mut Pipeline, now: Now, offset: i64, value: &str) {
     pipeline.record(now, &Record { slot: 0, offset, timestamp_ms: Some(0), key: None, value, headers });
 }
 
-fn end(mut pipeline: Pipeline, flights: Vec<Box<Flight>>) {
+fn end(mut pipeline: Pipeline, flights: impl IntoIterator<Item = Box<Flight>>) {
     for flight in flights {
         pipeline.answered(at(3_000), flight, Err("the end".into()));
     }
