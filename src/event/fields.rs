@@ -1,9 +1,10 @@
 //! What an account keeps back of a message, or renames: `[accounts.NAME.fields]`.
 //!
 //! Acts on `traits`, `properties` and `context`, in the order keep, drop, hash, rename, by the names that the message
-//! has. Lists are walked through: a path goes on in each of their objects. What calls need always stays as it is. An account
-//! without rules has no [`Fields`] and pays nothing; one with rules pays a copy of those parts that a rule changes, because
-//! what is made of an event asks for its fields by their names, which must be those that the rules leave.
+//! has. Lists are walked through: a path goes on in each of their objects. What calls need always stays as it is; in a list
+//! whose objects have such a field, what is no object and not kept is null, so that nothing seems complete that was not. An
+//! account without rules has no [`Fields`] and pays nothing; one with rules pays a copy of those parts that a rule changes,
+//! because what is made of an event asks for its fields by their names, which must be those that the rules leave.
 //!
 //! The name and the category of a page or screen stand in its properties, too, and what is made of them goes out in the
 //! event's name. So what drops or hashes `properties.name` does it to the call's own `name` as well; to rename it keeps
@@ -196,6 +197,11 @@ impl Node {
         self.each.keep || self.below.values().any(|child| child.acts.keep || child.keeps_below())
     }
 
+    /// Whether objects here have a field that calls need.
+    fn has_ids(&self) -> bool {
+        self.below.values().any(|child| child.is_id || child.has_ids())
+    }
+
     fn note_changes(&mut self) -> bool {
         let mut below = false;
         for child in self.below.values_mut() {
@@ -274,10 +280,15 @@ fn write_value(out: &mut Vec<u8>, value: Raw<'_>, node: Option<&Node>, state: St
         out.push(b'}');
     } else if value.is_array() {
         out.push(b'[');
+        let has_needed = node.is_some_and(Node::has_ids);
         for item in value.items() {
             if state.kept || is_container(item) {
                 write::comma(out);
                 write_value(out, item, node, state);
+            } else if has_needed {
+                // What it says is kept back, but not that it stands there: a call that needs objects is to find it.
+                write::comma(out);
+                out.extend_from_slice(b"null");
             }
         }
         out.push(b']');

@@ -20,6 +20,7 @@ mod page;
 mod plain;
 mod properties;
 mod reference;
+mod room;
 mod rules;
 mod settings;
 

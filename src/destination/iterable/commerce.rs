@@ -137,17 +137,14 @@ impl Encoder {
     /// What the vendor has no place for.
     fn rest(&self, product: Raw<'_>, id_name: &str, out: &mut Vec<u8>) {
         let mut open = None;
-        for field in copy::of(product, self.style.flatten) {
+        // Each name once: a look at all other fields for each of many that are alike would take for ever.
+        for field in copy::of(product, true) {
             let name = field.name();
-            let is_text = TEXTS.iter().any(|(_, names)| names.contains(&&*name));
+            let is_container = field.value.is_object() || field.value.is_array();
+            let is_text = || TEXTS.iter().any(|(_, names)| names.contains(&&*name));
             let placed = match &*name {
                 "name" | "price" | "quantity" | "categories" | "category" => true,
-                _ if is_text => {
-                    // A twin behind it may have another form.
-                    let is_container = field.value.is_object() || field.value.is_array();
-                    !is_container || product.field(&name) != Some(field.value)
-                }
-                _ => name == id_name,
+                other => other == id_name || (!is_container && is_text()),
             };
             if placed {
                 continue;
@@ -233,8 +230,40 @@ fn whole(value: Raw<'_>) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{number, whole};
+    use super::{Encoder, number, whole};
+    use crate::config::{self, Vendor};
     use crate::json::Raw;
+
+    fn encoder() -> Encoder {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("config.toml");
+        let text = "[kafka]\nbrokers = \"nobody:1\"\ntopics = [\"events\"]\n[accounts.acme]\n\
+                    iterable = { region = \"eu\", keys = [{ file = \"k\" }] }\n";
+        std::fs::write(&file, text).expect("a file");
+        let config = config::load(&file).unwrap_or_else(|problems| panic!("{problems}")).config;
+        let Vendor::Iterable(settings) = &config.accounts[0].vendor else { panic!("not Iterable") };
+        Encoder::new(&config.accounts[0], settings)
+    }
+
+    /// A look at all of them for each would take minutes.
+    #[test]
+    fn of_fields_that_are_alike_the_last_one_counts_however_many_there_are() {
+        const TWINS: usize = 100_000;
+        let encoder = encoder();
+        for (last, expected) in [
+            ("{\"n\":1}", ",\"dataFields\":{\"sku\":{\"n\":1}}}"),
+            ("[1]", ",\"dataFields\":{\"sku\":[1]}}"),
+            ("\"S\"", ",\"sku\":\"S\"}"),
+            ("null", "}"),
+        ] {
+            let twins = "\"sku\":{},".repeat(TWINS);
+            let product = format!("{{\"id\":\"a\",\"name\":\"A\",\"price\":1,\"quantity\":1,{twins}\"sku\":{last}}}");
+            let mut out = Vec::new();
+            encoder.item(Raw::parse(&product).expect("an object"), &mut out).expect("an item");
+            let item = format!("{{\"id\":\"a\",\"name\":\"A\",\"price\":1,\"quantity\":1{expected}");
+            assert_eq!(String::from_utf8(out).expect("UTF-8"), item);
+        }
+    }
 
     #[test]
     fn numbers() {

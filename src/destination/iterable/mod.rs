@@ -13,6 +13,7 @@ mod encode;
 mod failures;
 mod group;
 mod identity;
+mod limits;
 mod raw;
 mod tokens;
 
@@ -27,8 +28,7 @@ use crate::clock::Now;
 use crate::config;
 use crate::event::fields::Fields;
 use crate::event::{Event, Kind};
-use crate::json;
-use crate::outcome::{No, Reason, Refusal, Skip};
+use crate::outcome::{No, Refusal, Skip};
 use commerce::Commerce;
 use encode::Encoder;
 
@@ -147,20 +147,6 @@ impl Iterable {
     }
 }
 
-/// Whether the vendor takes every text of an element: "up to about 32k characters", its page on field types says. An
-/// element that is no longer than that need not be looked at.
-fn check_texts(element: &[u8]) -> Result<(), Refusal> {
-    const LONGEST: usize = 32 * 1024;
-    if element.len() <= LONGEST {
-        return Ok(());
-    }
-    let long = std::str::from_utf8(element).ok().and_then(|element| json::long_text(element, LONGEST));
-    long.map_or(Ok(()), |name| {
-        let detail = format!("the text of `{name}` has more than the {LONGEST} characters that Iterable takes");
-        Err(Refusal::new(Reason::ValueTooLong, detail))
-    })
-}
-
 const fn host(eu: bool) -> &'static str {
     if eu { "api.eu.iterable.com" } else { "api.iterable.com" }
 }
@@ -248,7 +234,10 @@ impl Destination for Iterable {
         } else {
             self.write(event, call, body)?;
         }
-        check_texts(body.get(start..).unwrap_or_default())
+        // Of a bulk request's users all have the flag that ends the body.
+        let in_bulk = call.shape == USERS && !self.single;
+        let create = in_bulk.then(|| self.encoder.create_new_fields != Some(false));
+        limits::check(body.get(start..).unwrap_or_default(), call.shape, create)
     }
 
     fn target(&self, shape: Shape, key: &SecretString) -> Target {

@@ -15,13 +15,13 @@ use super::arbitrary::Json;
 use super::properties::rounds;
 
 /// What no rule takes.
-const NEEDED: [&str; 3] = ["traits.id", "properties.id", "context.device.id"];
+const NEEDED: [&str; 4] = ["traits.id", "properties.id", "properties.c.id", "context.device.id"];
 const PARTS: [&str; 7] =
     ["traits", "properties", "context.traits", "context.device", "context.app", "context.os", "context.timezone"];
 
 /// An object of few names, so that rules meet them; also twice.
 fn object() -> impl Strategy<Value = Json> {
-    let name = || select(vec!["a", "b", "name", "id", "\\u0061", "traits"]).prop_map(|name| format!("\"{name}\""));
+    let name = || select(vec!["a", "b", "c", "name", "id", "\\u0061", "traits"]).prop_map(|name| format!("\"{name}\""));
     let atoms = vec!["null", "true", "7", "\" X y \"", "\"x\"", "\"\"", "\" \""];
     let value = select(atoms).prop_map(|text| Json::Atom(text.to_owned())).prop_recursive(3, 24, 4, move |inner| {
         prop_oneof![vec(inner.clone(), 0..3).prop_map(Json::List), vec((name(), inner), 0..5).prop_map(Json::Object),]
@@ -96,7 +96,12 @@ fn left(rules: &FieldRules, path: &str, value: &Value, kept: bool, hash: bool) -
             }
             Some(out.into())
         }
-        Value::Array(items) => Some(items.iter().filter_map(|item| left(rules, path, item, kept, hash)).collect()),
+        Value::Array(items) => {
+            // Where objects have something needed, what is none still takes its place.
+            let below = format!("{path}.");
+            let place = || NEEDED.iter().any(|needed| needed.starts_with(&below)).then_some(Value::Null);
+            Some(items.iter().filter_map(|item| left(rules, path, item, kept, hash).or_else(place)).collect())
+        }
         _ if !kept => None,
         _ if hash => Some(hashed(value)),
         other => Some(other.clone()),
