@@ -20,18 +20,18 @@ fn fields(count: usize) -> Value {
     fields.into()
 }
 
-fn identify(fields: Value) -> Value {
+fn identify(fields: &Value) -> Value {
     json!({ "event": { "type": "identify", "userId": "u-1", "messageId": "m-1", "traits": fields } })
 }
 
-fn track(fields: Value) -> Value {
+fn track(fields: &Value) -> Value {
     json!({ "event": { "type": "track", "event": "Noted", "userId": "u-1", "messageId": "m-1", "properties": fields } })
 }
 
 fn order(traits: &Value, mut properties: Value) -> Value {
     properties["total"] = json!(1);
     properties["products"] = json!([{ "id": "a", "name": "A", "price": 1, "quantity": 1 }]);
-    let mut case = track(properties);
+    let mut case = track(&properties);
     case["event"]["event"] = json!("Order Completed");
     case["event"]["context"] = json!({ "traits": traits });
     case
@@ -57,6 +57,9 @@ fn raw(shape: &str, fields: &Value, create: Option<bool>) -> Value {
     json!({ "shape": shape, "event": event })
 }
 
+/// A case of so many fields.
+type Make = fn(&Value) -> Value;
+
 #[test]
 fn iterable_gets_no_call_that_no_project_has_room_for() {
     let end = |own: &Value, case: &Value| {
@@ -67,17 +70,16 @@ fn iterable_gets_no_call_that_no_project_has_room_for() {
         let end = if found.get("calls").is_some() { Some("sent") } else { found["refused"].as_str() };
         end.unwrap_or("skipped").to_owned()
     };
-    type Make = fn(Value) -> Value;
     let cases: [(usize, &str, Make); 10] = [
         (1000, "a user", identify),
-        (1000, "a raw user", |fields| raw("users/bulkUpdate", &fields, None)),
+        (1000, "a raw user", |fields| raw("users/bulkUpdate", fields, None)),
         (8000, "an event", track),
-        (8000, "a raw event", |fields| raw("events/trackBulk", &fields, None)),
-        (8000, "a raw event that makes them", |fields| raw("events/trackBulk", &fields, Some(true))),
-        (1000, "the user of a purchase", |fields| order(&fields, json!({}))),
+        (8000, "a raw event", |fields| raw("events/trackBulk", fields, None)),
+        (8000, "a raw event that makes them", |fields| raw("events/trackBulk", fields, Some(true))),
+        (1000, "the user of a purchase", |fields| order(fields, json!({}))),
         // `total` is a data field, too.
-        (7999, "a purchase", |fields| order(&json!({}), fields)),
-        (1000, "the user of a cart", |fields| cart(&fields)),
+        (7999, "a purchase", |fields| order(&json!({}), fields.clone())),
+        (1000, "the user of a cart", |fields| cart(fields)),
         (8000, "a page", |fields| of_kind("page", track(fields))),
         // `groupId` is one.
         (999, "a group", |fields| of_kind("group", identify(fields))),
@@ -85,15 +87,15 @@ fn iterable_gets_no_call_that_no_project_has_room_for() {
     for (most, name, make) in cases {
         for delivery in ["bulk", "single"] {
             let own = json!({ "delivery": delivery });
-            assert_eq!(end(&own, &make(fields(most))), "sent", "{name}, {delivery}");
-            assert_eq!(end(&own, &make(fields(most + 1))), "too_many_fields", "{name}, {delivery}");
+            assert_eq!(end(&own, &make(&fields(most))), "sent", "{name}, {delivery}");
+            assert_eq!(end(&own, &make(&fields(most + 1))), "too_many_fields", "{name}, {delivery}");
         }
     }
     // Who asks for no new fields has nothing refused for them.
     let none = json!({ "create_new_fields": false });
     for (own, case, expected) in [
-        (&none, identify(fields(1001)), "sent"),
-        (&none, track(fields(8001)), "sent"),
+        (&none, identify(&fields(1001)), "sent"),
+        (&none, track(&fields(8001)), "sent"),
         (&none, cart(&fields(1001)), "sent"),
         (&none, raw("users/bulkUpdate", &fields(1001), None), "sent"),
         (&none, raw("events/trackBulk", &fields(8001), None), "too_many_fields"),
