@@ -93,11 +93,13 @@ impl Encoder {
         ids.write(out);
         let has_fields = |object: &Raw<'_>| object.fields().next().is_some();
         let traits = event.traits.filter(has_fields).or(event.context.traits.filter(has_fields));
-        if let Some(traits) = traits {
-            let address = self.address_field(traits, ids, email)?;
+        let address = self.address_field(traits, ids, email)?;
+        if traits.is_some() || address.is_some() {
             write::key(out, "dataFields");
             out.push(b'{');
-            self.user_fields(out, traits);
+            if let Some(traits) = traits {
+                self.user_fields(out, traits);
+            }
             if let Some(address) = address {
                 write::key(out, "email");
                 write::string(out, &address);

@@ -80,11 +80,11 @@ impl Encoder {
     /// element names already, or none; a project that knows users by their id alone gets the address here.
     pub(super) fn address_field<'a>(
         &self,
-        traits: Raw<'a>,
+        traits: Option<Raw<'a>>,
         ids: &Ids<'_>,
         email: Option<Cow<'a, str>>,
     ) -> Result<Option<Cow<'a, str>>, Refusal> {
-        let own = traits.field("email").filter(|own| !own.is_null());
+        let own = traits.and_then(|traits| traits.field("email")).filter(|own| !own.is_null());
         if own.is_some_and(|own| !own.is_string()) {
             return Err(Refusal::new(Reason::InvalidEmail, "the trait `email` is no text"));
         }

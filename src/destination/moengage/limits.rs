@@ -2,7 +2,7 @@
 //!
 //! Rules: pages `data/data-overview`, `data-tracking-policies`, `event/track-event` (2026-11). Of texts only URLs are
 //! checked, which the vendor leaves out whole where they are too long; it cuts other texts, and an event is worth more
-//! than the end of one. Of lists and objects: [`nested`].
+//! than the end of one. Of lists, with the texts in them, and objects: [`nested`].
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -50,7 +50,8 @@ const SYSTEM_OF_AN_EVENT: &[&str] = &["moe_project_name"];
 
 /// "Keys that should not be used when tracking user attributes", beside those that begin with `USER_ATTRIBUTE_`; and the
 /// names that the vendor blocks. `source`, `status` and `user_id` are on the list, too: all integrations send the first, and
-/// ordinary traits have the others' names, for which nobody should lose the user's other traits.
+/// ordinary traits have the others' names, for which nobody should lose the user's other traits. `city`, `state` and `country`
+/// it does not change, and takes the rest. What users of Forebay are told of all these: `docs/accounts.md`.
 const RESERVED_OF_A_USER: &[&str] =
     &["", "id", "_id", "MOE_TIME_FORMAT", "MOE_TIME_TIMEZONE", "MOE_GAID", "MOE_ISLAT", "INSTALL", "UPDATE"];
 

@@ -2,15 +2,16 @@
 //!
 //! | what | how much | what is over |
 //! | --- | --- | --- |
-//! | items of a list | 50 | `list_too_long` |
-//! | items of a list of objects | 100 | `list_too_long` |
+//! | items of a list | 50; 100 if all are objects | `list_too_long` |
+//! | an item that is a text | 512 characters | `value_too_long` |
+//! | types in a list | one; null has none | `invalid_field` |
 //! | keys of an object, those of objects in it included | 100 | `too_many_fields`: the first 100 are kept |
 //! | an object, in bytes | 25 KB | `value_too_long` |
 //! | a key | 200 characters, none of `$`, `.`, `%`, `#` | `name_too_long`, `invalid_field` |
-//! | a URL, also in a list | 512 characters | `value_too_long`: it is left out |
+//! | a URL | 512 characters | `value_too_long`: it is left out |
 //! | objects in objects | two levels of keys | becomes a text, which is kept: nothing is checked below |
 //!
-//! Lists in an object count for themselves, and so does each object in a list. Pages `data-tracking-policies`,
+//! Lists in an object or in a list count for themselves, and so does each object in a list. Pages `data-tracking-policies`,
 //! `support-for-object-data-type` (2026-11), which mostly do not say what becomes of what is over: none of it is kept for
 //! sure.
 
@@ -20,6 +21,8 @@ use crate::outcome::{Reason, Refusal};
 
 const LONGEST_LIST: usize = 50;
 const MOST_OBJECTS: usize = 100;
+/// A text in a list, in characters.
+const LONGEST_ITEM: usize = 512;
 const MOST_KEYS: usize = 100;
 /// "25 KB", and no word on whether that is 1000 or 1024: the smaller.
 const LARGEST_OBJECT: usize = 25_000;
@@ -43,24 +46,63 @@ pub(super) fn check(value: Raw<'_>, last: bool) -> Result<(), Refusal> {
     }
 }
 
+/// The type of what stands in a list, as far as the vendor tells types apart; null has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Number,
+    Flag,
+    List,
+    Object,
+}
+
+impl Kind {
+    fn of(value: Raw<'_>) -> Option<Self> {
+        Some(match value.get().as_bytes().first()? {
+            b'"' => Self::Text,
+            b'[' => Self::List,
+            b'{' => Self::Object,
+            b't' | b'f' => Self::Flag,
+            b'n' => return None,
+            _ => Self::Number,
+        })
+    }
+}
+
 /// A list; its objects have keys of this level.
 fn list(value: Raw<'_>, level: usize, last: bool) -> Result<(), Refusal> {
-    let (mut count, mut objects) = (0, false);
+    let (mut count, mut kind) = (0, None);
     for item in value.items() {
         count += 1;
-        if item.is_object() {
-            objects = true;
-            object(item, level, last)?;
-        } else {
-            check_url(item)?;
+        let of_item = Kind::of(item);
+        if of_item.is_some() && kind.is_some() && of_item != kind {
+            return Err(Refusal::new(Reason::InvalidField, "a list of several types: MoEngage takes lists of one"));
+        }
+        kind = kind.or(of_item);
+        match of_item {
+            Some(Kind::Object) => object(item, level, last)?,
+            Some(Kind::List) => list(item, level, last)?,
+            Some(Kind::Text) if is_long(item) => {
+                let detail = "MoEngage takes no texts of more than 512 characters in a list";
+                return Err(Refusal::new(Reason::ValueTooLong, detail));
+            }
+            _ => {}
         }
     }
-    let most = if objects { MOST_OBJECTS } else { LONGEST_LIST };
-    if count > most && !(objects && level > DEEPEST) {
-        let what = if objects { "objects" } else { "items" };
+    let (most, what) = match kind {
+        // They become a text.
+        Some(Kind::Object) if level > DEEPEST => return Ok(()),
+        Some(Kind::Object) => (MOST_OBJECTS, "objects"),
+        _ => (LONGEST_LIST, "items"),
+    };
+    if count > most {
         return Err(Refusal::new(Reason::ListTooLong, format!("a list of {count} {what}: MoEngage takes {most}")));
     }
     Ok(())
+}
+
+fn is_long(text: Raw<'_>) -> bool {
+    text.get().len() > LONGEST_ITEM && text.string().is_some_and(|text| longer(&text, LONGEST_ITEM))
 }
 
 /// An object that is an attribute, or one of a list, with keys of this level.
@@ -132,6 +174,34 @@ mod tests {
     }
 
     #[test]
+    fn a_list_has_more_items_only_if_all_are_objects_and_one_type_alone() {
+        for within in ["_", "[_]", "{\"in\":_}", "{\"in\":[_]}", "{\"in\":[[_]]}"] {
+            let end = |list: &str| end(&within.replacen('_', list, 1));
+            for mixed in ["1,\"a\"", "true,1", "{},1", "{},\"a\"", "[],{}", "[1],1", "null,1,null,\"a\""] {
+                assert_eq!(end(&format!("[{mixed}]")), Err(Reason::InvalidField), "{mixed} in {within}");
+            }
+            for good in
+                ["1,2.5,-1e3", "null,\"a\",null", "true,false", "[1],[\"a\"],[]", "null,null", "{},null,{\"a\":1}"]
+            {
+                assert_eq!(end(&format!("[{good}]")), Ok(()), "{good} in {within}");
+            }
+            assert_eq!(end(&list_of(51, "\"x\"")), Err(Reason::ListTooLong), "{within}");
+            assert_eq!(end(&list_of(51, "[]")), Err(Reason::ListTooLong), "{within}");
+            assert_eq!(end(&list_of(51, "null")), Err(Reason::ListTooLong), "{within}");
+            let text = |count: usize| format!("[\"a\",\"{}\"]", "\\u00fc".repeat(count));
+            assert_eq!(end(&text(512)), Ok(()), "{within}");
+            assert_eq!(end(&text(513)), Err(Reason::ValueTooLong), "{within}");
+        }
+        for (list, expected) in [
+            (list_of(101, "{}"), Reason::ListTooLong),
+            ("[{\"a.b\":1}]".to_owned(), Reason::InvalidField),
+            (format!("[{{{}}}]", keys_of(101)), Reason::TooManyFields),
+        ] {
+            assert_eq!(end(&format!("[[{list}]]")), Err(expected), "{list}");
+        }
+    }
+
+    #[test]
     fn keys_count_with_those_of_objects_below_but_not_of_lists() {
         assert_eq!(end(&format!("{{{}}}", keys_of(100))), Ok(()));
         assert_eq!(end(&format!("{{{}}}", keys_of(101))), Err(Reason::TooManyFields));
@@ -166,7 +236,7 @@ mod tests {
                 assert_eq!(end(&value), Ok(()), "{value}: it becomes a text");
             }
         }
-        for value in [format!("[{url}]"), format!("{{\"a\":{url}}}"), format!("{{\"a\":[1,{url}]}}")] {
+        for value in [format!("[{url}]"), format!("{{\"a\":{url}}}"), format!("{{\"a\":[{url}]}}")] {
             assert_eq!(end(&value), Err(Reason::ValueTooLong), "{value}");
         }
         let deep = |list: &str| format!("{{\"a\":{{\"b\":{list}}}}}");

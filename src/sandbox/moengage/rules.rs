@@ -279,9 +279,11 @@ fn trims_value(value: &Value<'_>, depth: usize) -> bool {
     match value {
         Value::Text(text) => longer(text, MOST_TEXT),
         Value::Array(items) => {
-            let objects = items.iter().any(|item| item.object().is_some());
-            let most = if objects { MOST_OBJECTS } else { MOST_ITEMS };
-            items.len() > most || items.iter().any(|item| trims_value(item, depth))
+            let mut types = items.iter().filter_map(type_of);
+            let first = types.next();
+            let most = if first == Some("object") { MOST_OBJECTS } else { MOST_ITEMS };
+            let mixed = types.any(|other| Some(other) != first);
+            mixed || items.len() > most || items.iter().any(|item| trims_value(item, depth))
         }
         Value::Object(object) if depth < 2 => {
             object.len() > MOST_ATTRIBUTES
@@ -291,6 +293,18 @@ fn trims_value(value: &Value<'_>, depth: usize) -> bool {
         }
         _ => false,
     }
+}
+
+/// What a list's items must have in common.
+const fn type_of(value: &Value<'_>) -> Option<&'static str> {
+    Some(match value {
+        Value::Null => return None,
+        Value::Bool(_) => "flag",
+        Value::Int(_) | Value::Unsigned(_) | Value::Float(_) => "number",
+        Value::Text(_) => "text",
+        Value::Array(_) => "list",
+        Value::Object(_) => "object",
+    })
 }
 
 fn longer(text: &str, most: usize) -> bool {

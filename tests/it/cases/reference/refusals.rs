@@ -61,14 +61,19 @@ fn long_url(value: &Value) -> bool {
 fn unkept_below(value: &Value, level: usize, reasons: &mut Vec<&'static str>) {
     match value {
         Value::Array(items) => {
-            let objects = items.iter().any(Value::is_object);
+            let typed: Vec<&Value> = items.iter().filter(|item| !item.is_null()).collect();
+            let objects = !typed.is_empty() && typed.iter().all(|item| item.is_object());
             if items.len() > if objects { 100 } else { 50 } && (level < 3 || !objects) {
                 reasons.push("list_too_long");
             }
-            if items.iter().any(long_url) {
+            if typed.windows(2).any(|two| std::mem::discriminant(two[0]) != std::mem::discriminant(two[1])) {
+                reasons.push("invalid_field");
+            }
+            if items.iter().any(|item| item.as_str().is_some_and(|text| text.chars().count() > 512)) {
                 reasons.push("value_too_long");
             }
-            items.iter().filter(|item| item.is_object()).for_each(|item| unkept_below(item, level, reasons));
+            let nested = items.iter().filter(|item| item.is_object() || item.is_array());
+            nested.for_each(|item| unkept_below(item, level, reasons));
         }
         // Deeper ones become a text.
         Value::Object(fields) if level < 3 => {
