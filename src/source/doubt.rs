@@ -43,10 +43,16 @@ impl Doubts {
         self.placed.clear();
     }
 
+    /// Whether what is left of the batch at hand is of an older place, and comes again.
+    #[must_use]
+    pub fn is_left_over(&self, slot: u32) -> bool {
+        self.placed.contains(&slot)
+    }
+
     /// What to do with the record at `offset` of a partition that is read from `front` on; -1 if it is not assigned.
     #[must_use]
     pub fn look(&mut self, slot: u32, front: i64, offset: i64) -> Look {
-        if self.placed.contains(&slot) {
+        if self.is_left_over(slot) {
             return Look::Drop;
         }
         if front < 0 || offset < front || !self.doubtful.contains(&slot) {
@@ -74,7 +80,9 @@ mod tests {
         assert_eq!(doubts.look(0, 5, 9), Look::PlaceAnew);
         doubts.placed(0);
         assert_eq!(doubts.look(0, 5, 10), Look::Drop, "left of the same batch");
+        assert!(doubts.is_left_over(0) && !doubts.is_left_over(1));
         doubts.next_batch();
+        assert!(!doubts.is_left_over(0));
         assert_eq!(doubts.look(0, 5, 9), Look::Take, "it is not there");
     }
 

@@ -111,7 +111,6 @@ impl Poller {
             Finding::Presence { brokers, missing } => self.status.presence(brokers, missing.is_empty()),
             Finding::Range(ranges) => {
                 self.state.asked_range = false;
-                // While partitions go nothing is placed anew; it is asked again.
                 let may_place = !ranges.is_empty() && self.state.revoking.is_empty();
                 let stopped = may_place && std::mem::take(&mut self.state.stopped);
                 for ((topic, partition), low, high) in ranges {
@@ -186,6 +185,11 @@ impl Poller {
         let Some(front) = partition.filter(|p| p.ledger.is_some()).map(Partition::front) else { return };
         let in_range = (low..=high).contains(&front);
         if in_range && !stopped {
+            return;
+        }
+        if !self.state.revoking.is_empty() {
+            // To place one now would answer the group for those that go; it is asked again.
+            self.state.stopped = true;
             return;
         }
         if in_range {

@@ -263,6 +263,9 @@ impl Poller {
 
     fn take(&mut self, now: Now, message: Taken, count: usize) -> Result<(), ()> {
         let slot = message.place().map(|(topic, partition)| self.pipeline.slot(topic, partition));
+        if slot.is_some_and(|slot| self.state.doubts.is_left_over(slot)) {
+            return Ok(());
+        }
         if let Some(slot) = slot.filter(|slot| self.pipeline.is_paused(*slot)) {
             // Errors, too: what they mean depends on what comes before them.
             self.intake.keep(slot, message);
@@ -285,7 +288,9 @@ impl Poller {
         match self.state.doubts.look(slot, front, view.offset()) {
             Look::Take => self.message_read(now, slot, view),
             Look::Drop => {}
-            Look::PlaceAnew => self.read_on(view.topic(), view.partition(), front),
+            Look::PlaceAnew if self.state.revoking.is_empty() => self.read_on(view.topic(), view.partition(), front),
+            // To place one now would answer the group for those that go. Until then nothing behind the gap is taken.
+            Look::PlaceAnew => self.state.stopped = true,
         }
         Ok(())
     }
