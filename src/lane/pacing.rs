@@ -112,10 +112,7 @@ impl Pacer {
     /// What a request with these units costs at full rate.
     #[must_use]
     pub fn units(&self, units: [u32; 2]) -> u32 {
-        match self.charge {
-            Charge::Request => 1,
-            Charge::Units(index) => units.get(usize::from(index)).copied().unwrap_or(0),
-        }
+        self.counts().map_or(1, |index| units.get(index).copied().unwrap_or(0))
     }
 
     /// Which of a batch's units it counts, if it counts any.

@@ -129,9 +129,7 @@ impl Pipeline {
             }
             Err(No::Refused(refusal)) => {
                 account.lane.refuse_at_the_door();
-                let mut kept = Vec::new();
-                record.keep(&mut kept);
-                self.write(Letter { receipt, record: kept, refusal }, Some(lane), None);
+                self.write(letter(record, receipt, refusal), Some(lane), None);
                 1
             }
         };
@@ -165,9 +163,7 @@ impl Pipeline {
         });
         let is_taken = refused.is_none();
         if let Some(refusal) = refused {
-            let mut kept = Vec::new();
-            record.keep(&mut kept);
-            self.write(Letter { receipt, record: kept, refusal }, Some(lane), None);
+            self.write(letter(record, receipt, refusal), Some(lane), None);
         }
         let account = &self.accounts[lane as usize];
         let due = now.mono + account.lane.linger();
@@ -185,9 +181,14 @@ impl Pipeline {
         tenant: Option<String>,
         refusal: Refusal,
     ) -> u16 {
-        let mut kept = Vec::new();
-        record.keep(&mut kept);
-        self.write(Letter { receipt, record: kept, refusal }, None, tenant);
+        self.write(letter(record, receipt, refusal), None, tenant);
         1
     }
+}
+
+/// The record as it came, and why.
+fn letter(record: &Record<'_>, receipt: Receipt, refusal: Refusal) -> Letter {
+    let mut kept = Vec::new();
+    record.keep(&mut kept);
+    Letter { receipt, record: kept, refusal }
 }

@@ -221,8 +221,6 @@ impl Poller {
             tracing::warn!(%error, topic, partition = number, offset, "failed to read on from an offset");
             self.state.doubts.error(slot);
         }
-        let paused = self.pipeline.is_paused(slot);
-        self.pause(slot, paused);
     }
 
     /// Places a partition anew, because librdkafka ignores seeks where it has stopped fetching.
@@ -252,9 +250,7 @@ impl Poller {
         self.lead_in(&anew);
         for element in anew.elements() {
             let slot = self.pipeline.slot(element.topic(), element.partition());
-            if self.pipeline.is_paused(slot) {
-                self.pause(slot, true);
-            }
+            self.pause(slot, self.pipeline.is_paused(slot));
         }
         placed
     }
