@@ -1,12 +1,17 @@
 //! What an account selects and what it keeps back: `where`, names of events, and `[accounts.NAME.fields]`.
 //!
-//! Guarantees that no rule takes what a call needs, so that a rule can never turn a good event into a dead letter.
+//! Guarantees that no rule takes what a call needs, or makes of it what the vendor refuses, so that a rule can never turn a
+//! good event into a dead letter; and that each rule acts on something: one that does nothing keeps nothing back.
 
 use std::borrow::Cow;
 
 use super::reader::Value;
 use super::sections::pointer;
 use super::{FieldRules, Filter, Identity, Vendor};
+use crate::destination::moengage;
+
+/// What rules act on.
+const PARTS: [&str; 3] = ["traits", "properties", "context"];
 
 /// A field that a call cannot do without.
 #[derive(Clone, Debug)]
@@ -69,6 +74,10 @@ const NEEDED_BY_PRODUCT_ADDED: &[(&str, &[&str])] = &[(
     ],
 )];
 
+/// What must stay an address where Iterable knows users by their id: there it is a data field, and may be dropped.
+const ADDRESSES: &[(&str, &[&str])] =
+    &[("the data field `email` of a user", &["traits.email", "context.traits.email", "properties.email"])];
+
 /// What the registration of a token needs.
 const NEEDED_BY_TOKENS: &[(&str, &[&str])] = &[
     (
@@ -105,20 +114,35 @@ pub fn needed(vendor: &Vendor) -> Vec<&'static str> {
     tables(vendor).into_iter().flatten().flat_map(|(_, paths)| *paths).copied().collect()
 }
 
-/// The same, and what calls read of the message as it came: a recipient that a rule hides would not be hidden.
-pub(super) fn needed_and_read(vendor: &Vendor) -> Vec<Needed> {
-    let named = |(by, paths): &'static (&'static str, &'static [&'static str])| {
-        paths.iter().map(move |path| Needed { path: Cow::Borrowed(path), by: Cow::Borrowed(by) })
-    };
-    let mut needed: Vec<Needed> = tables(vendor).into_iter().flatten().flat_map(named).collect();
-    if let Vendor::Moengage(settings) = vendor {
-        for alert in &settings.alerts {
-            let by = format!("the alert {:?}", alert.event);
-            let read = |pointer: &Vec<String>| Needed { path: pointer.join(".").into(), by: by.clone().into() };
-            needed.extend(alert.channels.iter().map(|(_, pointer)| read(pointer)));
+/// What the rules of an account must leave as it is.
+#[derive(Debug, Default)]
+pub(super) struct Bounds {
+    /// What calls need, and what they read of the message as it came: a recipient that a rule hides would not be hidden.
+    needed: Vec<Needed>,
+    /// What may go, but not as a hash.
+    unhashed: Vec<Needed>,
+    /// Whether the vendor has names that it keeps for itself.
+    reserves: bool,
+}
+
+impl Bounds {
+    /// At this vendor.
+    pub(super) fn of(vendor: &Vendor) -> Self {
+        let named = |(by, paths): &'static (&'static str, &'static [&'static str])| {
+            paths.iter().map(move |path| Needed { path: Cow::Borrowed(path), by: Cow::Borrowed(by) })
+        };
+        let mut needed: Vec<Needed> = tables(vendor).into_iter().flatten().flat_map(named).collect();
+        if let Vendor::Moengage(settings) = vendor {
+            for alert in &settings.alerts {
+                let by = format!("the alert {:?}", alert.event);
+                let read = |pointer: &Vec<String>| Needed { path: pointer.join(".").into(), by: by.clone().into() };
+                needed.extend(alert.channels.iter().map(|(_, pointer)| read(pointer)));
+            }
         }
+        let by_id = matches!(vendor, Vendor::Iterable(settings) if settings.identity == Identity::UserId);
+        let unhashed = ADDRESSES.iter().filter(|_| by_id).flat_map(named).collect();
+        Self { needed, unhashed, reserves: matches!(vendor, Vendor::Moengage(_)) }
     }
-    needed
 }
 
 /// `where`: conditions that must all hold.
@@ -139,25 +163,35 @@ fn filter(value: &Value<'_>) -> Option<Filter> {
     Some(Filter { field: field?, any_of })
 }
 
+/// What a list of paths is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Keep,
+    Drop,
+    Hash,
+}
+
 /// `[accounts.NAME.fields]`
-pub(super) fn rules(value: &Value<'_>, needed: &[Needed]) -> FieldRules {
+pub(super) fn rules(value: &Value<'_>, bounds: &Bounds) -> FieldRules {
     let Some(mut table) = value.table() else { return FieldRules::default() };
     let rules = FieldRules {
-        keep: table.take("keep").map(|list| paths(&list, None)).unwrap_or_default(),
-        drop: table.take("drop").map(|list| paths(&list, Some(needed))).unwrap_or_default(),
-        sha256: table.take("sha256").map(|list| paths(&list, Some(needed))).unwrap_or_default(),
-        rename: table.take("rename").map(|table| renames(&table, needed)).unwrap_or_default(),
+        keep: table.take("keep").map(|list| paths(&list, Act::Keep, bounds)).unwrap_or_default(),
+        drop: table.take("drop").map(|list| paths(&list, Act::Drop, bounds)).unwrap_or_default(),
+        sha256: table.take("sha256").map(|list| paths(&list, Act::Hash, bounds)).unwrap_or_default(),
+        rename: table.take("rename").map(|table| renames(&table, bounds)).unwrap_or_default(),
     };
     table.finish();
     rules
 }
 
-/// Paths; those that take what calls need are refused, where that is given.
-fn paths(value: &Value<'_>, needed: Option<&[Needed]>) -> Vec<String> {
+/// Paths; those that take what calls need are refused, but where it is kept.
+fn paths(value: &Value<'_>, act: Act, bounds: &Bounds) -> Vec<String> {
     let mut paths = Vec::new();
     for item in value.items().unwrap_or_default() {
         let Some(path) = item.filled() else { continue };
-        if !path_is_whole(&item, path) || needed.is_some_and(|needed| takes_an_id(&item, path, needed)) {
+        let takes = |needed: &[Needed]| takes_an_id(&item, path, needed);
+        let taken = || act != Act::Keep && takes(&bounds.needed) || act == Act::Hash && takes(&bounds.unhashed);
+        if !path_is_whole(&item, path) || taken() || does_nothing(&item, path, bounds) {
             continue;
         }
         if paths.iter().any(|known| known == path) {
@@ -168,7 +202,7 @@ fn paths(value: &Value<'_>, needed: Option<&[Needed]>) -> Vec<String> {
     paths
 }
 
-fn renames(value: &Value<'_>, needed: &[Needed]) -> Vec<(String, String)> {
+fn renames(value: &Value<'_>, bounds: &Bounds) -> Vec<(String, String)> {
     let Some(table) = value.table_or("write { \"traits.plan\" = \"tier\" }") else { return Vec::new() };
     let mut renames = Vec::new();
     for (_, path, target) in table.entries() {
@@ -177,9 +211,15 @@ fn renames(value: &Value<'_>, needed: &[Needed]) -> Vec<(String, String)> {
             target.refuse("a rename is of one field", "name the field; * has no place here");
             continue;
         }
-        if !path_is_whole(&target, path) || takes_an_id(&target, path, needed) {
+        if !path_is_whole(&target, path) || takes_an_id(&target, path, &bounds.needed) {
             continue;
         }
+        let Some((parent, _)) = path.rsplit_once('.').filter(|_| !does_nothing(&target, path, bounds)) else {
+            if PARTS.contains(&path) {
+                target.refuse(format!("{path} has this name in every message"), "rename fields below it");
+            }
+            continue;
+        };
         if name.contains('.') || name == "*" {
             target.refuse(
                 format!("\"{name}\" is not the name of a field"),
@@ -187,12 +227,13 @@ fn renames(value: &Value<'_>, needed: &[Needed]) -> Vec<(String, String)> {
             );
             continue;
         }
-        let after = path.rsplit_once('.').map_or_else(|| name.to_owned(), |(parent, _)| format!("{parent}.{name}"));
-        if takes_an_id(&target, &after, needed) {
+        if takes_an_id(&target, &format!("{parent}.{name}"), &bounds.needed)
+            || is_reserved(&target, parent, name, bounds)
+        {
             continue;
         }
-        let parent = |path: &str| path.rsplit_once('.').map(|(parent, _)| parent.to_owned());
-        if renames.iter().any(|(other, to): &(String, String)| to == name && parent(other) == parent(path)) {
+        let beside = |other: &str| other.rsplit_once('.').is_some_and(|(of_other, _)| of_other == parent);
+        if renames.iter().any(|(other, to): &(String, String)| to == name && beside(other)) {
             target.refuse(format!("two fields would be called \"{name}\""), "give each field a name of its own");
             continue;
         }
@@ -213,6 +254,32 @@ fn path_is_whole(value: &Value<'_>, path: &str) -> bool {
         );
     }
     good
+}
+
+/// Whether rules act on nothing of that path; if so, that is reported. What calls need may be kept, as it is anyway.
+fn does_nothing(value: &Value<'_>, path: &str, bounds: &Bounds) -> bool {
+    let first = path.split('.').next().unwrap_or_default();
+    if PARTS.contains(&first) || bounds.needed.iter().any(|needed| needed.path == path) {
+        return false;
+    }
+    let last = path.rsplit(['.', '/']).next().unwrap_or_default();
+    let fix = match path {
+        "name" | "category" => format!("write \"properties.{path}\": it is the {path} of pages and screens, too"),
+        _ => format!("write \"traits.{last}\", \"properties.{last}\" or \"context.{last}\", as it is meant"),
+    };
+    let message = format!("this rule does nothing: \"{path}\" is neither of traits nor of properties or context");
+    value.refuse(message, fix);
+    true
+}
+
+/// Whether the vendor would refuse an attribute of this name; if so, that is reported.
+fn is_reserved(value: &Value<'_>, parent: &str, name: &str, bounds: &Bounds) -> bool {
+    let of_user = matches!(parent, "traits" | "context.traits");
+    let reserved = bounds.reserves && (of_user || parent == "properties") && moengage::is_reserved(of_user, name);
+    if reserved {
+        value.refuse(format!("MoEngage keeps the name \"{name}\" for itself"), "choose another name");
+    }
+    reserved
 }
 
 /// Whether the path is, or has below it, something that calls need; if so, that is reported.

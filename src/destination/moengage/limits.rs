@@ -114,7 +114,7 @@ impl Of {
         }
     }
 
-    fn reserves(self, name: &str) -> bool {
+    pub(super) fn reserves(self, name: &str) -> bool {
         let (free, taken) = match self {
             Self::Event => (SYSTEM_OF_AN_EVENT, false),
             Self::User => (SYSTEM_OF_A_USER, RESERVED_OF_A_USER.contains(&name) || name.starts_with("USER_ATTRIBUTE_")),
