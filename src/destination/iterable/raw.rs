@@ -38,6 +38,8 @@ const EVENT: &[(&str, Type)] = &[
 /// The vendor's longest id of an item, and its largest item, in bytes.
 const LONGEST_ITEM_ID: usize = 255;
 const LARGEST_ITEM: usize = 30_000;
+/// Seconds beyond this lie in the year 5138.
+const LATEST_SECOND: i64 = 100_000_000_000;
 
 impl Encoder {
     /// The call of a raw record.
@@ -56,6 +58,10 @@ impl Encoder {
                 }
                 if text("id").is_some_and(|id| !super::encode::is_event_id(&id)) {
                     return Err(invalid("`id` of the raw event is not 1 to 512 letters, digits and hyphens"));
+                }
+                let created = element.field("createdAt").and_then(|time| time.get().parse::<i64>().ok());
+                if created.is_some_and(|seconds| seconds >= LATEST_SECOND) {
+                    return Err(invalid("`createdAt` of the raw event is in milliseconds: Iterable reads seconds"));
                 }
                 self.call_of_raw(EVENTS, element)
             }

@@ -77,7 +77,9 @@ impl Destination for Webhook {
         let state = matches!(event.kind, Kind::Identify | Kind::Alias | Kind::Group);
         let user = event.user().or_else(|| event.anonymous_id.clone());
         let user = user_hash(user.as_deref().unwrap_or(&event.id()));
-        calls.push(Call::new(EVENTS, user, state));
+        // Whoever was somebody else before waits for what was sent of both.
+        let before = event.previous_id.as_deref().filter(|_| event.kind == Kind::Alias).map(user_hash);
+        calls.push(Call::new(EVENTS, user, state).with(before));
         Ok(())
     }
 
