@@ -211,13 +211,12 @@ fn renames(value: &Value<'_>, bounds: &Bounds) -> Vec<(String, String)> {
             target.refuse("a rename is of one field", "name the field; * has no place here");
             continue;
         }
-        if !path_is_whole(&target, path) || takes_an_id(&target, path, &bounds.needed) {
+        let taken = || takes_an_id(&target, path, &bounds.needed);
+        if !path_is_whole(&target, path) || taken() || does_nothing(&target, path, bounds) {
             continue;
         }
-        let Some((parent, _)) = path.rsplit_once('.').filter(|_| !does_nothing(&target, path, bounds)) else {
-            if PARTS.contains(&path) {
-                target.refuse(format!("{path} has this name in every message"), "rename fields below it");
-            }
+        let Some((parent, _)) = path.rsplit_once('.') else {
+            target.refuse(format!("{path} has this name in every message"), "rename fields below it");
             continue;
         };
         if name.contains('.') || name == "*" {
