@@ -189,8 +189,8 @@ fn paths(value: &Value<'_>, act: Act, bounds: &Bounds) -> Vec<String> {
     let mut paths = Vec::new();
     for item in value.items().unwrap_or_default() {
         let Some(path) = item.filled() else { continue };
-        let takes = |needed: &[Needed]| takes_an_id(&item, path, needed);
-        let taken = || act != Act::Keep && takes(&bounds.needed) || act == Act::Hash && takes(&bounds.unhashed);
+        let any_of = |needed: &[Needed]| takes_an_id(&item, path, needed);
+        let taken = || act != Act::Keep && any_of(&bounds.needed) || act == Act::Hash && any_of(&bounds.unhashed);
         if !path_is_whole(&item, path) || taken() || does_nothing(&item, path, bounds) {
             continue;
         }

@@ -29,6 +29,9 @@ struct Row {
     never: Option<String>,
 }
 
+/// What a case may be.
+type Is = fn(&Value) -> bool;
+
 /// The rows of the mapping's specification.
 fn rows() -> Vec<Row> {
     #[derive(Deserialize)]
@@ -151,14 +154,13 @@ pub(super) fn no_test(what: &str, file: &str, test: &str) -> Option<String> {
 #[test]
 fn every_row_has_a_case_of_both_sorts() {
     let all = all();
-    let sorts: [(&str, fn(&Value) -> bool); 3] = [
+    let sorts: [(&str, Is); 3] = [
         ("delivered", |case| is_message(case) && is_delivered(case)),
         ("refused or skipped", |case| is_message(case) && !is_delivered(case)),
         ("a pair of requests", |case| case.get("request").is_some() && case.get("otherwise").is_some()),
     ];
     let of_row = |row: &Row| -> Vec<String> {
-        let has =
-            |prefix: &str, is: fn(&Value) -> bool| all.iter().any(|(name, case)| name.starts_with(prefix) && is(case));
+        let has = |prefix: &str, is: Is| all.iter().any(|(name, case)| name.starts_with(prefix) && is(case));
         let mut lacking = Vec::new();
         for ((sort, is), prefixes) in sorts.iter().zip([&row.delivered, &row.other, &row.requests]) {
             let missing = prefixes.iter().filter(|prefix| !has(prefix, *is));
