@@ -140,7 +140,7 @@ fn spoilt(rng: &mut StdRng, mut message: Value) -> String {
         18 => (0..120).for_each(|field| message["properties"][format!("f{field}")] = json!(field)),
         19 => message["properties"]["list"] = json!(vec!["x"; 51]),
         20 => message["traits"]["object"] = json!({ "a#b": 1 }),
-        21 => message["traits"]["nested"] = json!({ "a": [1, { "b": "mixed" }] }),
+        21 => message["traits"]["mixed"] = json!([1, { "b": "mixed" }]),
         22 => message["properties"]["flags"] = json!([true, false]),
         23 => message["traits"]["lists"] = json!([[1], [2]]),
         24 => message["userId"] = json!("guest"),
