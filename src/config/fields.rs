@@ -74,9 +74,8 @@ const NEEDED_BY_PRODUCT_ADDED: &[(&str, &[&str])] = &[(
     ],
 )];
 
-/// What must stay an address where Iterable knows users by their id: there it is a data field, and may be dropped.
-const ADDRESSES: &[(&str, &[&str])] =
-    &[("the data field `email` of a user", &["traits.email", "context.traits.email", "properties.email"])];
+/// The user's data field `email` where Iterable knows users by their id: it may go, but what stays is an address.
+const ADDRESSES: &[&str] = &["traits.email", "context.traits.email", "properties.email"];
 
 /// What the registration of a token needs.
 const NEEDED_BY_TOKENS: &[(&str, &[&str])] = &[
@@ -119,8 +118,8 @@ pub fn needed(vendor: &Vendor) -> Vec<&'static str> {
 pub(super) struct Bounds {
     /// What calls need, and what they read of the message as it came: a recipient that a rule hides would not be hidden.
     needed: Vec<Needed>,
-    /// What may go, but not as a hash.
-    unhashed: Vec<Needed>,
+    /// What may be dropped, but not become a hash.
+    addresses: &'static [&'static str],
     /// Whether the vendor has names that it keeps for itself.
     reserves: bool,
 }
@@ -140,8 +139,7 @@ impl Bounds {
             }
         }
         let by_id = matches!(vendor, Vendor::Iterable(settings) if settings.identity == Identity::UserId);
-        let unhashed = ADDRESSES.iter().filter(|_| by_id).flat_map(named).collect();
-        Self { needed, unhashed, reserves: matches!(vendor, Vendor::Moengage(_)) }
+        Self { needed, addresses: if by_id { ADDRESSES } else { &[] }, reserves: matches!(vendor, Vendor::Moengage(_)) }
     }
 }
 
@@ -189,8 +187,11 @@ fn paths(value: &Value<'_>, act: Act, bounds: &Bounds) -> Vec<String> {
     let mut paths = Vec::new();
     for item in value.items().unwrap_or_default() {
         let Some(path) = item.filled() else { continue };
-        let any_of = |needed: &[Needed]| takes_an_id(&item, path, needed);
-        let taken = || act != Act::Keep && any_of(&bounds.needed) || act == Act::Hash && any_of(&bounds.unhashed);
+        let taken = || match act {
+            Act::Keep => false,
+            Act::Drop => takes_an_id(&item, path, &bounds.needed),
+            Act::Hash => takes_an_id(&item, path, &bounds.needed) || hashes_an_address(&item, path, bounds),
+        };
         if !path_is_whole(&item, path) || taken() || does_nothing(&item, path, bounds) {
             continue;
         }
@@ -264,7 +265,7 @@ fn does_nothing(value: &Value<'_>, path: &str, bounds: &Bounds) -> bool {
     let last = path.rsplit(['.', '/']).next().unwrap_or_default();
     let fix = match path {
         "name" | "category" => format!("write \"properties.{path}\": it is the {path} of pages and screens, too"),
-        _ => format!("write \"traits.{last}\", \"properties.{last}\" or \"context.{last}\", as it is meant"),
+        _ => format!("write \"traits.{last}\" or \"properties.{last}\", whichever is meant"),
     };
     let message = format!("this rule does nothing: \"{path}\" is neither of traits nor of properties or context");
     value.refuse(message, fix);
@@ -281,12 +282,23 @@ fn is_reserved(value: &Value<'_>, parent: &str, name: &str, bounds: &Bounds) -> 
     reserved
 }
 
+/// Whether a rule on this path acts on that field, too.
+fn acts_on(path: &str, field: &str) -> bool {
+    let above = path.strip_suffix(".*").unwrap_or(path);
+    field.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// Whether the vendor would refuse what becomes of an address; if so, that is reported.
+fn hashes_an_address(value: &Value<'_>, path: &str, bounds: &Bounds) -> bool {
+    let Some(address) = bounds.addresses.iter().find(|address| acts_on(path, address)) else { return false };
+    let message = format!("a hash of {address} is no address, and Iterable takes no other `email` of a user");
+    value.refuse(message, format!("write drop = [\"{address}\"], or leave it as it is"));
+    true
+}
+
 /// Whether the path is, or has below it, something that calls need; if so, that is reported.
 fn takes_an_id(value: &Value<'_>, path: &str, needed: &[Needed]) -> bool {
-    let above = path.strip_suffix(".*").unwrap_or(path);
-    let below = |needed: &&Needed| {
-        needed.path == above || needed.path.strip_prefix(above).is_some_and(|rest| rest.starts_with('.'))
-    };
+    let below = |needed: &&Needed| acts_on(path, &needed.path);
     let Some(Needed { path: needed, by }) = needed.iter().find(below) else { return false };
     let message = if needed == path {
         format!("this rule takes {needed}, which {by} needs")

@@ -235,7 +235,7 @@ fn a_rule_that_does_nothing_is_an_error() {
         "config.toml:5:35: accounts.acme.fields.drop[1]: this rule does nothing: \"name\" is neither of traits nor of properties \
          or context; write \"properties.name\": it is the name of pages and screens, too"
     );
-    contains(&rule("keep = [\"plan\"]"), "write \"traits.plan\", \"properties.plan\" or \"context.plan\"");
+    contains(&rule("keep = [\"plan\"]"), "write \"traits.plan\" or \"properties.plan\"");
     contains(&rule("sha256 = [\"/traits/email\"]"), "fields.sha256[0]: this rule does nothing");
     contains(&rule("drop = [\"user.email\"]"), "write \"traits.email\"");
     contains(&rule("drop = [\"propertes.*\"]"), "fields.drop[0]: this rule does nothing");
@@ -265,7 +265,7 @@ fn rules_never_make_what_the_vendor_refuses() {
     let by_id = "[accounts.acme.iterable]\nregion = \"us\"\nkeys = [{ env = \"K\" }]\nidentity = \"user_id\"\n";
     assert_eq!(with(by_id, "rename = { \"traits.note\" = \"moe_note\" }, drop = [\"traits.email\"]"), [""; 0]);
     for hashed in ["traits.email", "context.traits.email", "properties.email"] {
-        contains(&with(by_id, &format!("sha256 = [\"{hashed}\"]"))[0], "which the data field `email` of a user needs");
+        contains(&with(by_id, &format!("sha256 = [\"{hashed}\"]"))[0], "is no address, and Iterable takes no other");
     }
 }
 
