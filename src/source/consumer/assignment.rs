@@ -11,6 +11,23 @@ use crate::source::commit::Contents;
 use crate::source::group::{GroupEvent, TopicPartition, list};
 use crate::source::scout::{Beginning, Finding, Question};
 
+/// What a partition had when it was asked.
+#[derive(Clone, Copy, Debug)]
+struct Range {
+    low: i64,
+    high: i64,
+    /// Up to where it had been read when it was asked; `None` if it was not assigned then.
+    asked: Option<i64>,
+}
+
+impl Range {
+    /// Whether it ends before what had been read. That is only so if it had been read when it was asked: what came since
+    /// lies behind the end that it told.
+    fn is_cut(self, front: i64) -> bool {
+        self.asked.is_some_and(|asked| asked.min(front) > self.high)
+    }
+}
+
 impl Poller {
     pub(super) fn group_event(&mut self, now: Now, event: GroupEvent) {
         match event {
@@ -110,12 +127,14 @@ impl Poller {
         match finding {
             Finding::Presence { brokers, missing } => self.status.presence(brokers, missing.is_empty()),
             Finding::Range(ranges) => {
-                self.state.asked_range = false;
+                let asked = self.state.asked_range.take().unwrap_or_default();
                 let may_place = !ranges.is_empty() && self.state.revoking.is_empty();
                 let stopped = may_place && std::mem::take(&mut self.state.stopped);
                 for ((topic, partition), low, high) in ranges {
                     self.expire(&topic, partition, low);
-                    self.correct_position(now, &topic, partition, (low, high), stopped);
+                    let asked = asked.iter().find(|((of, number), _)| *of == topic && *number == partition);
+                    let range = Range { low, high, asked: asked.map(|(_, front)| *front) };
+                    self.correct_position(now, &topic, partition, range, stopped);
                 }
             }
             Finding::Begin { assignment, cluster, beginnings } => {
@@ -179,11 +198,12 @@ impl Poller {
     }
 
     /// The topic no longer has what we want to read next.
-    fn correct_position(&mut self, now: Now, topic: &str, number: i32, (low, high): (i64, i64), stopped: bool) {
+    fn correct_position(&mut self, now: Now, topic: &str, number: i32, range: Range, stopped: bool) {
         let slot = self.pipeline.slot(topic, number);
         let partition = self.pipeline.partitions().get(slot as usize);
         let Some(front) = partition.filter(|p| p.ledger.is_some()).map(Partition::front) else { return };
-        let in_range = (low..=high).contains(&front);
+        let Range { low, high, .. } = range;
+        let in_range = front >= low && !range.is_cut(front);
         if in_range && !stopped {
             return;
         }
@@ -253,5 +273,20 @@ impl Poller {
             self.pause(slot, self.pipeline.is_paused(slot));
         }
         placed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Range;
+
+    #[test]
+    fn what_was_read_while_it_was_asked_does_not_make_a_topic_cut() {
+        let range = |high, asked| Range { low: 0, high, asked };
+        assert!(!range(210, Some(200)).is_cut(280), "read on since");
+        assert!(!range(210, Some(210)).is_cut(210));
+        assert!(range(210, Some(211)).is_cut(280), "it had more than it has");
+        assert!(!range(210, Some(500)).is_cut(100), "another owner's place, since given to us");
+        assert!(!range(210, None).is_cut(280), "assigned since");
     }
 }

@@ -120,7 +120,6 @@ pub struct Poller {
 
 /// What the poll thread remembers between two turns.
 #[derive(Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, each set by one event")]
 pub struct State {
     cluster: String,
     /// The assignment that the scout is asked about.
@@ -134,7 +133,8 @@ pub struct State {
     /// Said, and not yet taken back.
     unproven: bool,
     draining: bool,
-    asked_range: bool,
+    /// Up to where partitions had been read when the topics' ranges were asked for; `None` if nobody asked.
+    asked_range: Option<Vec<(TopicPartition, i64)>>,
     next_range: Duration,
     next_patrol: Duration,
     /// librdkafka has stopped fetching some partition, and does not say which.
@@ -371,11 +371,11 @@ impl Poller {
     }
 
     fn ask_for_ranges(&mut self) {
-        if !self.state.asked_range {
-            self.state.asked_range = true;
+        if self.state.asked_range.is_none() {
             let partitions = self.pipeline.partitions().iter().filter(|p| p.ledger.is_some());
-            let partitions = partitions.map(|p| (p.topic.to_string(), p.number)).collect();
-            self.ask(Question::Range(partitions));
+            let fronts: Vec<_> = partitions.map(|p| ((p.topic.to_string(), p.number), p.front())).collect();
+            self.ask(Question::Range(fronts.iter().map(|(partition, _)| partition.clone()).collect()));
+            self.state.asked_range = Some(fronts);
         }
     }
 
