@@ -1,10 +1,10 @@
 //! What the group gives and takes: assignments begun at their offsets, revocations drained, positions corrected.
 
-use rdkafka::consumer::{CommitMode, Consumer, RebalanceProtocol};
+use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::{Poller, REVOKE_DRAIN};
+use super::{Poller, REVOKE_DRAIN, place};
 use crate::clock::Now;
 use crate::pipeline::Partition;
 use crate::source::commit::Contents;
@@ -40,22 +40,16 @@ impl Poller {
     }
 
     fn assign(&self, partitions: &TopicPartitionList) {
-        self.lead_in(partitions);
-        let assigned = match self.consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => self.consumer.incremental_assign(partitions),
-            RebalanceProtocol::Eager | RebalanceProtocol::None => self.consumer.assign(partitions),
-        };
-        if let Err(error) = assigned {
+        if let Err(error) = place::take(&self.consumer, &self.intake, partitions) {
             tracing::warn!(%error, "failed to take an assignment; the group tries again");
         }
-        self.lead_in(partitions);
     }
 
-    /// Lets the messages of these partitions come to the intake, before they are assigned and after it.
-    fn lead_in(&self, partitions: &TopicPartitionList) {
-        for element in partitions.elements() {
-            self.intake.forward(element.topic(), element.partition());
-        }
+    /// What is left of the partition is of an older place.
+    fn placed(&mut self, slot: u32) {
+        self.intake.forget(slot);
+        self.state.doubts.placed(slot);
+        self.state.ranges.placed(slot);
     }
 
     fn revoked(&mut self, now: Now, partitions: Vec<TopicPartition>, lost: bool) {
@@ -93,15 +87,17 @@ impl Poller {
 
     fn give_up(&mut self, now: Now, partitions: &[TopicPartition]) {
         let slots: Vec<_> = partitions.iter().map(|(topic, number)| self.pipeline.slot(topic, *number)).collect();
-        let given_back = match self.consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => self.consumer.incremental_unassign(&list(partitions)),
-            RebalanceProtocol::Eager | RebalanceProtocol::None => self.consumer.unassign(),
+        let given_back = if place::one_by_one(&self.consumer) {
+            self.consumer.incremental_unassign(&list(partitions))
+        } else {
+            self.consumer.unassign()
         };
         if let Err(error) = given_back {
             tracing::warn!(%error, "failed to give partitions back");
         }
         for &slot in &slots {
             self.intake.forget(slot);
+            self.state.ranges.placed(slot);
         }
         self.pipeline.unassign(&slots, now);
     }
@@ -110,12 +106,10 @@ impl Poller {
         match finding {
             Finding::Presence { brokers, missing } => self.status.presence(brokers, missing.is_empty()),
             Finding::Range(ranges) => {
-                self.state.asked_range = false;
-                let may_place = !ranges.is_empty() && self.state.revoking.is_empty();
-                let stopped = may_place && std::mem::take(&mut self.state.stopped);
+                self.state.ranges.answered();
                 for ((topic, partition), low, high) in ranges {
                     self.expire(&topic, partition, low);
-                    self.correct_position(now, &topic, partition, (low, high), stopped);
+                    self.correct_position(now, &topic, partition, (low, high));
                 }
             }
             Finding::Begin { assignment, cluster, beginnings } => {
@@ -145,8 +139,7 @@ impl Poller {
                 continue;
             }
             let slot = self.pipeline.slot(topic, *number);
-            self.intake.forget(slot);
-            self.state.doubts.placed(slot);
+            self.placed(slot);
             self.pipeline.assign(slot, beginning.contents);
         }
         if ahead == Some(0) {
@@ -179,17 +172,17 @@ impl Poller {
     }
 
     /// The topic no longer has what we want to read next.
-    fn correct_position(&mut self, now: Now, topic: &str, number: i32, (low, high): (i64, i64), stopped: bool) {
+    fn correct_position(&mut self, now: Now, topic: &str, number: i32, (low, high): (i64, i64)) {
         let slot = self.pipeline.slot(topic, number);
         let partition = self.pipeline.partitions().get(slot as usize);
         let Some(front) = partition.filter(|p| p.ledger.is_some()).map(Partition::front) else { return };
         let in_range = (low..=high).contains(&front);
-        if in_range && !stopped {
+        if in_range && !self.state.ranges.may_have_stopped(slot) {
             return;
         }
         if !self.state.revoking.is_empty() {
             // To place one now would answer the group for those that go; it is asked again.
-            self.state.stopped = true;
+            self.state.ranges.stop([slot]);
             return;
         }
         if in_range {
@@ -220,34 +213,28 @@ impl Poller {
         if let Err(error) = self.restart(topic, number, offset) {
             tracing::warn!(%error, topic, partition = number, offset, "failed to read on from an offset");
             self.state.doubts.error(slot);
+            self.state.ranges.stop([slot]);
         }
     }
 
-    /// Places a partition anew, because librdkafka ignores seeks where it has stopped fetching.
+    /// Places a partition anew.
     fn restart(&mut self, topic: &str, number: i32, offset: i64) -> KafkaResult<()> {
         let slot = self.pipeline.slot(topic, number);
-        self.intake.forget(slot);
-        self.state.doubts.placed(slot);
+        self.placed(slot);
         let mut anew = TopicPartitionList::new();
         anew.add_partition_offset(topic, number, Offset::Offset(offset))?;
-        let placed = if matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative) {
-            self.consumer
-                .incremental_unassign(&list(&[(topic.to_owned(), number)]))
-                .and_then(|()| self.consumer.incremental_assign(&anew))
-        } else {
+        if !place::one_by_one(&self.consumer) {
             // The others are placed anew, too.
-            for (other, partition) in (0..).zip(self.pipeline.partitions()).filter(|(other, _)| *other != slot) {
-                if let Some(ledger) = &partition.ledger {
-                    self.intake.forget(other);
-                    self.state.doubts.placed(other);
-                    anew.add_partition_offset(&partition.topic, partition.number, Offset::Offset(ledger.front()))?;
-                }
+            let others = (0..).zip(self.pipeline.partitions()).filter(|(other, _)| *other != slot);
+            let others = others.filter_map(|(other, partition)| Some((other, partition, partition.ledger.as_ref()?)));
+            let mut slots = Vec::new();
+            for (other, partition, ledger) in others {
+                anew.add_partition_offset(&partition.topic, partition.number, Offset::Offset(ledger.front()))?;
+                slots.push(other);
             }
-            // By itself: an assignment that also takes away answers before that is done, and its end would take the
-            // queues away from us again.
-            self.consumer.unassign().and_then(|()| self.consumer.assign(&anew))
-        };
-        self.lead_in(&anew);
+            slots.into_iter().for_each(|other| self.placed(other));
+        }
+        let placed = place::anew(&self.consumer, &self.intake, &anew);
         for element in anew.elements() {
             let slot = self.pipeline.slot(element.topic(), element.partition());
             self.pause(slot, self.pipeline.is_paused(slot));
