@@ -8,7 +8,7 @@ use super::{Poller, REVOKE_DRAIN, place};
 use crate::clock::Now;
 use crate::pipeline::Partition;
 use crate::source::commit::Contents;
-use crate::source::group::{GroupEvent, TopicPartition, list};
+use crate::source::group::{GroupEvent, TopicPartition, list, names};
 use crate::source::scout::{Beginning, Finding, Question};
 
 impl Poller {
@@ -219,26 +219,14 @@ impl Poller {
 
     /// Places a partition anew.
     fn restart(&mut self, topic: &str, number: i32, offset: i64) -> KafkaResult<()> {
-        let slot = self.pipeline.slot(topic, number);
-        self.placed(slot);
-        let mut anew = TopicPartitionList::new();
-        anew.add_partition_offset(topic, number, Offset::Offset(offset))?;
-        if !place::one_by_one(&self.consumer) {
-            // The others are placed anew, too.
-            let others = (0..).zip(self.pipeline.partitions()).filter(|(other, _)| *other != slot);
-            let others = others.filter_map(|(other, partition)| Some((other, partition, partition.ledger.as_ref()?)));
-            let mut slots = Vec::new();
-            for (other, partition, ledger) in others {
-                anew.add_partition_offset(&partition.topic, partition.number, Offset::Offset(ledger.front()))?;
-                slots.push(other);
-            }
-            slots.into_iter().for_each(|other| self.placed(other));
-        }
-        let placed = place::anew(&self.consumer, &self.intake, &anew);
-        for element in anew.elements() {
-            let slot = self.pipeline.slot(element.topic(), element.partition());
-            self.pause(slot, self.pipeline.is_paused(slot));
-        }
+        let ours = self.pipeline.partitions().iter();
+        let ours = ours.filter_map(|p| Some((&*p.topic, p.number, p.ledger.as_ref()?.front())));
+        let places = place::with_others(&self.consumer, (topic, number, offset), ours)?;
+        let slots = names(&places).into_iter().map(|(topic, number)| self.pipeline.slot(&topic, number));
+        let slots: Vec<u32> = slots.collect();
+        slots.iter().for_each(|slot| self.placed(*slot));
+        let placed = place::anew(&self.consumer, &self.intake, &places);
+        slots.iter().for_each(|slot| self.pause(*slot, self.pipeline.is_paused(*slot)));
         placed
     }
 }

@@ -3,9 +3,9 @@
 //! Guarantees that their messages come to the intake from the first one on. The end of an earlier assignment takes the
 //! forwarding of a queue away while the library no longer sets its own, so it is set before and after.
 
-use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::KafkaResult;
+use rdkafka::{Offset, TopicPartitionList};
 
 use crate::source::raw::intake::Intake;
 
@@ -26,8 +26,25 @@ pub(super) fn take<C: ConsumerContext>(
     taken
 }
 
-/// Places partitions anew that are ours: librdkafka ignores seeks where it has stopped fetching. Where they come and go
-/// all together, `places` has all of them.
+/// A partition and an offset.
+pub(super) type Place<'a> = (&'a str, i32, i64);
+
+/// What has to be placed anew so that `one` is: where partitions come and go all together, all of `ours`.
+pub(super) fn with_others<'a, C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    one: Place<'a>,
+    ours: impl Iterator<Item = Place<'a>>,
+) -> KafkaResult<TopicPartitionList> {
+    let all = !one_by_one(consumer);
+    let others = ours.filter(|other| all && (other.0, other.1) != (one.0, one.1));
+    let mut places = TopicPartitionList::new();
+    for (topic, partition, offset) in std::iter::once(one).chain(others) {
+        places.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+    }
+    Ok(places)
+}
+
+/// Places partitions anew that are ours: librdkafka ignores seeks where it has stopped fetching.
 pub(super) fn anew<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     intake: &Intake<C>,
@@ -57,12 +74,12 @@ mod tests {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
+    use rdkafka::ClientConfig;
     use rdkafka::mocking::MockCluster;
     use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
-    use rdkafka::{ClientConfig, Offset};
 
     use super::*;
-    use crate::source::group::{Group, GroupEvent};
+    use crate::source::group::{Group, GroupEvent, list};
 
     const TOPIC: &str = "events";
     const PARTITIONS: i32 = 3;
@@ -75,14 +92,6 @@ mod tests {
         consumer: Arc<BaseConsumer<Group>>,
         next: BTreeMap<i32, i64>,
         _cluster: MockCluster<'static, DefaultProducerContext>,
-    }
-
-    fn places(of: impl IntoIterator<Item = (i32, i64)>) -> TopicPartitionList {
-        let mut list = TopicPartitionList::new();
-        for (partition, offset) in of {
-            list.add_partition_offset(TOPIC, partition, Offset::Offset(offset)).unwrap();
-        }
-        list
     }
 
     impl Member {
@@ -115,8 +124,10 @@ mod tests {
                 assert!(self.consumer.poll(Duration::from_millis(50)).is_none());
                 for event in self.consumer.context().take() {
                     let GroupEvent::Assigned(partitions) = event else { panic!("{event:?}") };
+                    let mut places = list(&partitions);
+                    places.set_all_offsets(Offset::Beginning).unwrap();
+                    take(&self.consumer, &self.intake, &places).unwrap();
                     self.next = partitions.into_iter().map(|(_, partition)| (partition, 0)).collect();
-                    take(&self.consumer, &self.intake, &places(self.next.clone())).unwrap();
                     return;
                 }
             }
@@ -138,10 +149,9 @@ mod tests {
             }
         }
 
-        /// One partition is placed anew, with the others where they come and go all together.
         fn place(&mut self, one: i32) {
-            let all = !one_by_one(&self.consumer);
-            let list = places(self.next.clone().into_iter().filter(|(partition, _)| all || *partition == one));
+            let ours = self.next.iter().map(|(partition, next)| (TOPIC, *partition, *next));
+            let list = with_others(&self.consumer, (TOPIC, one, self.next[&one]), ours).unwrap();
             anew(&self.consumer, &self.intake, &list).unwrap();
         }
     }
