@@ -82,9 +82,9 @@ mod tests {
     use crate::source::group::{Group, GroupEvent, list};
 
     const TOPIC: &str = "events";
-    const PARTITIONS: i32 = 3;
-    const RECORDS: i64 = 3_000;
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const PARTITIONS: i32 = 12;
+    const RECORDS: i64 = 600;
+    const PATIENCE: Duration = Duration::from_secs(15);
 
     /// A member of a group, alone, with all partitions.
     struct Member {
@@ -165,9 +165,9 @@ mod tests {
 
     fn goes_on_where_it_was_placed(assignor: &str) {
         let mut member = Member::new(assignor);
-        assert_eq!(member.next.len(), 3);
-        for round in 1..=5 {
-            member.read_to(round * 500);
+        assert_eq!(member.next.len(), 12);
+        for round in 1..=50 {
+            member.read_to(round * 10);
             member.place(i32::try_from(round).unwrap() % PARTITIONS);
         }
         member.read_to(RECORDS);
