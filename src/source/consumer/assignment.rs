@@ -4,6 +4,7 @@ use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::ranges::Range;
 use super::{Poller, REVOKE_DRAIN, place};
 use crate::clock::Now;
 use crate::pipeline::Partition;
@@ -106,10 +107,9 @@ impl Poller {
         match finding {
             Finding::Presence { brokers, missing } => self.status.presence(brokers, missing.is_empty()),
             Finding::Range(ranges) => {
-                self.state.ranges.answered();
-                for ((topic, partition), low, high) in ranges {
-                    self.expire(&topic, partition, low);
-                    self.correct_position(now, &topic, partition, (low, high));
+                for ((topic, partition), range) in self.state.ranges.answered(ranges) {
+                    self.expire(&topic, partition, range.low);
+                    self.correct_position(now, &topic, partition, range);
                 }
             }
             Finding::Begin { assignment, cluster, beginnings } => {
@@ -172,11 +172,12 @@ impl Poller {
     }
 
     /// The topic no longer has what we want to read next.
-    fn correct_position(&mut self, now: Now, topic: &str, number: i32, (low, high): (i64, i64)) {
+    fn correct_position(&mut self, now: Now, topic: &str, number: i32, range: Range) {
         let slot = self.pipeline.slot(topic, number);
         let partition = self.pipeline.partitions().get(slot as usize);
         let Some(front) = partition.filter(|p| p.ledger.is_some()).map(Partition::front) else { return };
-        let in_range = (low..=high).contains(&front);
+        let Range { low, high, .. } = range;
+        let in_range = front >= low && !range.is_cut(front);
         if in_range && !self.state.ranges.may_have_stopped(slot) {
             return;
         }
@@ -224,9 +225,13 @@ impl Poller {
         let places = place::with_others(&self.consumer, (topic, number, offset), ours)?;
         let slots = names(&places).into_iter().map(|(topic, number)| self.pipeline.slot(&topic, number));
         let slots: Vec<u32> = slots.collect();
-        slots.iter().for_each(|slot| self.placed(*slot));
-        let placed = place::anew(&self.consumer, &self.intake, &places);
-        slots.iter().for_each(|slot| self.pause(*slot, self.pipeline.is_paused(*slot)));
-        placed
+        for &slot in &slots {
+            self.placed(slot);
+        }
+        let done = place::anew(&self.consumer, &self.intake, &places);
+        for &slot in &slots {
+            self.pause(slot, self.pipeline.is_paused(slot));
+        }
+        done
     }
 }

@@ -368,9 +368,11 @@ impl Poller {
     }
 
     fn ask_for_ranges(&mut self) {
-        if self.state.ranges.ask() {
+        let fronts = || {
             let partitions = self.pipeline.partitions().iter().filter(|p| p.ledger.is_some());
-            let partitions = partitions.map(|p| (p.topic.to_string(), p.number)).collect();
+            partitions.map(|p| ((p.topic.to_string(), p.number), p.front())).collect()
+        };
+        if let Some(partitions) = self.state.ranges.ask(fronts) {
             self.ask(Question::Range(partitions));
         }
     }

@@ -50,7 +50,7 @@ pub(super) fn anew<C: ConsumerContext>(
     intake: &Intake<C>,
     places: &TopicPartitionList,
 ) -> KafkaResult<()> {
-    let placed = if one_by_one(consumer) {
+    let done = if one_by_one(consumer) {
         consumer.incremental_unassign(places).and_then(|()| consumer.incremental_assign(places))
     } else {
         // By itself: an assignment that also takes away answers before that is done, and its end would take the queues
@@ -58,7 +58,7 @@ pub(super) fn anew<C: ConsumerContext>(
         consumer.unassign().and_then(|()| consumer.assign(places))
     };
     lead_in(intake, places);
-    placed
+    done
 }
 
 /// Lets the messages of these partitions come to the intake.
@@ -122,7 +122,7 @@ mod tests {
             loop {
                 assert!(Instant::now() < deadline, "no assignment");
                 assert!(self.consumer.poll(Duration::from_millis(50)).is_none());
-                for event in self.consumer.context().take() {
+                if let Some(event) = self.consumer.context().take().pop() {
                     let GroupEvent::Assigned(partitions) = event else { panic!("{event:?}") };
                     let mut places = list(&partitions);
                     places.set_all_offsets(Offset::Beginning).unwrap();
