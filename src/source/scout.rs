@@ -27,6 +27,9 @@ const SHORT_ROUND: Duration = Duration::from_secs(1);
 /// Between two attempts at a question that failed.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// The range of a partition that nobody answers for.
+const ANYTHING: (i64, i64) = (0, i64::MAX);
+
 /// What the poll thread wants to know.
 #[derive(Debug)]
 pub enum Question {
@@ -186,18 +189,25 @@ impl Scout {
     fn begin(&self, assignment: u64, partitions: &[TopicPartition]) -> KafkaResult<Finding> {
         let cluster = self.consumer.client().fetch_cluster_id(PATIENCE).unwrap_or_default();
         let committed = self.consumer.committed_offsets(list(partitions), PATIENCE)?;
-        let ranges = self.ranges(partitions)?;
+        let ranges: HashMap<TopicPartition, (i64, i64)> = self
+            .ranges_of_led(partitions)?
+            .into_iter()
+            .map(|(partition, low, high)| (partition, (low, high)))
+            .collect();
         let mut beginnings = Vec::with_capacity(partitions.len());
-        for (index, (partition, low, high)) in ranges.into_iter().enumerate() {
+        for (index, partition) in partitions.iter().enumerate() {
             let place = Place { cluster: &cluster, topic: &partition.0, partition: partition.1 };
             let offset = match committed.elements().get(index).map(|element| (element.error(), element.offset())) {
                 Some((Err(error), _)) => return Err(error),
                 Some((Ok(()), Offset::Offset(offset))) => Some(offset),
                 _ => None,
             };
-            let beginning = match offset {
-                Some(offset) => resume(place, offset, raw::metadata(&committed, index), (low, high)),
-                None => self.first(place, (low, high))?,
+            let beginning = match (offset, ranges.get(partition)) {
+                (Some(offset), Some(range)) => resume(place, offset, raw::metadata(&committed, index), *range),
+                // If it no longer has that, its leader says so when it has one, and is asked for its range then.
+                (Some(offset), None) => resume(place, offset, raw::metadata(&committed, index), ANYTHING),
+                (None, Some(range)) => self.first(place, *range)?,
+                (None, None) => return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable)),
             };
             beginnings.push(beginning);
         }
@@ -207,10 +217,6 @@ impl Scout {
     fn range(&self, partition: &TopicPartition) -> KafkaResult<Range> {
         let (low, high) = self.consumer.fetch_watermarks(&partition.0, partition.1, PATIENCE)?;
         Ok((partition.clone(), low, high))
-    }
-
-    fn ranges(&self, partitions: &[TopicPartition]) -> KafkaResult<Vec<Range>> {
-        partitions.iter().map(|partition| self.range(partition)).collect()
     }
 
     /// The ranges of those partitions whose leader answers: one without does not keep the others' from being known. An

@@ -56,6 +56,7 @@ const TOPIC: &str = "events";
 /// A scout at work, at two partitions.
 struct Asked {
     cluster: MockCluster<'static, DefaultProducerContext>,
+    consumer: Arc<BaseConsumer<Group>>,
     questions: Sender<Question>,
     found: Receiver<Finding>,
     stop: Arc<AtomicBool>,
@@ -68,15 +69,16 @@ impl Asked {
         cluster.create_topic(TOPIC, 2, 1).unwrap();
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "g");
-        let consumer = Arc::new(config.create_with_context(Group::default()).unwrap());
+        let consumer: Arc<BaseConsumer<Group>> = Arc::new(config.create_with_context(Group::default()).unwrap());
         let ((questions, asked), (tell, found)) = (channel(), channel());
         let stop = Arc::new(AtomicBool::new(false));
         let tell = Box::new(move |finding| {
             let _ending = tell.send(finding);
         });
-        let scout = Scout::new(consumer, vec![TOPIC.to_owned()], Start::Earliest, asked, tell, Arc::clone(&stop));
+        let scout =
+            Scout::new(Arc::clone(&consumer), vec![TOPIC.to_owned()], Start::Earliest, asked, tell, Arc::clone(&stop));
         let thread = std::thread::spawn(|| scout.run());
-        Self { cluster, questions, found, stop, thread }
+        Self { cluster, consumer, questions, found, stop, thread }
     }
 
     fn lead(&self, partition: i32, by: Option<i32>) {
@@ -120,6 +122,25 @@ fn a_partition_without_a_leader_does_not_keep_what_the_others_have_from_being_kn
     asked.lead(0, Some(1));
     asked.ask(Question::Range);
     assert_eq!(ranges(asked.finds()), [0, 1]);
+    asked.end();
+}
+
+#[test]
+fn a_partition_without_a_leader_does_not_keep_the_others_from_beginning_and_begins_where_it_was_left() {
+    let asked = Asked::new();
+    let begins = |asked: &Asked| {
+        asked.ask(|partitions| Question::Begin { assignment: 1, partitions });
+        let finding = asked.finds();
+        let Finding::Begin { beginnings, .. } = finding else { panic!("{finding:?}") };
+        beginnings.iter().map(|it| (it.partition.1, it.contents.window, it.expired)).collect::<Vec<_>>()
+    };
+    let mut left = TopicPartitionList::new();
+    left.add_partition_offset(TOPIC, 0, Offset::Offset(70)).unwrap();
+    asked.consumer.commit(&left, rdkafka::consumer::CommitMode::Sync).unwrap();
+    asked.lead(0, None);
+    assert_eq!(begins(&asked), [(0, 70, 0), (1, 0, 0)]);
+    asked.lead(0, Some(1));
+    assert_eq!(begins(&asked), [(0, 0, 0), (1, 0, 0)], "it never had so many");
     asked.end();
 }
 
