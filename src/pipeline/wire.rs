@@ -106,6 +106,10 @@ impl Wire {
 
     /// The lane that may go now, if one waits for which there is a place.
     pub(super) fn next(&mut self) -> Option<u32> {
+        if self.free == 0 {
+            return None;
+        }
+        // Who is passed over has requests on the wire, so it is never more hosts than that has places.
         let place = self.turns.iter().position(|&host| !self.room(host).is_used_up())?;
         let index = self.turns.remove(place)?;
         let host = &mut self.hosts[index];
