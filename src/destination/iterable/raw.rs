@@ -44,7 +44,7 @@ const LATEST_SECOND: i64 = 100_000_000_000;
 impl Encoder {
     /// The call of a raw record.
     pub(super) fn plan_raw(&self, event: &Event<'_>, form: &RawForm<'_>) -> Result<Call, Refusal> {
-        let element = Raw::trusted(event.whole);
+        let element = event.whole;
         match form.shape {
             "users/bulkUpdate" => {
                 check_types(element, USER)?;
@@ -137,7 +137,7 @@ fn has_periods(value: Raw<'_>) -> bool {
 
 /// Writes a raw element into its request.
 pub(super) fn write(event: &Event<'_>, shape: Shape, out: &mut Vec<u8>) {
-    let whole = event.whole;
+    let whole = event.whole.get();
     // Items are fields of one object.
     let within = whole.strip_prefix('{').and_then(|whole| whole.strip_suffix('}'));
     let text = if shape == ITEMS { within.unwrap_or_default().trim() } else { whole };

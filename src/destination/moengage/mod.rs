@@ -233,7 +233,7 @@ impl Destination for Moengage {
 
     fn encode(&self, event: &Event<'_>, call: &Call, now: Now, body: &mut Vec<u8>) -> Result<(), Refusal> {
         if event.raw.is_some() {
-            body.extend_from_slice(event.whole.as_bytes());
+            body.extend_from_slice(event.whole.get().as_bytes());
             return Ok(());
         }
         let mut scratch = Vec::new();

@@ -84,7 +84,7 @@ impl Destination for Webhook {
     fn encode(&self, event: &Event<'_>, _call: &Call, _now: Now, body: &mut Vec<u8>) -> Result<(), Refusal> {
         match &self.fields {
             Some(fields) => fields.rewrite(event, body),
-            None => body.extend_from_slice(event.whole.as_bytes()),
+            None => body.extend_from_slice(event.whole.get().as_bytes()),
         }
         Ok(())
     }

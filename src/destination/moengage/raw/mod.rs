@@ -40,7 +40,7 @@ const TV_SYSTEMS: &[&str] = &["ROKU", "WebOS", "AndroidTV", "tvOS", "Tizen", "Fi
 
 /// The call of a raw record.
 pub(super) fn plan(event: &Event<'_>, form: &RawForm<'_>, now: Now) -> Result<Call, Refusal> {
-    let element = Raw::trusted(event.whole);
+    let element = event.whole;
     match form.shape {
         "transition" => transition(element, now),
         "business-event" => campaign::business(event, element),
