@@ -7,7 +7,6 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
@@ -26,8 +25,14 @@ pub struct Router {
     rules: TenantRules,
     /// Whether the message itself must be read to find the tenant.
     reads_message: bool,
-    tenants: HashMap<String, Arc<[u32]>, RandomState>,
+    tenants: HashMap<String, Tenant, RandomState>,
+    /// Of each tenant.
+    lanes: Vec<Vec<u32>>,
 }
+
+/// A tenant that has accounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tenant(u32);
 
 /// Where a record goes.
 #[derive(Debug)]
@@ -37,8 +42,8 @@ pub enum Route<'a> {
     Skipped(Skip),
     /// To nobody, as a dead letter. The tenant, as far as it is known.
     Refused(Option<String>, Refusal),
-    /// To these lanes, each of which may still leave it out.
-    Lanes(Arc<[u32]>, Event<'a>),
+    /// To this tenant's lanes, each of which may still leave it out.
+    Lanes(Tenant, Event<'a>),
 }
 
 /// A record's message, which is read when it has to be.
@@ -74,19 +79,22 @@ impl Router {
     /// Lanes are numbered as the accounts are ordered.
     #[must_use]
     pub fn new(rules: TenantRules, accounts: &[Account]) -> Self {
-        let mut tenants: HashMap<String, Vec<u32>, RandomState> = HashMap::default();
-        for (lane, account) in (0..).zip(accounts) {
-            tenants.entry(account.tenant.clone()).or_default().push(lane);
-        }
         let reads_message = rules.from.iter().any(|source| matches!(source, TenantSource::Field(_)));
-        let tenants = tenants.into_iter().map(|(tenant, lanes)| (tenant, lanes.into())).collect();
-        Self { rules, reads_message, tenants }
+        let mut router = Self { rules, reads_message, tenants: HashMap::default(), lanes: Vec::new() };
+        for (lane, account) in (0..).zip(accounts) {
+            router.add(&account.tenant, lane);
+        }
+        router
     }
 
     /// Another lane of this tenant's.
     pub fn add(&mut self, tenant: &str, lane: u32) {
-        let lanes = self.tenants.entry(tenant.to_owned()).or_default();
-        *lanes = lanes.iter().copied().chain([lane]).collect();
+        let next = Tenant(u32::try_from(self.lanes.len()).unwrap_or(u32::MAX));
+        let tenant = *self.tenants.entry(tenant.to_owned()).or_insert(next);
+        if tenant == next {
+            self.lanes.push(Vec::new());
+        }
+        self.lanes[tenant.0 as usize].push(lane);
     }
 
     /// Where the record goes.
@@ -100,7 +108,7 @@ impl Router {
             Ok(tenant) => tenant,
             Err(refusal) => return Route::Refused(None, refusal),
         };
-        let Some(lanes) = self.lanes(&tenant) else {
+        let Some(found) = self.find(&tenant) else {
             if self.rules.unknown_is_skipped {
                 return Route::Skipped(Skip::UnknownTenant);
             }
@@ -108,7 +116,7 @@ impl Router {
             return Route::Refused(Some(tenant.into_owned()), refusal);
         };
         match message.read(record, value, origin) {
-            Ok(event) => Route::Lanes(lanes, event),
+            Ok(event) => Route::Lanes(found, event),
             Err(refusal) => Route::Refused(Some(tenant.into_owned()), refusal),
         }
     }
@@ -125,10 +133,16 @@ impl Router {
         if self.reads_message { Message::Read(unread.read(record, value, origin)) } else { unread }
     }
 
-    /// The lanes of a tenant; `None` if it is unknown.
+    /// The tenant of this name; `None` if it is unknown.
     #[must_use]
-    pub fn lanes(&self, tenant: &str) -> Option<Arc<[u32]>> {
-        self.tenants.get(tenant).map(Arc::clone)
+    pub fn find(&self, tenant: &str) -> Option<Tenant> {
+        self.tenants.get(tenant).copied()
+    }
+
+    /// The lanes of a tenant.
+    #[must_use]
+    pub fn lanes(&self, tenant: Tenant) -> &[u32] {
+        self.lanes.get(tenant.0 as usize).map_or(&[], Vec::as_slice)
     }
 
     /// The place of `[tenant] from` that names the record's tenant: the first that names one.

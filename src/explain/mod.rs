@@ -121,8 +121,9 @@ impl Explainer {
                     }
                 }
             }
-            Route::Lanes(lanes, event) => {
+            Route::Lanes(tenant, event) => {
                 explanation.tenant_from = self.source(record, origin);
+                let lanes = self.router.lanes(tenant);
                 (lanes.iter().filter_map(|lane| self.accounts.get(*lane as usize)).collect(), event)
             }
         };

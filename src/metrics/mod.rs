@@ -154,7 +154,7 @@ impl Metrics {
 fn partitions(text: &mut Text, report: &Report) {
     for partition in &report.partitions {
         let number = partition.partition.to_string();
-        let labels: Labels<'_> = &[("topic", &partition.topic), ("partition", &number)];
+        let labels: Labels<'_> = &[("topic", partition.topic), ("partition", &number)];
         text.counter("forebay_events_received_total", labels, partition.received);
         text.counter("forebay_events_settled_total", labels, partition.settled);
         text.counter("forebay_events_released_total", labels, partition.released);

@@ -3,7 +3,6 @@
 //! All numbers are of one instant, so that the books can be checked; what is in flight is counted afresh, not derived.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use crate::clock::Now;
 use crate::lane::{Binds, Books, Health, Requests};
@@ -15,7 +14,7 @@ use crate::source::consumer::State;
 #[derive(Clone, Debug)]
 pub struct PartitionReport {
     /// Its topic.
-    pub topic: Arc<str>,
+    pub topic: &'static str,
     /// Its number.
     pub partition: i32,
     /// Whether it is assigned.
@@ -179,7 +178,7 @@ impl Report {
     #[must_use]
     pub fn new(at: Now, pipeline: &Pipeline, state: &State) -> Self {
         let partitions = pipeline.partitions().iter().map(|partition| PartitionReport {
-            topic: Arc::clone(&partition.topic),
+            topic: partition.topic,
             partition: partition.number,
             assigned: partition.ledger.is_some(),
             paused: partition.is_paused(),

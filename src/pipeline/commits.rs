@@ -5,7 +5,6 @@
 //! order, an entry is an offset and little more.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Partition, Pipeline};
@@ -24,7 +23,7 @@ const WAYS: [(usize, bool); 4] = [(0, false), (0, true), (1, true), (2, true)];
 #[derive(Debug, PartialEq, Eq)]
 pub struct Commit {
     /// Topic.
-    pub topic: Arc<str>,
+    pub topic: &'static str,
     /// Partition.
     pub partition: i32,
     /// The offset.
@@ -69,7 +68,7 @@ impl Pipeline {
             }
             let Some(Written { base, text, lost }) = best else { continue };
             let partition = &self.partitions[slot as usize];
-            let topic = Arc::clone(&partition.topic);
+            let topic = partition.topic;
             commits.push(Commit { topic, partition: partition.number, offset: base, metadata: text, cut: lost > 0 });
         }
         commits
@@ -105,7 +104,7 @@ impl Pipeline {
     /// In `short`, what lies above all that an account has settled needs no hole: it is read for that.
     fn write_commit(&self, cluster: &str, slot: u32, mut lagging: Owed, short: bool) -> Written {
         let partition = &self.partitions[slot as usize];
-        let place = Place { cluster, topic: &partition.topic, partition: partition.number };
+        let place = Place { cluster, topic: partition.topic, partition: partition.number };
         let front = partition.front();
         let written = partition.entries.keys().chain(lagging.keys());
         let twins: Vec<u32> = written.filter_map(|lane| self.twins.get(lane)).flatten().copied().collect();

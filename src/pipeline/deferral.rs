@@ -18,6 +18,7 @@ use super::memory::HOLE;
 use super::{Partition, Pipeline};
 use crate::clock::Now;
 use crate::lane::{Health, Lane, Surroundings};
+use crate::router::Tenant;
 use crate::source::Receipt;
 use crate::source::deferral::{Entry, Left};
 use crate::source::ledger::Ledger;
@@ -53,11 +54,12 @@ impl Pipeline {
     }
 
     /// Defers those of the record's accounts whose lanes are closed.
-    pub(super) fn defer_closed(&mut self, lanes: &[u32], record: &Record<'_>) {
+    pub(super) fn defer_closed(&mut self, tenant: Tenant, record: &Record<'_>) {
         if self.closed.is_empty() {
             return;
         }
-        for &lane in lanes {
+        for at in 0..self.router.lanes(tenant).len() {
+            let lane = self.router.lanes(tenant)[at];
             if self.accounts[lane as usize].closed {
                 self.defer(lane, record.slot, record.offset, record.timestamp_ms);
             }

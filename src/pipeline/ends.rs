@@ -1,7 +1,5 @@
 //! The ends of calls: answers, dead letters, and what is settled by them. Pure.
 
-use std::sync::Arc;
-
 use super::{Action, DeadLetter, Pending, Pipeline};
 use crate::clock::Now;
 use crate::destination::Answer;
@@ -23,7 +21,7 @@ impl Pipeline {
             self.accounts[lane as usize].letters += 1;
         }
         let partition = &self.partitions[receipt.slot as usize];
-        let topic = Arc::clone(&partition.topic);
+        let topic = partition.topic;
         let (slot, number, offset) = (receipt.slot, partition.number, receipt.offset);
         self.actions.push(Action::Write(DeadLetter {
             id,

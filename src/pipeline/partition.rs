@@ -1,7 +1,6 @@
 //! One partition: its ledger, its deferred accounts, and its records by how they ended. Pure.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
@@ -18,7 +17,7 @@ use crate::source::ledger::Ledger;
 #[derive(Debug)]
 pub struct Partition {
     /// Its topic.
-    pub topic: Arc<str>,
+    pub topic: &'static str,
     /// Its number.
     pub number: i32,
     /// Its state, while it is assigned.
@@ -53,7 +52,7 @@ pub struct Partition {
 }
 
 impl Partition {
-    pub(super) fn new(topic: Arc<str>, number: i32) -> Self {
+    pub(super) fn new(topic: &'static str, number: i32) -> Self {
         Self {
             topic,
             number,

@@ -1,7 +1,5 @@
 //! A record on its way in: whose it is, which calls it becomes, and in whose lanes. Pure.
 
-use std::sync::Arc;
-
 use super::Pipeline;
 use super::memory::MAX_SPAN;
 use crate::clock::Now;
@@ -9,7 +7,7 @@ use crate::destination::Call;
 use crate::event::{Event, Origin};
 use crate::lane::Letter;
 use crate::outcome::{No, Refusal};
-use crate::router::Route;
+use crate::router::{Route, Tenant};
 use crate::source::Receipt;
 use crate::source::ledger::Reading;
 use crate::source::record::Record;
@@ -41,9 +39,8 @@ impl Pipeline {
             Reading::Repeated => return,
         }
         let receipt = Receipt { slot: record.slot, epoch: partition.epoch, offset: record.offset };
-        let topic = Arc::clone(&partition.topic);
         let origin = Origin {
-            topic: &topic,
+            topic: partition.topic,
             partition: partition.number,
             offset: record.offset,
             timestamp_ms: record.timestamp_ms,
@@ -76,16 +73,24 @@ impl Pipeline {
                 Owes::default()
             }
             Route::Refused(tenant, refusal) => Owes::calls(self.refuse_record(record, receipt, tenant, refusal)),
-            Route::Lanes(lanes, event) => self.offer_all(now, &lanes, record, &event, receipt),
+            Route::Lanes(tenant, event) => self.offer_all(now, tenant, record, &event, receipt),
         };
         self.tape = tape;
         owes
     }
 
-    fn offer_all(&mut self, now: Now, lanes: &[u32], record: &Record<'_>, event: &Event<'_>, receipt: Receipt) -> Owes {
-        self.defer_closed(lanes, record);
+    fn offer_all(
+        &mut self,
+        now: Now,
+        tenant: Tenant,
+        record: &Record<'_>,
+        event: &Event<'_>,
+        receipt: Receipt,
+    ) -> Owes {
+        self.defer_closed(tenant, record);
         let mut owes = Owes::default();
-        for &lane in lanes {
+        for at in 0..self.router.lanes(tenant).len() {
+            let lane = self.router.lanes(tenant)[at];
             if self.is_left_out(lane, record) {
                 owes.left_out += 1;
             } else {

@@ -13,6 +13,7 @@ use super::{Action, Pipeline};
 use crate::clock::Now;
 use crate::event::{Event, Origin};
 use crate::lane::Health;
+use crate::router::Tenant;
 use crate::source::Receipt;
 use crate::source::deferral::Entry;
 use crate::source::record::Record;
@@ -150,9 +151,8 @@ impl Pipeline {
     fn offer_again(&mut self, now: Now, record: &Record<'_>, receipt: Receipt) {
         let Some(value) = record.value else { return };
         let index = record.slot as usize;
-        let topic = std::sync::Arc::clone(&self.partitions[index].topic);
         let origin = Origin {
-            topic: &topic,
+            topic: self.partitions[index].topic,
             partition: self.partitions[index].number,
             offset: record.offset,
             timestamp_ms: record.timestamp_ms,
@@ -161,14 +161,17 @@ impl Pipeline {
         let message = self.router.message(record, value, origin, &mut tape);
         // What has no tenant, or cannot be read, was the poll thread's to refuse.
         let tenant = self.router.tenant(origin.topic, record, message.event());
-        let lanes = tenant.ok().and_then(|tenant| self.router.lanes(&tenant)).unwrap_or_default();
+        let Some(tenant) = tenant.ok().and_then(|tenant| self.router.find(&tenant)) else {
+            self.tape = tape;
+            return;
+        };
         let wants = |lane: &u32| {
             let entry = self.partitions[index].entries.get(lane);
             entry.is_some_and(|entry| entry.in_pass && entry.wants(record.offset))
         };
-        if lanes.iter().any(wants) {
+        if self.router.lanes(tenant).iter().any(wants) {
             let event = message.read(record, value, origin);
-            self.offer_again_to(now, &lanes, record, event.as_ref().ok(), receipt);
+            self.offer_again_to(now, tenant, record, event.as_ref().ok(), receipt);
         }
         self.tape = tape;
     }
@@ -176,13 +179,14 @@ impl Pipeline {
     fn offer_again_to(
         &mut self,
         now: Now,
-        lanes: &[u32],
+        tenant: Tenant,
         record: &Record<'_>,
         event: Option<&Event<'_>>,
         receipt: Receipt,
     ) {
         let index = record.slot as usize;
-        for &lane in lanes {
+        for at in 0..self.router.lanes(tenant).len() {
+            let lane = self.router.lanes(tenant)[at];
             let entry = self.partitions[index].entries.get_mut(&lane);
             let Some(entry) = entry.filter(|entry| entry.in_pass && entry.wants(record.offset)) else { continue };
             entry.since_ms = record.timestamp_ms.or(entry.since_ms);

@@ -221,7 +221,7 @@ impl Poller {
     /// Places a partition anew.
     fn restart(&mut self, topic: &str, number: i32, offset: i64) -> KafkaResult<()> {
         let ours = self.pipeline.partitions().iter();
-        let ours = ours.filter_map(|p| Some((&*p.topic, p.number, p.ledger.as_ref()?.front())));
+        let ours = ours.filter_map(|p| Some((p.topic, p.number, p.ledger.as_ref()?.front())));
         let places = place::with_others(&self.consumer, (topic, number, offset), ours)?;
         let slots = names(&places).into_iter().map(|(topic, number)| self.pipeline.slot(&topic, number));
         let slots: Vec<u32> = slots.collect();

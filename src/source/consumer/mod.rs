@@ -425,7 +425,7 @@ impl Poller {
         let mut offsets = TopicPartitionList::with_capacity(commits.len());
         for commit in &commits {
             self.state.cut += u64::from(commit.cut);
-            let mut element = offsets.add_partition(&commit.topic, commit.partition);
+            let mut element = offsets.add_partition(commit.topic, commit.partition);
             element.set_metadata(&commit.metadata);
             if let Err(error) = element.set_offset(Offset::Offset(commit.offset)) {
                 tracing::error!(%error, offset = commit.offset, "failed to note an offset");
@@ -502,7 +502,7 @@ impl Poller {
     fn sweep(&mut self, slot: u32, from: Option<i64>) {
         let Some(partition) = self.pipeline.partitions().get(slot as usize) else { return };
         tracing::debug!(topic = %partition.topic, partition = partition.number, ?from, "catching up");
-        if let Err(error) = self.sweeper.read(&partition.topic, partition.number, from) {
+        if let Err(error) = self.sweeper.read(partition.topic, partition.number, from) {
             tracing::warn!(%error, topic = %partition.topic, partition = partition.number, ?from, "failed to read for deferred accounts");
         }
     }
