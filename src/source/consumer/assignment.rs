@@ -219,6 +219,7 @@ impl Poller {
             let expired = low - front;
             self.state.expired += u64::try_from(expired).unwrap_or(0);
             tracing::error!(topic, partition = number, expired, "the topic dropped records that were not read yet");
+            self.pipeline.skip(slot, low);
         } else {
             tracing::error!(
                 topic,
