@@ -172,8 +172,10 @@ impl Poller {
             tracing::info!("first join of the group: no records lie before us");
         }
         self.state.first_join = ahead;
-        self.state.proven = now.mono;
         self.assign(&assignment);
+        // At once: to be told where to begin may have taken longer than the session, and where nobody had read before, who
+        // comes after us has to begin here, too.
+        self.state.next_commit = now.mono;
         if self.state.draining {
             self.pause_all();
         } else if let Err(error) = self.consumer.resume(&assignment) {
