@@ -44,7 +44,18 @@ const CATALOGUE: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, "forebay_lane_health", "1 for the lane's present health, 0 for the others"),
     (Kind::Gauge, "forebay_lane_held_events", "Calls that a lane holds"),
     (Kind::Gauge, "forebay_lane_held_bytes", "Bytes that a lane holds"),
+    (
+        Kind::Gauge,
+        "forebay_lane_binds",
+        "1 for what keeps an account's calls from going now; absent while nothing does",
+    ),
+    (Kind::Gauge, "forebay_lane_binds_seconds", "Time until that is looked at again; absent if nobody knows"),
     (Kind::Gauge, "forebay_lane_deferred_partitions", "Partitions in which an account is read again later"),
+    (
+        Kind::Gauge,
+        "forebay_lane_deferred_offsets",
+        "How far the lowest record that is owed there lies behind what is read",
+    ),
     (Kind::Gauge, "forebay_lane_inflight_requests", "Requests on the wire"),
     (Kind::Gauge, "forebay_lane_limit_share_ratio", "Share of the configured limit that is in force"),
     (Kind::Gauge, "forebay_oldest_owed_seconds", "Age of the oldest record that an account owes a call of"),
@@ -164,6 +175,7 @@ fn partitions(text: &mut Text, report: &Report) {
     let unknown = report.partitions.iter().map(|partition| partition.unknown).sum();
     let labels: Labels<'_> = &[("tenant", "_unknown"), ("account", "_unknown"), ("destination", "_unknown")];
     text.gauge("forebay_lane_deferred_partitions", labels, unknown);
+    text.gauge("forebay_lane_deferred_offsets", labels, behind(report, &report.unknown));
     text.float("forebay_oldest_owed_seconds", labels, age(report, report::oldest(&report.unknown)));
     text.float("forebay_scalable_backlog_seconds", &[], seconds(report.backlog_ms));
 }
@@ -178,8 +190,17 @@ fn account(text: &mut Text, report: &Report, account: &AccountReport, names: &Na
     text.gauge("forebay_lane_held_events", &labels, account.held_calls);
     text.gauge("forebay_lane_held_bytes", &labels, account.held_bytes);
     text.gauge("forebay_lane_deferred_partitions", &labels, account.deferred.len() as u64);
+    text.gauge("forebay_lane_deferred_offsets", &labels, behind(report, &account.deferred));
     text.gauge("forebay_lane_inflight_requests", &labels, account.requests_in_flight);
     let with = |name, value| [labels[0], labels[1], labels[2], (name, value)];
+    if account.binds.what != "nothing" {
+        let labels = with("what", account.binds.what);
+        text.gauge("forebay_lane_binds", &labels, 1);
+        if let Some(until) = account.binds.until {
+            let left = until.mono.saturating_sub(report.at.mono);
+            text.float("forebay_lane_binds_seconds", &labels, left.as_secs_f64());
+        }
+    }
     for (reason, &count) in Reason::ALL.iter().zip(&books.dead_lettered).filter(|(_, count)| **count > 0) {
         text.counter("forebay_calls_dead_lettered_total", &with("reason", reason.name()), count);
         text.counter("forebay_dead_letters_total", &with("reason", reason.name()), count);
@@ -209,6 +230,15 @@ fn account(text: &mut Text, report: &Report, account: &AccountReport, names: &Na
         text.float("forebay_lane_limit_share_ratio", &with("limit", limit), share);
     }
     text.float("forebay_oldest_owed_seconds", &labels, age(report, account.oldest_ms));
+}
+
+/// How many offsets an account has to catch up on, of all partitions in which it is deferred.
+fn behind(report: &Report, deferred: &[report::Deferral]) -> u64 {
+    let of = |deferral: &report::Deferral| {
+        let front = report.partitions.get(deferral.partition)?.front;
+        u64::try_from(front - deferral.offset).ok()
+    };
+    deferred.iter().filter_map(of).sum()
 }
 
 /// How old a record of this time is, in seconds; nothing if there is none.

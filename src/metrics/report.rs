@@ -105,7 +105,7 @@ pub struct Report {
     pub not_owed: [u64; Skip::ALL.len()],
     /// Dead letters of records that had no account.
     pub orphans: [u64; Reason::ALL.len()],
-    /// Age of what the poll thread has just read, if there is more to read; milliseconds.
+    /// Age of what the poll thread reads, if there is more to read; milliseconds.
     pub backlog_ms: i64,
     /// Bytes held in all.
     pub held_bytes: u64,
@@ -219,7 +219,7 @@ impl Report {
             unknown,
             not_owed: pipeline.not_owed,
             orphans: pipeline.orphans,
-            backlog_ms: state.reading_ms.map_or(0, |read| at.wall_ms.saturating_sub(read).max(0)),
+            backlog_ms: state.backlog.age_ms(at),
             held_bytes: pipeline.held_bytes() as u64,
             letters: pipeline.letters_waiting() as u64,
             expired: state.expired,

@@ -52,7 +52,7 @@ use crate::source::ledger::Ledger;
 
 /// Requests on the wire at a time, of all lanes: what the queue to the delivery holds.
 pub const MAX_WIRE: usize = 1_024;
-/// The same to one host of a vendor, and connections to it: one that hangs leaves room for the others.
+/// The same to one host of a vendor while no other needs any ([`wire`]), and connections to it.
 pub const MAX_HOST: usize = MAX_WIRE / 4;
 
 /// What has to happen outside.
@@ -249,7 +249,7 @@ impl Pipeline {
             letter_bytes: 0,
             ended: 0,
             lane_bytes: 0,
-            wire: Wire::new(hosts, parts.bounds.total / 4),
+            wire: Wire::new(hosts, parts.bounds.total / 4 * 3),
             turns: Vec::new(),
             bounds: parts.bounds,
             rng: SmallRng::seed_from_u64(parts.seed),

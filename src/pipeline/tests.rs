@@ -204,10 +204,15 @@ const ILL: usize = 0;
 const WELL: usize = 1;
 
 fn two_hosts() -> Rig {
-    let memory = Memory { lane: 2 << 20, total: 8 << 20 };
-    let mut rig = Rig::new(9, memory, |tenant| format!("http://127.0.0.1:{}", if tenant == WELL { 9 } else { 10 }));
+    hosts(|tenant| format!("http://127.0.0.1:{}", if tenant == WELL { 9 } else { 10 }))
+}
+
+/// Eight accounts that are ill, and one that is well at a host of its own.
+fn hosts(of: fn(usize) -> String) -> Rig {
+    let memory = Memory { lane: 2 << 20, total: 9 << 20 };
+    let mut rig = Rig::new(9, memory, of);
     rig.pad = 700;
-    // Eight accounts of the host that is ill, and one of the other: a fortieth of the records.
+    // A fortieth of the records is of the one that is well.
     rig.topic(60_000, |offset| match offset % 40 {
         1 => Some(WELL),
         tenant => usize::try_from(tenant % 8).ok().map(|tenant| if tenant == WELL { 8 } else { tenant }),
@@ -236,6 +241,12 @@ fn a_host_that_is_down_with_a_large_backlog_neither_fills_memory_nor_pauses_anyb
 #[test]
 fn a_host_that_hangs_with_a_large_backlog_neither_fills_memory_nor_pauses_anybody() {
     the_other_host_goes_on(two_hosts().vendors(|tenant, _| if tenant == WELL { Vendor::Well } else { Vendor::Hangs }));
+}
+
+#[test]
+fn many_hosts_that_hang_at_once_neither_fill_memory_nor_pause_anybody() {
+    let rig = hosts(|tenant| format!("http://127.0.0.1:{}", if tenant == WELL { 9 } else { 10 + tenant }));
+    the_other_host_goes_on(rig.vendors(|tenant, _| if tenant == WELL { Vendor::Well } else { Vendor::Hangs }));
 }
 
 #[test]
@@ -286,6 +297,26 @@ fn accounts_of_one_workspace_have_equal_parts_of_its_limit() {
     let taken: Vec<u64> = (0..3).map(|tenant| rig.taken(tenant)).collect();
     assert!(taken.iter().sum::<u64>() > 1_000, "the limit is used: {taken:?}");
     assert!(taken.iter().min() >= taken.iter().max().map(|most| most * 9 / 10).as_ref(), "{taken:?}");
+    rig.finish();
+}
+
+#[test]
+fn an_absurd_limit_delays_its_own_account_at_most() {
+    let mut text = "[kafka]\nbrokers = \"nobody:1\"\ntopics = [\"events\"]\n".to_owned();
+    for (tenant, limit) in [1, 100_000_000].iter().enumerate() {
+        writeln!(
+            text,
+            "[accounts.t{tenant}]\nlimits = {{ users_per_minute = {limit}, events_per_minute = {limit} }}\n\
+             moengage = {{ workspace = \"W{tenant}\", data_center = \"01\", keys = [{{ file = \"k\" }}] }}"
+        )
+        .expect("a string");
+    }
+    let mut rig = Rig::of(&text, Memory { lane: 16 << 20, total: 64 << 20 }).with_keys();
+    rig = rig.topic(400, |offset| usize::try_from(offset % 2).ok());
+    assert!(rig.until(Duration::from_secs(30), |rig| rig.taken(1) == 200).is_some(), "{}", rig.taken(1));
+    assert!(rig.until(Duration::from_mins(10), |_| false).is_none());
+    assert!((8..=11).contains(&rig.taken(0)), "one a minute: {}", rig.taken(0));
+    assert_eq!(rig.pauses, 0);
     rig.finish();
 }
 

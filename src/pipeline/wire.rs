@@ -1,32 +1,34 @@
 //! The wire: how much is on it, in all and to each host, and which lanes wait for a place there. Pure.
 //!
-//! A host that hangs takes its own part, in requests and in bytes, and no more. Lanes that wait stand in line at their
-//! host, and hosts take turns; a place that becomes free goes to the first, and wakes nobody else.
+//! A host may take another place while it has less than a third of what is free: alone a quarter of the whole, and of many
+//! that hang each gets less, so that they never fill it together and leave a part for the next one. Bytes go by the same
+//! rule. A host that has nothing on the wire may always send one request, if there is a place at all.
+//!
+//! Lanes that wait stand in line at their host, and hosts take turns; what becomes free goes to the first that may have
+//! it, and wakes nobody else.
 
 use std::collections::VecDeque;
 
-use super::{MAX_HOST, MAX_WIRE};
+use super::MAX_WIRE;
 
 /// One host's part.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Host {
-    /// How many more requests may go there.
-    free: usize,
-    /// What those that did take in memory.
+    /// Requests on their way.
+    requests: usize,
+    /// What they take in memory.
     bytes: usize,
     waiting: VecDeque<u32>,
-    /// Whether it stands in line for a turn.
-    in_turn: bool,
 }
 
 /// What all lanes share.
 #[derive(Debug)]
 pub(super) struct Wire {
     free: usize,
-    /// Bytes to one host.
+    bytes: usize,
     most_bytes: usize,
     hosts: Vec<Host>,
-    /// Hosts that have room and lanes that wait.
+    /// Hosts at which lanes wait, in the order of their turns.
     turns: VecDeque<usize>,
 }
 
@@ -53,11 +55,16 @@ impl Room {
     }
 }
 
+/// How much more a host may have that has so much: until that is a third of what is then free.
+fn part(has: usize, free: usize) -> usize {
+    free.saturating_sub(3 * has).div_ceil(4)
+}
+
 impl Wire {
+    /// `most_bytes` is what requests may take in memory, of all hosts.
     pub(super) fn new(hosts: usize, most_bytes: usize) -> Self {
-        let host = || Host { free: MAX_HOST, bytes: 0, waiting: VecDeque::new(), in_turn: false };
-        let hosts = std::iter::repeat_with(host).take(hosts).collect();
-        Self { free: MAX_WIRE, most_bytes, hosts, turns: VecDeque::new() }
+        let hosts = std::iter::repeat_with(Host::default).take(hosts).collect();
+        Self { free: MAX_WIRE, bytes: 0, most_bytes, hosts, turns: VecDeque::new() }
     }
 
     /// Requests on the wire.
@@ -67,62 +74,72 @@ impl Wire {
 
     pub(super) fn room(&self, host: usize) -> Room {
         let host = &self.hosts[host];
-        Room { requests: self.free.min(host.free), bytes: self.most_bytes.saturating_sub(host.bytes) }
+        let bytes = part(host.bytes, self.most_bytes.saturating_sub(self.bytes));
+        // The last request may be larger than what was left: none of the others may have to wait for that.
+        let bytes = if host.requests == 0 { bytes.max(1) } else { bytes };
+        Room { requests: part(host.requests, self.free), bytes }
     }
 
     /// A request of this size begins.
     pub(super) fn take(&mut self, host: usize, bytes: usize) {
         self.free -= 1;
-        self.hosts[host].free -= 1;
+        self.bytes += bytes;
+        self.hosts[host].requests += 1;
         self.hosts[host].bytes += bytes;
     }
 
     /// It ended.
     pub(super) fn give_back(&mut self, host: usize, bytes: usize) {
         self.free += 1;
-        self.hosts[host].free += 1;
+        self.bytes -= bytes;
+        self.hosts[host].requests -= 1;
         self.hosts[host].bytes -= bytes;
-        self.line_up(host);
     }
 
     /// A lane found no place.
     pub(super) fn wait(&mut self, host: usize, lane: u32) {
-        self.hosts[host].waiting.push_back(lane);
-        self.line_up(host);
-    }
-
-    fn line_up(&mut self, index: usize) {
-        let host = &mut self.hosts[index];
-        if !host.in_turn && !host.waiting.is_empty() && host.free > 0 && host.bytes < self.most_bytes {
-            host.in_turn = true;
-            self.turns.push_back(index);
+        if self.hosts[host].waiting.is_empty() {
+            self.turns.push_back(host);
         }
+        self.hosts[host].waiting.push_back(lane);
     }
 
     /// The lane that may go now, if one waits for which there is a place.
     pub(super) fn next(&mut self) -> Option<u32> {
-        while self.free > 0 {
-            let index = self.turns.pop_front()?;
-            let host = &mut self.hosts[index];
-            host.in_turn = false;
-            if host.free > 0 && host.bytes < self.most_bytes {
-                let lane = host.waiting.pop_front();
-                self.line_up(index);
-                return lane;
-            }
+        if self.free == 0 {
+            return None;
         }
-        None
+        // Who is passed over has requests on the wire, so it is never more hosts than that has places.
+        let place = self.turns.iter().position(|&host| !self.room(host).is_used_up())?;
+        let index = self.turns.remove(place)?;
+        let host = &mut self.hosts[index];
+        let lane = host.waiting.pop_front();
+        if !host.waiting.is_empty() {
+            self.turns.push_back(index);
+        }
+        lane
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::MAX_HOST;
     use super::*;
+
+    /// Requests of this size, until the host may have no more.
+    fn fill(wire: &mut Wire, host: usize, bytes: usize) -> usize {
+        let mut count = 0;
+        while !wire.room(host).is_used_up() {
+            wire.take(host, bytes);
+            count += 1;
+        }
+        count
+    }
 
     #[test]
     fn a_place_goes_to_whoever_waited_longest_at_its_host() {
-        let mut wire = Wire::new(2, 1_000);
-        (0..MAX_HOST).for_each(|_| wire.take(0, 1));
+        let mut wire = Wire::new(2, 100_000);
+        assert_eq!(fill(&mut wire, 0, 1), MAX_HOST);
         for lane in [5, 3, 4] {
             wire.wait(0, lane);
         }
@@ -136,35 +153,75 @@ mod tests {
     }
 
     #[test]
-    fn when_the_whole_wire_is_full_hosts_take_turns() {
-        let mut wire = Wire::new(5, 10_000);
-        (0..4).for_each(|host| (0..MAX_HOST).for_each(|_| wire.take(host, 1)));
-        for lane in [1, 2, 3] {
-            wire.wait(4, lane);
+    fn hosts_that_hang_leave_a_part_of_the_wire_to_the_next_one_however_many_they_are() {
+        let mut wire = Wire::new(20, 1 << 30);
+        let parts: Vec<usize> = (0..8).map(|host| fill(&mut wire, host, 1)).collect();
+        assert_eq!(parts[..4], [256, 192, 144, 108], "a quarter of what is left");
+        assert!(parts[7] >= 30, "{parts:?}");
+        let all: usize = (8..19).map(|host| fill(&mut wire, host, 1)).sum();
+        assert!(all > 0 && !wire.room(19).is_used_up());
+        // What the first ones give back is shared: none of them takes as much again.
+        (0..4).for_each(|host| (0..parts[host]).for_each(|_| wire.give_back(host, 1)));
+        while let Some(host) =
+            (0..4).filter(|host| !wire.room(*host).is_used_up()).min_by_key(|host| wire.hosts[*host].requests)
+        {
+            wire.take(host, 1);
         }
-        wire.wait(0, 9);
-        assert_eq!(wire.next(), None);
-        let next: Vec<_> = (0..4)
-            .filter_map(|_| {
-                wire.give_back(0, 1);
-                let lane = wire.next()?;
-                wire.take(if lane == 9 { 0 } else { 4 }, 1);
-                Some(lane)
-            })
-            .collect();
-        assert_eq!(next, [1, 9, 2, 3]);
+        let parts: Vec<usize> = (0..4).map(|host| wire.hosts[host].requests).collect();
+        assert!(parts.iter().all(|part| (95..=105).contains(part)), "{parts:?}");
     }
 
     #[test]
-    fn a_host_takes_no_more_bytes_than_its_part() {
-        let mut wire = Wire::new(2, 1_000);
-        wire.take(0, 600);
+    fn hosts_hold_no_more_bytes_together_than_there_are() {
+        let mut wire = Wire::new(9, 100_000);
+        let parts: Vec<usize> = (0..8).map(|host| fill(&mut wire, host, 1_000)).collect();
+        assert_eq!(parts[..3], [25, 19, 14]);
+        assert!(wire.bytes < 95_000 && !wire.room(8).is_used_up(), "{} bytes: {parts:?}", wire.bytes);
+        wire.take(8, 20_000);
+        assert!(wire.bytes > 100_000 && wire.room(8).is_used_up());
+        wire.give_back(0, 1_000);
+        assert!(wire.room(0).is_used_up(), "what was too much is waited for");
+        (1..parts[0]).for_each(|_| wire.give_back(0, 1_000));
         assert!(!wire.room(0).is_used_up());
-        wire.take(0, 600);
+    }
+
+    #[test]
+    fn a_host_with_nothing_on_its_way_may_send_one_request_whatever_the_others_hold() {
+        let mut wire = Wire::new(2, 1_000);
+        wire.take(0, 5_000);
         assert!(wire.room(0).is_used_up() && !wire.room(1).is_used_up());
+        wire.take(1, 10);
+        assert!(wire.room(1).is_used_up());
         wire.wait(0, 7);
+        wire.give_back(1, 10);
         assert_eq!(wire.next(), None);
-        wire.give_back(0, 600);
+        wire.give_back(0, 5_000);
         assert_eq!(wire.next(), Some(7));
+    }
+
+    #[test]
+    fn hosts_take_turns_and_one_that_may_not_have_more_keeps_its_turn() {
+        let mut wire = Wire::new(3, 1 << 30);
+        (0..3).for_each(|host| {
+            fill(&mut wire, host, 1);
+        });
+        for (host, lane) in [(0, 1), (1, 2), (1, 3), (2, 4)] {
+            wire.wait(host, lane);
+        }
+        assert_eq!(wire.next(), None);
+        // A place of the last one's is free: it has less than a third of what is free, and the others have more.
+        wire.give_back(2, 1);
+        assert_eq!((wire.next(), wire.room(0).requests), (Some(4), 0));
+        wire.take(2, 1);
+        (0..200).for_each(|_| wire.give_back(0, 1));
+        let next: Vec<_> = (0..3)
+            .filter_map(|_| {
+                let lane = wire.next()?;
+                wire.take(usize::from(lane > 1), 1);
+                Some(lane)
+            })
+            .collect();
+        assert_eq!(next, [1, 2, 3]);
+        assert_eq!(wire.next(), None);
     }
 }

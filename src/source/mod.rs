@@ -1,5 +1,6 @@
 //! Kafka in. Promises: a commit never passes a record that owes a call; polling goes on while lanes are full.
 
+pub mod backlog;
 pub mod commit;
 pub mod consumer;
 pub mod deferral;

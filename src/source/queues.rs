@@ -1,7 +1,9 @@
 //! How much librdkafka may fetch ahead for the two readers of a pipeline, in bytes.
 //!
-//! What waits in their queues is held memory, so it is part of `[memory] total`. librdkafka counts keys and values, and
-//! goes over the figure by one fetch; both excesses are bounded and belong to what the process takes beside the total.
+//! What waits in their queues is held memory, so it is part of `[memory] total`. The poll thread takes what the reader's
+//! queue has by the batch, and while it works on that the queue fills again: so that one counts twice. What is put aside
+//! of paused partitions is the rest of a batch. librdkafka counts keys and values, and goes over the figure by one fetch;
+//! both excesses are bounded and belong to what the process takes beside the total.
 
 use rdkafka::ClientConfig;
 
@@ -38,10 +40,10 @@ impl Queues {
         Self { reader, sweeper: SWEEPER.min(total / 32) }
     }
 
-    /// What is left of the total for what Forebay itself holds; at least half of it, whatever the properties say.
+    /// What is left of the total for calls, dead letters and ledgers; at least half of it, whatever the properties say.
     #[must_use]
     pub fn leave(self, total: u64) -> u64 {
-        total.saturating_sub(self.reader.saturating_add(self.sweeper)).max(total / 2)
+        total.saturating_sub(self.reader.saturating_mul(2).saturating_add(self.sweeper)).max(total / 2)
     }
 
     /// Bounds the reader; the properties win.
@@ -82,19 +84,19 @@ mod tests {
     #[test]
     fn the_queues_are_part_of_the_total_and_small_where_it_is_small() {
         let queues = Queues::of(&config("256MiB", ""));
-        assert_eq!(queues.leave(256 << 20), 246 << 20);
+        assert_eq!(queues.leave(256 << 20), (256 - 2 * 8 - 2) << 20);
         let queues = Queues::of(&config("8MiB", ""));
-        assert_eq!(queues.leave(8 << 20), (8 << 20) - (512 << 10) - (256 << 10));
+        assert_eq!(queues.leave(8 << 20), (8 << 20) - 2 * (512 << 10) - (256 << 10));
     }
 
     #[test]
     fn a_queue_that_the_properties_set_counts_as_it_is_set() {
-        let config = config("256MiB", "\"queued.max.messages.kbytes\" = 65536");
-        assert_eq!(Queues::of(&config).leave(256 << 20), 190 << 20);
+        let config = config("256MiB", "\"queued.max.messages.kbytes\" = 32768");
+        assert_eq!(Queues::of(&config).leave(256 << 20), (256 - 2 * 32 - 2) << 20);
         let mut client = ClientConfig::new();
-        client.set("queued.max.messages.kbytes", "65536");
+        client.set("queued.max.messages.kbytes", "32768");
         Queues::of(&config).bound_reader(&mut client);
-        assert_eq!(client.get("queued.max.messages.kbytes"), Some("65536"));
+        assert_eq!(client.get("queued.max.messages.kbytes"), Some("32768"));
         assert_eq!(client.get("fetch.max.bytes"), Some("8388608"));
     }
 }

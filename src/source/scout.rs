@@ -3,14 +3,14 @@
 //! A thread of its own. Answers every request, however long the brokers are away; says once when they, or a topic,
 //! are missing, and once when they are back. Ends when its requests end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -26,6 +26,9 @@ const ROUND: Duration = Duration::from_secs(10);
 const SHORT_ROUND: Duration = Duration::from_secs(1);
 /// Between two attempts at a question that failed.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// The range of a partition that nobody answers for.
+const ANYTHING: (i64, i64) = (0, i64::MAX);
 
 /// What the poll thread wants to know.
 #[derive(Debug)]
@@ -66,8 +69,8 @@ pub enum Finding {
         /// Each partition.
         beginnings: Vec<Beginning>,
     },
-    /// The lowest and the next offset of each partition.
-    Range(Vec<(TopicPartition, i64, i64)>),
+    /// The lowest and the next offset of each partition that somebody answers for; of none, if the question was overtaken.
+    Range(Vec<Range>),
     /// Whether brokers answer, and which subscribed topics are missing.
     Presence {
         /// Brokers answer.
@@ -76,6 +79,9 @@ pub enum Finding {
         missing: Vec<String>,
     },
 }
+
+/// A partition with its lowest and its next offset.
+pub type Range = (TopicPartition, i64, i64);
 
 /// The thread.
 pub struct Scout {
@@ -152,7 +158,7 @@ impl Scout {
         loop {
             let found = match &question {
                 Question::Begin { assignment, partitions } => self.begin(*assignment, partitions),
-                Question::Range(partitions) => self.ranges(partitions).map(Finding::Range),
+                Question::Range(partitions) => self.ranges_of_led(partitions).map(Finding::Range),
             };
             match found {
                 Ok(finding) => return (self.tell)(finding),
@@ -183,30 +189,81 @@ impl Scout {
     fn begin(&self, assignment: u64, partitions: &[TopicPartition]) -> KafkaResult<Finding> {
         let cluster = self.consumer.client().fetch_cluster_id(PATIENCE).unwrap_or_default();
         let committed = self.consumer.committed_offsets(list(partitions), PATIENCE)?;
-        let ranges = self.ranges(partitions)?;
+        let ranges: HashMap<TopicPartition, (i64, i64)> = self
+            .ranges_of_led(partitions)?
+            .into_iter()
+            .map(|(partition, low, high)| (partition, (low, high)))
+            .collect();
         let mut beginnings = Vec::with_capacity(partitions.len());
-        for (index, (partition, low, high)) in ranges.into_iter().enumerate() {
+        for (index, partition) in partitions.iter().enumerate() {
             let place = Place { cluster: &cluster, topic: &partition.0, partition: partition.1 };
             let offset = match committed.elements().get(index).map(|element| (element.error(), element.offset())) {
                 Some((Err(error), _)) => return Err(error),
                 Some((Ok(()), Offset::Offset(offset))) => Some(offset),
                 _ => None,
             };
-            let beginning = match offset {
-                Some(offset) => resume(place, offset, raw::metadata(&committed, index), (low, high)),
-                None => self.first(place, (low, high))?,
+            let beginning = match (offset, ranges.get(partition)) {
+                (Some(offset), Some(range)) => resume(place, offset, raw::metadata(&committed, index), *range),
+                // If it no longer has that, its leader says so when it has one, and is asked for its range then.
+                (Some(offset), None) => resume(place, offset, raw::metadata(&committed, index), ANYTHING),
+                (None, Some(range)) => self.first(place, *range)?,
+                (None, None) => return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable)),
             };
             beginnings.push(beginning);
         }
         Ok(Finding::Begin { assignment, cluster, beginnings })
     }
 
-    fn ranges(&self, partitions: &[TopicPartition]) -> KafkaResult<Vec<(TopicPartition, i64, i64)>> {
-        let range = |partition: &TopicPartition| {
-            let (low, high) = self.consumer.fetch_watermarks(&partition.0, partition.1, PATIENCE)?;
-            Ok((partition.clone(), low, high))
-        };
-        partitions.iter().map(range).collect()
+    fn range(&self, partition: &TopicPartition) -> KafkaResult<Range> {
+        let (low, high) = self.consumer.fetch_watermarks(&partition.0, partition.1, PATIENCE)?;
+        Ok((partition.clone(), low, high))
+    }
+
+    /// The ranges of those partitions whose leader answers: one without does not keep the others' from being known. An
+    /// error if none does.
+    fn ranges_of_led(&self, partitions: &[TopicPartition]) -> KafkaResult<Vec<Range>> {
+        let leaders = self.leaders(partitions)?;
+        let (mut ranges, mut mute, mut failed) = (Vec::with_capacity(partitions.len()), HashSet::new(), None);
+        for partition in partitions {
+            let Some(leader) = leaders.get(partition) else {
+                failed.get_or_insert(KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable));
+                continue;
+            };
+            // Each that does not answer takes all of the patience: a leader is asked in vain once.
+            if mute.contains(leader) {
+                continue;
+            }
+            match self.range(partition) {
+                Ok(range) => ranges.push(range),
+                Err(error) => {
+                    mute.insert(*leader);
+                    failed = Some(error);
+                }
+            }
+        }
+        match failed {
+            Some(error) if ranges.is_empty() => Err(error),
+            Some(error) => {
+                tracing::debug!(%error, known = ranges.len(), of = partitions.len(), "some partitions have no leader");
+                Ok(ranges)
+            }
+            None => Ok(ranges),
+        }
+    }
+
+    /// Who leads these partitions, as far as somebody does.
+    fn leaders(&self, partitions: &[TopicPartition]) -> KafkaResult<HashMap<TopicPartition, i32>> {
+        let topics: HashSet<&str> = partitions.iter().map(|(topic, _)| topic.as_str()).collect();
+        let mut leaders = HashMap::new();
+        for topic in topics {
+            let metadata = self.consumer.fetch_metadata(Some(topic), PATIENCE)?;
+            let led = metadata.topics().iter().flat_map(|topic| topic.partitions().iter().map(move |p| (topic, p)));
+            leaders.extend(
+                led.filter(|(_, partition)| partition.leader() >= 0)
+                    .map(|(topic, partition)| ((topic.name().to_owned(), partition.id()), partition.leader())),
+            );
+        }
+        Ok(leaders)
     }
 
     /// Whether the partition was made since this process found the brokers. Until it is found records may be written to
@@ -297,50 +354,4 @@ fn resume(place: Place<'_>, offset: i64, metadata: &[u8], (low, high): (i64, i64
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HERE: Place<'_> = Place { cluster: "c", topic: "events", partition: 0 };
-
-    fn metadata(base: i64) -> String {
-        let settled = std::iter::once(base + 1..base + 3).collect();
-        commit::encode(HERE, Contents { window: base, settled, entries: Vec::new() }).text
-    }
-
-    #[test]
-    fn a_commit_is_resumed_with_what_is_settled_above_it() {
-        let beginning = resume(HERE, 10, metadata(10).as_bytes(), (0, 100));
-        let Contents { window, settled, .. } = beginning.contents;
-        assert_eq!((window, settled.first(), beginning.expired), (10, Some(&(11..13)), 0));
-    }
-
-    #[test]
-    fn deferred_accounts_go_on_where_the_commit_says_or_where_the_topic_begins() {
-        let entries = vec![commit::Entry { account: 1, next: 12, holes: vec![10] }];
-        let contents = Contents { window: 20, settled: std::iter::once(21..22).collect(), entries };
-        let text = commit::encode(HERE, contents.clone()).text;
-        assert_eq!(resume(HERE, 10, text.as_bytes(), (0, 100)).contents, contents);
-        let late = resume(HERE, 10, text.as_bytes(), (15, 100));
-        assert_eq!((late.expired, late.contents.window), (5, 20));
-        assert_eq!(late.contents.entries, vec![commit::Entry { account: 1, next: 15, holes: vec![] }]);
-    }
-
-    #[test]
-    fn records_that_the_topic_dropped_count_as_expired() {
-        let beginning = resume(HERE, 10, metadata(10).as_bytes(), (40, 100));
-        assert_eq!((beginning.contents.window, beginning.expired), (40, 30));
-    }
-
-    #[test]
-    fn a_commit_beyond_the_end_begins_anew_rather_than_skipping_what_a_new_topic_has() {
-        let beginning = resume(HERE, 500, metadata(500).as_bytes(), (0, 100));
-        assert_eq!((beginning.contents.window, beginning.contents.settled), (0, vec![]));
-    }
-
-    #[test]
-    fn damaged_metadata_costs_duplicates_only() {
-        for text in [&b"\xff\xfe not ours"[..], b"", metadata(9).as_bytes()] {
-            assert_eq!(resume(HERE, 10, text, (0, 100)).contents, Contents { window: 10, ..Contents::default() });
-        }
-    }
-}
+mod tests;

@@ -104,6 +104,9 @@ impl Held<'_> {
         assert_eq!(deferred.len(), 2, "it is deferred in both partitions: {held}");
         assert!(deferred[0]["time"].is_string() && deferred[0]["front"].as_i64() > deferred[0]["offset"].as_i64());
         assert!(held["held_bytes"].as_u64() < Some(600 * 1024), "{held}");
+        assert_eq!(forebay.metric("forebay_lane_binds", &[("account", HELD), ("what", "held")]), Some(1.0));
+        assert!(forebay.metric("forebay_lane_binds_seconds", &[("account", HELD)]).is_some(), "{held}");
+        assert!(forebay.metric("forebay_lane_deferred_offsets", &[("account", HELD)]) > Some(1_000.0), "{held}");
     }
 
     fn resume(&self) {

@@ -1,32 +1,16 @@
 //! What the group gives and takes: assignments begun at their offsets, revocations drained, positions corrected.
 
-use rdkafka::consumer::{CommitMode, Consumer, RebalanceProtocol};
+use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::{Poller, REVOKE_DRAIN};
+use super::ranges::Range;
+use super::{Poller, REVOKE_DRAIN, place};
 use crate::clock::Now;
 use crate::pipeline::Partition;
 use crate::source::commit::Contents;
-use crate::source::group::{GroupEvent, TopicPartition, list};
+use crate::source::group::{GroupEvent, TopicPartition, list, names};
 use crate::source::scout::{Beginning, Finding, Question};
-
-/// What a partition had when it was asked.
-#[derive(Clone, Copy, Debug)]
-struct Range {
-    low: i64,
-    high: i64,
-    /// Up to where it had been read when it was asked; `None` if it was not assigned then.
-    asked: Option<i64>,
-}
-
-impl Range {
-    /// Whether it ends before what had been read. That is only so if it had been read when it was asked: what came since
-    /// lies behind the end that it told.
-    fn is_cut(self, front: i64) -> bool {
-        self.asked.is_some_and(|asked| asked.min(front) > self.high)
-    }
-}
 
 impl Poller {
     pub(super) fn group_event(&mut self, now: Now, event: GroupEvent) {
@@ -57,22 +41,16 @@ impl Poller {
     }
 
     fn assign(&self, partitions: &TopicPartitionList) {
-        self.lead_in(partitions);
-        let assigned = match self.consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => self.consumer.incremental_assign(partitions),
-            RebalanceProtocol::Eager | RebalanceProtocol::None => self.consumer.assign(partitions),
-        };
-        if let Err(error) = assigned {
+        if let Err(error) = place::take(&self.consumer, &self.intake, partitions) {
             tracing::warn!(%error, "failed to take an assignment; the group tries again");
         }
-        self.lead_in(partitions);
     }
 
-    /// Lets the messages of these partitions come to the intake, before they are assigned and after it.
-    fn lead_in(&self, partitions: &TopicPartitionList) {
-        for element in partitions.elements() {
-            self.intake.forward(element.topic(), element.partition());
-        }
+    /// What is left of the partition is of an older place.
+    fn placed(&mut self, slot: u32) {
+        self.intake.forget(slot);
+        self.state.doubts.placed(slot);
+        self.state.ranges.placed(slot);
     }
 
     fn revoked(&mut self, now: Now, partitions: Vec<TopicPartition>, lost: bool) {
@@ -110,15 +88,17 @@ impl Poller {
 
     fn give_up(&mut self, now: Now, partitions: &[TopicPartition]) {
         let slots: Vec<_> = partitions.iter().map(|(topic, number)| self.pipeline.slot(topic, *number)).collect();
-        let given_back = match self.consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => self.consumer.incremental_unassign(&list(partitions)),
-            RebalanceProtocol::Eager | RebalanceProtocol::None => self.consumer.unassign(),
+        let given_back = if place::one_by_one(&self.consumer) {
+            self.consumer.incremental_unassign(&list(partitions))
+        } else {
+            self.consumer.unassign()
         };
         if let Err(error) = given_back {
             tracing::warn!(%error, "failed to give partitions back");
         }
         for &slot in &slots {
             self.intake.forget(slot);
+            self.state.ranges.placed(slot);
         }
         self.pipeline.unassign(&slots, now);
     }
@@ -127,14 +107,9 @@ impl Poller {
         match finding {
             Finding::Presence { brokers, missing } => self.status.presence(brokers, missing.is_empty()),
             Finding::Range(ranges) => {
-                let asked = self.state.asked_range.take().unwrap_or_default();
-                let may_place = !ranges.is_empty() && self.state.revoking.is_empty();
-                let stopped = may_place && std::mem::take(&mut self.state.stopped);
-                for ((topic, partition), low, high) in ranges {
-                    self.expire(&topic, partition, low);
-                    let asked = asked.iter().find(|((of, number), _)| *of == topic && *number == partition);
-                    let range = Range { low, high, asked: asked.map(|(_, front)| *front) };
-                    self.correct_position(now, &topic, partition, range, stopped);
+                for ((topic, partition), range) in self.state.ranges.answered(ranges) {
+                    self.expire(&topic, partition, range.low);
+                    self.correct_position(now, &topic, partition, range);
                 }
             }
             Finding::Begin { assignment, cluster, beginnings } => {
@@ -164,8 +139,7 @@ impl Poller {
                 continue;
             }
             let slot = self.pipeline.slot(topic, *number);
-            self.intake.forget(slot);
-            self.state.doubts.placed(slot);
+            self.placed(slot);
             self.pipeline.assign(slot, beginning.contents);
         }
         if ahead == Some(0) {
@@ -200,18 +174,18 @@ impl Poller {
     }
 
     /// The topic no longer has what we want to read next.
-    fn correct_position(&mut self, now: Now, topic: &str, number: i32, range: Range, stopped: bool) {
+    fn correct_position(&mut self, now: Now, topic: &str, number: i32, range: Range) {
         let slot = self.pipeline.slot(topic, number);
         let partition = self.pipeline.partitions().get(slot as usize);
         let Some(front) = partition.filter(|p| p.ledger.is_some()).map(Partition::front) else { return };
         let Range { low, high, .. } = range;
         let in_range = front >= low && !range.is_cut(front);
-        if in_range && !stopped {
+        if in_range && !self.state.ranges.may_have_stopped(slot) {
             return;
         }
         if !self.state.revoking.is_empty() {
             // To place one now would answer the group for those that go; it is asked again.
-            self.state.stopped = true;
+            self.state.ranges.stop([slot]);
             return;
         }
         if in_range {
@@ -243,53 +217,24 @@ impl Poller {
         if let Err(error) = self.restart(topic, number, offset) {
             tracing::warn!(%error, topic, partition = number, offset, "failed to read on from an offset");
             self.state.doubts.error(slot);
+            self.state.ranges.stop([slot]);
         }
     }
 
-    /// Places a partition anew, because librdkafka ignores seeks where it has stopped fetching.
+    /// Places a partition anew.
     fn restart(&mut self, topic: &str, number: i32, offset: i64) -> KafkaResult<()> {
-        let slot = self.pipeline.slot(topic, number);
-        self.intake.forget(slot);
-        self.state.doubts.placed(slot);
-        let mut anew = TopicPartitionList::new();
-        anew.add_partition_offset(topic, number, Offset::Offset(offset))?;
-        let placed = if matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative) {
-            self.consumer
-                .incremental_unassign(&list(&[(topic.to_owned(), number)]))
-                .and_then(|()| self.consumer.incremental_assign(&anew))
-        } else {
-            // The others are placed anew, too.
-            for (other, partition) in (0..).zip(self.pipeline.partitions()).filter(|(other, _)| *other != slot) {
-                if let Some(ledger) = &partition.ledger {
-                    self.intake.forget(other);
-                    self.state.doubts.placed(other);
-                    anew.add_partition_offset(&partition.topic, partition.number, Offset::Offset(ledger.front()))?;
-                }
-            }
-            // By itself: an assignment that also takes away answers before that is done, and its end would take the
-            // queues away from us again.
-            self.consumer.unassign().and_then(|()| self.consumer.assign(&anew))
-        };
-        self.lead_in(&anew);
-        for element in anew.elements() {
-            let slot = self.pipeline.slot(element.topic(), element.partition());
+        let ours = self.pipeline.partitions().iter();
+        let ours = ours.filter_map(|p| Some((&*p.topic, p.number, p.ledger.as_ref()?.front())));
+        let places = place::with_others(&self.consumer, (topic, number, offset), ours)?;
+        let slots = names(&places).into_iter().map(|(topic, number)| self.pipeline.slot(&topic, number));
+        let slots: Vec<u32> = slots.collect();
+        for &slot in &slots {
+            self.placed(slot);
+        }
+        let done = place::anew(&self.consumer, &self.intake, &places);
+        for &slot in &slots {
             self.pause(slot, self.pipeline.is_paused(slot));
         }
-        placed
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Range;
-
-    #[test]
-    fn what_was_read_while_it_was_asked_does_not_make_a_topic_cut() {
-        let range = |high, asked| Range { low: 0, high, asked };
-        assert!(!range(210, Some(200)).is_cut(280), "read on since");
-        assert!(!range(210, Some(210)).is_cut(210));
-        assert!(range(210, Some(211)).is_cut(280), "it had more than it has");
-        assert!(!range(210, Some(500)).is_cut(100), "another owner's place, since given to us");
-        assert!(!range(210, None).is_cut(280), "assigned since");
+        done
     }
 }

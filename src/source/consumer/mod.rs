@@ -5,6 +5,8 @@
 //! there is nothing to read, and any message wakes it. Ends when the drain is done, or at once when abandoned.
 
 mod assignment;
+mod place;
+mod ranges;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
@@ -14,12 +16,14 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
+use self::ranges::Ranges;
 use crate::clock::{Clock, Now};
 use crate::dead_letter::Letters;
 use crate::delivery::{Answered, Delivery};
 use crate::keys::Keys;
 use crate::metrics::report::Report;
 use crate::pipeline::{Action, Partition, Pipeline};
+use crate::source::backlog::Backlog;
 use crate::source::doubt::{Doubts, Look};
 use crate::source::group::{Group, TopicPartition, list};
 use crate::source::raw::intake::{Intake, Taken};
@@ -39,8 +43,6 @@ const REVOKE_DRAIN: Duration = Duration::from_secs(5);
 const TURN: usize = 2_000;
 /// How often the books are checked.
 const AUDIT_EVERY: Duration = Duration::from_secs(10);
-/// How often the topics are asked what they still have of what deferred accounts wait for.
-const PATROL_EVERY: Duration = Duration::from_mins(1);
 /// The longest sleep: what librdkafka has to say beside records is heard at least this often.
 const LONGEST_SLEEP: Duration = Duration::from_millis(100);
 
@@ -133,17 +135,11 @@ pub struct State {
     /// Said, and not yet taken back.
     unproven: bool,
     draining: bool,
-    /// Up to where partitions had been read when the topics' ranges were asked for; `None` if nobody asked.
-    asked_range: Option<Vec<(TopicPartition, i64)>>,
-    next_range: Duration,
-    next_patrol: Duration,
-    /// librdkafka has stopped fetching some partition, and does not say which.
-    stopped: bool,
+    ranges: Ranges,
     doubts: Doubts,
     actions: Vec<Action>,
     first_join: Option<i64>,
-    /// The time of the record that was read last, while there is more to read.
-    pub(crate) reading_ms: Option<i64>,
+    pub(crate) backlog: Backlog,
     /// Commits whose metadata had no room for everything.
     pub cut: u64,
     /// Offsets that the topic dropped while they were owed.
@@ -254,7 +250,6 @@ impl Poller {
                 self.take(now, message, count)?;
             }
             if is_all {
-                self.state.reading_ms = None;
                 return Ok(true);
             }
         }
@@ -281,8 +276,8 @@ impl Poller {
             }
         };
         let Some(slot) = slot else { return Ok(()) };
-        if count.is_multiple_of(64) {
-            self.state.reading_ms = view.timestamp_ms();
+        if count % 64 == 1 {
+            self.state.backlog.read(now, view.timestamp_ms());
         }
         let front = self.pipeline.partitions().get(slot as usize).map_or(-1, Partition::front);
         match self.state.doubts.look(slot, front, view.offset()) {
@@ -290,7 +285,7 @@ impl Poller {
             Look::Drop => {}
             Look::PlaceAnew if self.state.revoking.is_empty() => self.read_on(view.topic(), view.partition(), front),
             // To place one now would answer the group for those that go. Until then nothing behind the gap is taken.
-            Look::PlaceAnew => self.state.stopped = true,
+            Look::PlaceAnew => self.state.ranges.stop([slot]),
         }
         Ok(())
     }
@@ -362,7 +357,9 @@ impl Poller {
                 return Err(());
             }
             KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                self.state.stopped = true;
+                let assigned =
+                    (0..).zip(self.pipeline.partitions()).filter(|(_, partition)| partition.ledger.is_some());
+                self.state.ranges.stop(assigned.map(|(slot, _)| slot));
                 self.ask_for_ranges();
             }
             other => tracing::debug!(error = %other, "Kafka"),
@@ -371,24 +368,20 @@ impl Poller {
     }
 
     fn ask_for_ranges(&mut self) {
-        if self.state.asked_range.is_none() {
+        let fronts = || {
             let partitions = self.pipeline.partitions().iter().filter(|p| p.ledger.is_some());
-            let fronts: Vec<_> = partitions.map(|p| ((p.topic.to_string(), p.number), p.front())).collect();
-            self.ask(Question::Range(fronts.iter().map(|(partition, _)| partition.clone()).collect()));
-            self.state.asked_range = Some(fronts);
+            partitions.map(|p| ((p.topic.to_string(), p.number), p.front())).collect()
+        };
+        if let Some(partitions) = self.state.ranges.ask(fronts) {
+            self.ask(Question::Range(partitions));
         }
     }
 
     /// What the topics still have: soon, while a partition is not fetched because of it, and now and then while accounts
     /// wait that read none of it meanwhile.
     fn ask_again_if_due(&mut self, now: Now) {
-        if now.mono < self.state.next_range {
-            return;
-        }
-        self.state.next_range = now.mono + COMMIT_EVERY;
         let waits = || self.pipeline.partitions().iter().any(Partition::is_looked_after);
-        if self.state.stopped || (now.mono >= self.state.next_patrol && waits()) {
-            self.state.next_patrol = now.mono + PATROL_EVERY;
+        if self.state.ranges.are_due(now.mono, waits) {
             self.ask_for_ranges();
         }
     }

@@ -5,6 +5,7 @@
 //! last steps; the same seed always does the same.
 
 mod oracle;
+mod parted;
 mod scenes;
 mod vendor;
 mod world;

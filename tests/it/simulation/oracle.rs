@@ -16,6 +16,8 @@ pub(super) enum Kind {
     Poison,
     /// Iterable never has its user, and MoEngage does.
     Ghost,
+    /// It cannot be read, and is no account's.
+    Junk,
 }
 
 /// A deferred account that only an earlier owner of the first partition knew.
@@ -73,6 +75,8 @@ pub(super) struct Totals {
     /// Times that the topic dropped records, and that membership was not proven.
     pub(super) expiries: u64,
     pub(super) unproven: u64,
+    /// Calls given back while others of their records stayed.
+    pub(super) parted: u64,
     /// What commits could have called settled, and how much of that they did not.
     pub(super) known: u64,
     pub(super) untold: u64,
@@ -98,6 +102,7 @@ impl Totals {
         self.cut += other.cut;
         self.expiries += other.expiries;
         self.unproven += other.unproven;
+        self.parted += other.parted;
         self.known += other.known;
         self.untold += other.untold;
         self.most_over = self.most_over.max(other.most_over);
@@ -110,7 +115,7 @@ impl Totals {
     pub(super) fn assert_everything_happened(&self) {
         let counts = [self.duplicates, self.letters, self.crashes, self.rebalances, self.lost_commits, self.pauses];
         let deferral = [self.sweeps, self.reread, self.released, self.entries];
-        let rare = [self.cut, self.expiries, self.unproven];
+        let rare = [self.cut, self.expiries, self.unproven, self.parted];
         let mut counts = counts.iter().chain(&deferral).chain(&rare);
         assert!(counts.all(|count| *count > 0), "something never happened: {self:?}");
         assert!(self.untold * 200 < self.known, "REPEATED: commits do not say what is settled: {self:?}");
@@ -128,6 +133,8 @@ pub(super) struct Oracle {
     taken: HashMap<(u64, usize), BTreeSet<String>>,
     /// Dead letters of a record and an account.
     letters: HashMap<(u64, usize), usize>,
+    /// Records of no account that have a dead letter.
+    orphans: HashSet<u64>,
     /// Accounts whose vendor refused the record: its dead letter, or its late second try, is on its way.
     refused: HashMap<u64, BTreeSet<usize>>,
     /// Per account, user and life of a partition: the last state call whose taking was also answered.
@@ -229,9 +236,15 @@ impl Oracle {
     }
 
     /// A dead letter was acknowledged.
-    pub(super) fn letter(&mut self, partition: usize, offset: i64, account: usize, at: Duration) {
+    pub(super) fn letter(&mut self, partition: usize, offset: i64, account: Option<usize>, at: Duration) {
         let number = self.number(partition, offset);
         let record = &self.produced[usize::try_from(number).unwrap()];
+        assert_eq!(record.kind == Kind::Junk, account.is_none(), "record {number} is {:?}", record.kind);
+        let Some(account) = account else {
+            self.orphans.insert(number);
+            self.totals.letters += 1;
+            return;
+        };
         let named = self.refused.get(&number).is_some_and(|accounts| accounts.contains(&account));
         assert!(record.is_refused_by(account) || named, "record {number} was punished for another's fault");
         *self.letters.entry((number, account)).or_default() += 1;
@@ -266,8 +279,10 @@ impl Oracle {
                 "LOST: a commit of {partition}@{base} forgets an account that nobody knows"
             );
         }
-        for (number, record) in (0_u64..).zip(&self.produced) {
-            for &(account, _) in record.accounts.iter().filter(|_| record.partition == partition) {
+        for (number, record) in (0_u64..).zip(&self.produced).filter(|(_, record)| record.partition == partition) {
+            let settled = record.offset < base || calls_settled(contents, NOBODY, record.offset);
+            assert!(!settled || !self.is_orphan(number), "LOST: a commit of {partition}@{base} passes junk {number}");
+            for &(account, _) in &record.accounts {
                 let settled = record.offset < base || calls_settled(contents, self.hashes[account], record.offset);
                 assert!(
                     !settled || self.is_settled_for(number, account),
@@ -277,9 +292,17 @@ impl Oracle {
         }
     }
 
+    /// Whether the record is no account's, and owes a dead letter.
+    fn is_orphan(&self, number: u64) -> bool {
+        let record = &self.produced[usize::try_from(number).unwrap()];
+        let is_there = record.offset >= self.low[record.partition];
+        record.kind == Kind::Junk && is_there && !self.orphans.contains(&number)
+    }
+
     /// The end: everything that was produced is somewhere.
     pub(super) fn finish(&mut self) -> Totals {
         for (number, record) in (0_u64..).zip(&self.produced) {
+            assert!(!self.is_orphan(number), "junk {number} is nowhere");
             for &(account, _) in &record.accounts {
                 assert!(self.is_settled_for(number, account), "record {number} never reached account {account}");
             }
@@ -288,6 +311,9 @@ impl Oracle {
         self.totals.clone()
     }
 }
+
+/// The hash of no account, and of none that commits have no room to name.
+const NOBODY: u32 = 0xffff_ffff;
 
 /// Whether a commit says that the account does not owe the record.
 fn calls_settled(contents: &Contents, account: u32, offset: i64) -> bool {

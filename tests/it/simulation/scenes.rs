@@ -11,10 +11,10 @@ use rand::Rng;
 use super::oracle::{Kind, Produced, Stranger};
 use super::world::{ALL, PARTITIONS, TENANTS, World};
 
-const USERS: usize = 5;
+pub(super) const USERS: usize = 5;
 /// With no more memory than this, a few records make it short.
 pub(super) const PRESSED: u64 = 20 * 1_024;
-const ROUND: Duration = Duration::from_millis(250);
+pub(super) const ROUND: Duration = Duration::from_millis(250);
 const MANY_ROUNDS: usize = 2_400;
 /// Where the first partition begins for those who know nothing of strangers.
 const STRANGE: usize = 200;
@@ -51,16 +51,33 @@ impl World {
         let kind = match self.rng.random_range(0..100) {
             0..2 => Kind::Poison,
             2 => Kind::Ghost,
+            3 => return self.append_junk(100),
             _ => Kind::Good,
         };
         let tenant = self.rng.random_range(0..TENANTS);
         self.append(tenant, kind);
     }
 
-    fn append(&mut self, tenant: usize, kind: Kind) {
+    pub(super) fn append(&mut self, tenant: usize, kind: Kind) {
         let user = self.rng.random_range(0..USERS);
-        let partition = user % PARTITIONS;
         let state = kind != Kind::Ghost && self.rng.random_bool(0.4);
+        let has_device = state && self.rng.random_bool(0.4);
+        self.append_of(tenant, user, kind, (state, has_device));
+    }
+
+    /// A record of so many bytes that is no event.
+    pub(super) fn append_junk(&mut self, size: usize) {
+        let (number, partition) = (self.oracle.produced.len(), self.rng.random_range(0..PARTITIONS));
+        let offset = i64::try_from(self.log[partition].len()).unwrap();
+        let value = format!(r#"{{"userId":"t0-junk-{number}","pad":"{}"#, "x".repeat(size));
+        self.log[partition].push(Some(value.into_bytes()));
+        let (user, state, accounts) = (TENANTS * USERS + number, false, Vec::new());
+        self.oracle.produced.push(Produced { partition, offset, user, state, kind: Kind::Junk, accounts });
+    }
+
+    /// A record of this user; at Iterable a device is registered by a call of its own.
+    pub(super) fn append_of(&mut self, tenant: usize, user: usize, kind: Kind, (state, has_device): (bool, bool)) {
+        let partition = user % PARTITIONS;
         let number = self.oracle.produced.len();
         if self.rng.random_bool(0.05) {
             self.log[partition].extend([None, None]);
@@ -74,8 +91,6 @@ impl World {
             _ => (format!("t{tenant}-user-{user}"), tenant * USERS + user),
         };
         let page = !state && self.rng.random_bool(0.4);
-        // At Iterable a device is registered by a call of its own.
-        let has_device = state && self.rng.random_bool(0.4);
         let device = if has_device {
             format!(
                 r#","context":{{"device":{{"type":"iOS","token":"tok-{number}"}},"app":{{"namespace":"com.acme"}}}}"#
@@ -98,7 +113,7 @@ impl World {
     // === Hard times ===
 
     /// Both readers, the vendors and the clock go on a little.
-    fn round(&mut self, answers: f64, letters: f64) {
+    pub(super) fn round(&mut self, answers: f64, letters: f64) {
         self.read();
         self.read_again();
         if self.rng.random_bool(answers) {

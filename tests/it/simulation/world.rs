@@ -15,6 +15,7 @@ use forebay::source::commit::{Contents, Place, decode};
 use forebay::source::consumer::State;
 use forebay::source::record::{Headers, Record};
 use rand::rngs::SmallRng;
+use rand::seq::IteratorRandom;
 use rand::{Rng, SeedableRng};
 use secrecy::SecretString;
 
@@ -48,11 +49,15 @@ pub(super) struct World {
     pub(super) committed: BTreeMap<usize, (i64, String)>,
     /// Requests, each with the lives of the partitions when it was sent.
     wire: Vec<(Box<Flight>, [u64; PARTITIONS])>,
-    letters: Vec<DeadLetter>,
+    pub(super) letters: Vec<DeadLetter>,
     pub(super) healthy: bool,
     pub(super) revoked_keys: bool,
     /// The lane whose vendor is down, or [`ALL`].
     pub(super) down: Option<u32>,
+    /// How the next request of a lane is answered.
+    pub(super) whim: Option<(u32, Mood, &'static str)>,
+    /// The lane whose requests are not answered for now.
+    pub(super) hangs: Option<u32>,
     /// Whether membership in the group is proven.
     proven: bool,
     /// Whether the topic drops what is old.
@@ -116,6 +121,8 @@ impl World {
             healthy: false,
             revoked_keys: false,
             down: None,
+            whim: None,
+            hangs: None,
             proven: true,
             forgets: false,
             hashes,
@@ -155,6 +162,10 @@ impl World {
             self.press();
         }
         self.settle_all();
+        if self.rng.random_bool(0.2) {
+            self.part();
+            self.settle_all();
+        }
         self.assert_all_were_taken_on();
         self.settle_all();
         self.check_books();
@@ -180,6 +191,7 @@ impl World {
         self.healthy = true;
         self.revoked_keys = false;
         self.down = None;
+        self.hangs = None;
         self.prove(true);
         self.note(|| "everything heals".into());
     }
@@ -361,6 +373,9 @@ impl World {
     }
 
     fn mood(&mut self, lane: u32) -> (Mood, &'static str) {
+        if let Some((_, mood, name)) = self.whim.take_if(|(of, ..)| *of == lane) {
+            return (mood, name);
+        }
         if self.revoked_keys && lane < 2 {
             return (Mood::Status(401), "401");
         }
@@ -384,10 +399,8 @@ impl World {
     }
 
     pub(super) fn answer(&mut self) {
-        if self.wire.is_empty() {
-            return;
-        }
-        let index = self.rng.random_range(0..self.wire.len());
+        let answers = |index: &usize| Some(self.wire[*index].0.lane) != self.hangs;
+        let Some(index) = (0..self.wire.len()).filter(answers).choose(&mut self.rng) else { return };
         let (flight, life) = self.wire.swap_remove(index);
         let (mood, name) = self.mood(flight.lane);
         *self.oracle.totals.faults.entry(name).or_default() += 1;
@@ -428,13 +441,13 @@ impl World {
         let letter = self.letters.swap_remove(self.rng.random_range(0..self.letters.len()));
         self.note(|| format!("dead letter {}@{} {}", letter.partition, letter.offset, letter.refusal.reason));
         let partition = usize::try_from(letter.partition).unwrap();
-        self.oracle.letter(partition, letter.offset, letter.account.unwrap() as usize, self.now.mono);
+        self.oracle.letter(partition, letter.offset, letter.account.map(|lane| lane as usize), self.now.mono);
         self.pipeline.letter_written(letter.id);
     }
 
     // === The group ===
 
-    fn commit(&mut self) {
+    pub(super) fn commit(&mut self) {
         for commit in self.pipeline.commits(self.now, "c", None) {
             let partition = usize::try_from(commit.partition).unwrap();
             if self.rng.random_bool(0.1) {
@@ -566,7 +579,7 @@ impl World {
 
     // === Checks ===
 
-    fn settle_all(&mut self) {
+    pub(super) fn settle_all(&mut self) {
         for _ in 0..40_000 {
             self.read();
             self.read_again();
@@ -591,7 +604,7 @@ impl World {
         panic!("no progress after everything healed: {stuck:?}, positions {:?}, deferred {deferred:?}", self.position);
     }
 
-    fn report(&self) -> Report {
+    pub(super) fn report(&self) -> Report {
         Report::new(self.now, &self.pipeline, &State::default())
     }
 
