@@ -20,6 +20,7 @@ use forebay::destination::iterable::EVENTS;
 use forebay::destination::moengage::TRANSITION;
 use forebay::destination::{Answer, Destination, Elements, Shape};
 use forebay::event::{Event, Origin};
+use forebay::json::Tape;
 use forebay::lane::batch::{Batch, Buffers, Ticket};
 use forebay::source::Receipt;
 use forebay::source::commit::{Contents, Place, encode};
@@ -73,7 +74,8 @@ impl Sent {
             let event = core::event::Event { size: Size::Small, form: Form::Segment, seq, user: seq * 7_919, time };
             event.write(&mut record);
             let origin = Origin { topic: "events", partition: 0, offset: 1, timestamp_ms: None };
-            let event = Event::decode(&record, origin).expect("an event");
+            let mut tape = Tape::default();
+            let event = Event::decode(&record, origin, &mut tape).expect("an event");
             let (mut calls, mut element) = (Vec::new(), Vec::new());
             destination.plan(&event, NOW, &mut calls).expect("a call");
             destination.encode(&event, &calls[0], NOW, &mut element).expect("an element");

@@ -16,6 +16,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use crate::clock::Now;
 use crate::config::{self, Account, Filter, TenantRules, TenantSource};
 use crate::event::{Event, Kind, Origin, RawForm};
+use crate::json::Tape;
 use crate::outcome::{No, Reason, Refusal, Skip};
 use crate::source::record::Record;
 
@@ -40,6 +41,35 @@ pub enum Route<'a> {
     Lanes(Arc<[u32]>, Event<'a>),
 }
 
+/// A record's message, which is read when it has to be.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "none may allocate")]
+pub enum Message<'a> {
+    /// As it was read.
+    Read(Result<Event<'a>, Refusal>),
+    /// The memory for reading it.
+    Unread(&'a mut Tape),
+}
+
+impl<'a> Message<'a> {
+    /// What was read so far.
+    #[must_use]
+    pub fn event(&self) -> Option<&Event<'a>> {
+        match self {
+            Self::Read(read) => read.as_ref().ok(),
+            Self::Unread(_) => None,
+        }
+    }
+
+    /// Reads it, unless it was.
+    pub fn read(self, record: &Record<'a>, value: &'a [u8], origin: Origin<'a>) -> Result<Event<'a>, Refusal> {
+        match self {
+            Self::Read(read) => read,
+            Self::Unread(tape) => decode(record, value, origin, tape),
+        }
+    }
+}
+
 impl Router {
     /// Lanes are numbered as the accounts are ordered.
     #[must_use]
@@ -59,14 +89,14 @@ impl Router {
         *lanes = lanes.iter().copied().chain([lane]).collect();
     }
 
-    /// Where the record goes. The message is read before its tenant is known only if that stands in it.
-    pub fn route<'a>(&self, record: &Record<'a>, origin: Origin<'a>) -> Route<'a> {
+    /// Where the record goes.
+    pub fn route<'a>(&self, record: &Record<'a>, origin: Origin<'a>, tape: &'a mut Tape) -> Route<'a> {
         let Some(value) = record.value else { return Route::Skipped(Skip::Tombstone) };
-        let early = match self.reads_message.then(|| decode(record, value, origin)).transpose() {
-            Ok(early) => early,
-            Err(refusal) => return Route::Refused(None, refusal),
-        };
-        let tenant = match self.tenant(origin.topic, record, early.as_ref()) {
+        let message = self.message(record, value, origin, tape);
+        if let Message::Read(Err(refusal)) = message {
+            return Route::Refused(None, refusal);
+        }
+        let tenant = match self.tenant(origin.topic, record, message.event()) {
             Ok(tenant) => tenant,
             Err(refusal) => return Route::Refused(None, refusal),
         };
@@ -77,16 +107,22 @@ impl Router {
             let refusal = Refusal::new(Reason::UnknownTenant, "no account is configured for this tenant");
             return Route::Refused(Some(tenant.into_owned()), refusal);
         };
-        match early.map_or_else(|| decode(record, value, origin), Ok) {
+        match message.read(record, value, origin) {
             Ok(event) => Route::Lanes(lanes, event),
             Err(refusal) => Route::Refused(Some(tenant.into_owned()), refusal),
         }
     }
 
-    /// Whether [`Router::tenant`] needs the decoded event.
-    #[must_use]
-    pub fn reads_message(&self) -> bool {
-        self.reads_message
+    /// The record's message. It is read before its tenant is known only if that stands in it.
+    pub fn message<'a>(
+        &self,
+        record: &Record<'a>,
+        value: &'a [u8],
+        origin: Origin<'a>,
+        tape: &'a mut Tape,
+    ) -> Message<'a> {
+        let unread = Message::Unread(tape);
+        if self.reads_message { Message::Read(unread.read(record, value, origin)) } else { unread }
     }
 
     /// The lanes of a tenant; `None` if it is unknown.
@@ -161,13 +197,18 @@ fn cut(text: &str) -> String {
 }
 
 /// The event of a record: a message, or, where its header says so, a vendor's element.
-pub fn decode<'a>(record: &Record<'a>, value: &'a [u8], origin: Origin<'a>) -> Result<Event<'a>, Refusal> {
-    let Some(shape) = record.header("forebay-shape") else { return Event::decode(value, origin) };
+pub fn decode<'a>(
+    record: &Record<'a>,
+    value: &'a [u8],
+    origin: Origin<'a>,
+    tape: &'a mut Tape,
+) -> Result<Event<'a>, Refusal> {
+    let Some(shape) = record.header("forebay-shape") else { return Event::decode(value, origin, tape) };
     let text = |header: &'a [u8]| std::str::from_utf8(header).ok();
     let no_shape = || Refusal::new(Reason::RawNotAllowed, "the header forebay-shape is not UTF-8");
     let shape = text(shape).ok_or_else(no_shape)?;
     let catalog = record.header("forebay-catalog").and_then(text);
-    Event::decode_raw(value, origin, RawForm { shape, catalog })
+    Event::decode_raw(value, origin, RawForm { shape, catalog }, tape)
 }
 
 /// What in an account's settings, or in the message, keeps an event from the account.

@@ -90,8 +90,9 @@ impl Rest<'_> {
             .filter(|_| known)
             .and_then(|value| value.picks(&raw))
             .unwrap_or_default();
-        let needed = vendor.as_ref().map(fields::needed_and_read).unwrap_or_default();
-        let rules = table.take("fields").map(|value| fields::rules(&value, &needed));
+        // Nor what rules must leave as it is.
+        let rules = table.take("fields").zip(vendor.as_ref().map(fields::Bounds::of));
+        let rules = rules.map(|(value, bounds)| fields::rules(&value, &bounds));
         let linger = table.duration("linger", &(Duration::ZERO..=MAX_LINGER)).unwrap_or(around.linger);
         let in_flight = table.take("max_in_flight").and_then(|value| value.integer(&(1..=64)));
         let max_calls = table.take("max_calls").and_then(|value| value.integer(&(1..=100_000)));

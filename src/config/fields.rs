@@ -1,12 +1,17 @@
 //! What an account selects and what it keeps back: `where`, names of events, and `[accounts.NAME.fields]`.
 //!
-//! Guarantees that no rule takes what a call needs, so that a rule can never turn a good event into a dead letter.
+//! Guarantees that no rule takes what a call needs, or makes of it what the vendor refuses, so that a rule can never turn a
+//! good event into a dead letter; and that each rule acts on something: one that does nothing keeps nothing back.
 
 use std::borrow::Cow;
 
 use super::reader::Value;
 use super::sections::pointer;
 use super::{FieldRules, Filter, Identity, Vendor};
+use crate::destination::moengage;
+
+/// What rules act on.
+const PARTS: [&str; 3] = ["traits", "properties", "context"];
 
 /// A field that a call cannot do without.
 #[derive(Clone, Debug)]
@@ -69,6 +74,9 @@ const NEEDED_BY_PRODUCT_ADDED: &[(&str, &[&str])] = &[(
     ],
 )];
 
+/// The user's data field `email` where Iterable knows users by their id: it may go, but what stays is an address.
+const ADDRESSES: &[&str] = &["traits.email", "context.traits.email", "properties.email"];
+
 /// What the registration of a token needs.
 const NEEDED_BY_TOKENS: &[(&str, &[&str])] = &[
     (
@@ -105,20 +113,34 @@ pub fn needed(vendor: &Vendor) -> Vec<&'static str> {
     tables(vendor).into_iter().flatten().flat_map(|(_, paths)| *paths).copied().collect()
 }
 
-/// The same, and what calls read of the message as it came: a recipient that a rule hides would not be hidden.
-pub(super) fn needed_and_read(vendor: &Vendor) -> Vec<Needed> {
-    let named = |(by, paths): &'static (&'static str, &'static [&'static str])| {
-        paths.iter().map(move |path| Needed { path: Cow::Borrowed(path), by: Cow::Borrowed(by) })
-    };
-    let mut needed: Vec<Needed> = tables(vendor).into_iter().flatten().flat_map(named).collect();
-    if let Vendor::Moengage(settings) = vendor {
-        for alert in &settings.alerts {
-            let by = format!("the alert {:?}", alert.event);
-            let read = |pointer: &Vec<String>| Needed { path: pointer.join(".").into(), by: by.clone().into() };
-            needed.extend(alert.channels.iter().map(|(_, pointer)| read(pointer)));
+/// What the rules of an account must leave as it is.
+#[derive(Debug, Default)]
+pub(super) struct Bounds {
+    /// What calls need, and what they read of the message as it came: a recipient that a rule hides would not be hidden.
+    needed: Vec<Needed>,
+    /// What may be dropped, but not become a hash.
+    addresses: &'static [&'static str],
+    /// Whether the vendor has names that it keeps for itself.
+    reserves: bool,
+}
+
+impl Bounds {
+    /// At this vendor.
+    pub(super) fn of(vendor: &Vendor) -> Self {
+        let named = |(by, paths): &'static (&'static str, &'static [&'static str])| {
+            paths.iter().map(move |path| Needed { path: Cow::Borrowed(path), by: Cow::Borrowed(by) })
+        };
+        let mut needed: Vec<Needed> = tables(vendor).into_iter().flatten().flat_map(named).collect();
+        if let Vendor::Moengage(settings) = vendor {
+            for alert in &settings.alerts {
+                let by = format!("the alert {:?}", alert.event);
+                let read = |pointer: &Vec<String>| Needed { path: pointer.join(".").into(), by: by.clone().into() };
+                needed.extend(alert.channels.iter().map(|(_, pointer)| read(pointer)));
+            }
         }
+        let by_id = matches!(vendor, Vendor::Iterable(settings) if settings.identity == Identity::UserId);
+        Self { needed, addresses: if by_id { ADDRESSES } else { &[] }, reserves: matches!(vendor, Vendor::Moengage(_)) }
     }
-    needed
 }
 
 /// `where`: conditions that must all hold.
@@ -139,25 +161,38 @@ fn filter(value: &Value<'_>) -> Option<Filter> {
     Some(Filter { field: field?, any_of })
 }
 
+/// What a list of paths is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Keep,
+    Drop,
+    Hash,
+}
+
 /// `[accounts.NAME.fields]`
-pub(super) fn rules(value: &Value<'_>, needed: &[Needed]) -> FieldRules {
+pub(super) fn rules(value: &Value<'_>, bounds: &Bounds) -> FieldRules {
     let Some(mut table) = value.table() else { return FieldRules::default() };
     let rules = FieldRules {
-        keep: table.take("keep").map(|list| paths(&list, None)).unwrap_or_default(),
-        drop: table.take("drop").map(|list| paths(&list, Some(needed))).unwrap_or_default(),
-        sha256: table.take("sha256").map(|list| paths(&list, Some(needed))).unwrap_or_default(),
-        rename: table.take("rename").map(|table| renames(&table, needed)).unwrap_or_default(),
+        keep: table.take("keep").map(|list| paths(&list, Act::Keep, bounds)).unwrap_or_default(),
+        drop: table.take("drop").map(|list| paths(&list, Act::Drop, bounds)).unwrap_or_default(),
+        sha256: table.take("sha256").map(|list| paths(&list, Act::Hash, bounds)).unwrap_or_default(),
+        rename: table.take("rename").map(|table| renames(&table, bounds)).unwrap_or_default(),
     };
     table.finish();
     rules
 }
 
-/// Paths; those that take what calls need are refused, where that is given.
-fn paths(value: &Value<'_>, needed: Option<&[Needed]>) -> Vec<String> {
+/// Paths; those that take what calls need are refused, but where it is kept.
+fn paths(value: &Value<'_>, act: Act, bounds: &Bounds) -> Vec<String> {
     let mut paths = Vec::new();
     for item in value.items().unwrap_or_default() {
         let Some(path) = item.filled() else { continue };
-        if !path_is_whole(&item, path) || needed.is_some_and(|needed| takes_an_id(&item, path, needed)) {
+        let taken = || match act {
+            Act::Keep => false,
+            Act::Drop => takes_an_id(&item, path, &bounds.needed),
+            Act::Hash => takes_an_id(&item, path, &bounds.needed) || hashes_an_address(&item, path, bounds),
+        };
+        if !path_is_whole(&item, path) || taken() || does_nothing(&item, path, bounds) {
             continue;
         }
         if paths.iter().any(|known| known == path) {
@@ -168,7 +203,7 @@ fn paths(value: &Value<'_>, needed: Option<&[Needed]>) -> Vec<String> {
     paths
 }
 
-fn renames(value: &Value<'_>, needed: &[Needed]) -> Vec<(String, String)> {
+fn renames(value: &Value<'_>, bounds: &Bounds) -> Vec<(String, String)> {
     let Some(table) = value.table_or("write { \"traits.plan\" = \"tier\" }") else { return Vec::new() };
     let mut renames = Vec::new();
     for (_, path, target) in table.entries() {
@@ -177,9 +212,14 @@ fn renames(value: &Value<'_>, needed: &[Needed]) -> Vec<(String, String)> {
             target.refuse("a rename is of one field", "name the field; * has no place here");
             continue;
         }
-        if !path_is_whole(&target, path) || takes_an_id(&target, path, needed) {
+        let taken = || takes_an_id(&target, path, &bounds.needed);
+        if !path_is_whole(&target, path) || taken() || does_nothing(&target, path, bounds) {
             continue;
         }
+        let Some((parent, _)) = path.rsplit_once('.') else {
+            target.refuse(format!("{path} has this name in every message"), "rename fields below it");
+            continue;
+        };
         if name.contains('.') || name == "*" {
             target.refuse(
                 format!("\"{name}\" is not the name of a field"),
@@ -187,12 +227,13 @@ fn renames(value: &Value<'_>, needed: &[Needed]) -> Vec<(String, String)> {
             );
             continue;
         }
-        let after = path.rsplit_once('.').map_or_else(|| name.to_owned(), |(parent, _)| format!("{parent}.{name}"));
-        if takes_an_id(&target, &after, needed) {
+        if takes_an_id(&target, &format!("{parent}.{name}"), &bounds.needed)
+            || is_reserved(&target, parent, name, bounds)
+        {
             continue;
         }
-        let parent = |path: &str| path.rsplit_once('.').map(|(parent, _)| parent.to_owned());
-        if renames.iter().any(|(other, to): &(String, String)| to == name && parent(other) == parent(path)) {
+        let beside = |other: &str| other.rsplit_once('.').is_some_and(|(of_other, _)| of_other == parent);
+        if renames.iter().any(|(other, to): &(String, String)| to == name && beside(other)) {
             target.refuse(format!("two fields would be called \"{name}\""), "give each field a name of its own");
             continue;
         }
@@ -215,12 +256,49 @@ fn path_is_whole(value: &Value<'_>, path: &str) -> bool {
     good
 }
 
+/// Whether rules act on nothing of that path; if so, that is reported. What calls need may be kept, as it is anyway.
+fn does_nothing(value: &Value<'_>, path: &str, bounds: &Bounds) -> bool {
+    let first = path.split('.').next().unwrap_or_default();
+    if PARTS.contains(&first) || bounds.needed.iter().any(|needed| needed.path == path) {
+        return false;
+    }
+    let last = path.rsplit(['.', '/']).next().unwrap_or_default();
+    let fix = match path {
+        "name" | "category" => format!("write \"properties.{path}\": it is the {path} of pages and screens, too"),
+        _ => format!("write \"traits.{last}\" or \"properties.{last}\", whichever is meant"),
+    };
+    let message = format!("this rule does nothing: \"{path}\" is neither of traits nor of properties or context");
+    value.refuse(message, fix);
+    true
+}
+
+/// Whether the vendor would refuse an attribute of this name; if so, that is reported.
+fn is_reserved(value: &Value<'_>, parent: &str, name: &str, bounds: &Bounds) -> bool {
+    let of_user = matches!(parent, "traits" | "context.traits");
+    let reserved = bounds.reserves && (of_user || parent == "properties") && moengage::is_reserved(of_user, name);
+    if reserved {
+        value.refuse(format!("MoEngage keeps the name \"{name}\" for itself"), "choose another name");
+    }
+    reserved
+}
+
+/// Whether a rule on this path acts on that field, too.
+fn acts_on(path: &str, field: &str) -> bool {
+    let above = path.strip_suffix(".*").unwrap_or(path);
+    field.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// Whether the vendor would refuse what becomes of an address; if so, that is reported.
+fn hashes_an_address(value: &Value<'_>, path: &str, bounds: &Bounds) -> bool {
+    let Some(address) = bounds.addresses.iter().find(|address| acts_on(path, address)) else { return false };
+    let message = format!("a hash of {address} is no address, and Iterable takes no other `email` of a user");
+    value.refuse(message, format!("write drop = [\"{address}\"], or leave it as it is"));
+    true
+}
+
 /// Whether the path is, or has below it, something that calls need; if so, that is reported.
 fn takes_an_id(value: &Value<'_>, path: &str, needed: &[Needed]) -> bool {
-    let above = path.strip_suffix(".*").unwrap_or(path);
-    let below = |needed: &&Needed| {
-        needed.path == above || needed.path.strip_prefix(above).is_some_and(|rest| rest.starts_with('.'))
-    };
+    let below = |needed: &&Needed| acts_on(path, &needed.path);
     let Some(Needed { path: needed, by }) = needed.iter().find(below) else { return false };
     let message = if needed == path {
         format!("this rule takes {needed}, which {by} needs")

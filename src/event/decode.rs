@@ -1,37 +1,36 @@
 //! From a record's value to an [`Event`].
 
-use std::borrow::Cow;
-
 use super::{Context, Event, Kind, Origin, RawForm};
-use crate::json::check::Scanner;
-use crate::json::{Fault, Raw, unescape};
+use crate::json::{Fault, Raw, Tape};
 use crate::outcome::{Reason, Refusal};
 
 /// The length of the header that schema registries put before a value: a zero byte and a schema's id.
 const HEADER: usize = 5;
 
 impl<'a> Event<'a> {
-    /// Decodes a record's value. Of a field that occurs twice the last one counts; unknown ones are left alone.
-    pub fn decode(value: &'a [u8], origin: Origin<'a>) -> Result<Self, Refusal> {
-        let (text, skipped) = text_of(value)?;
-        let mut event = Self::empty(origin, text.trim_ascii());
+    /// Decodes a record's value, and notes on the tape where its values stand. Of a field that occurs twice the last one
+    /// counts; unknown ones are left alone.
+    pub fn decode(value: &'a [u8], origin: Origin<'a>, tape: &'a mut Tape) -> Result<Self, Refusal> {
+        let mut event = Self::empty(origin, whole(value, tape)?);
         let mut kind = None;
-        let scanned = Scanner::new(text).message(|scanner, key, escaped| {
-            let name = if escaped { unescape(key) } else { Cow::Borrowed(key) };
-            if name == "context" {
-                event.context = Context::scan(scanner)?;
-            } else {
-                let value = scanner.raw(1)?;
-                event.take(&name, value, &mut kind);
-            }
-            Ok(())
-        });
-        scanned.map_err(|fault| malformed(fault, skipped))?;
+        for field in event.whole.fields() {
+            event.take(&field.name(), field.value, &mut kind);
+        }
         event.kind = kind_of(kind)?;
         Ok(event)
     }
 
-    const fn empty(origin: Origin<'a>, whole: &'a str) -> Self {
+    /// Decodes the value of a raw record: any JSON object.
+    pub fn decode_raw(
+        value: &'a [u8],
+        origin: Origin<'a>,
+        form: RawForm<'a>,
+        tape: &'a mut Tape,
+    ) -> Result<Self, Refusal> {
+        Ok(Self { raw: Some(form), ..Self::empty(origin, whole(value, tape)?) })
+    }
+
+    const fn empty(origin: Origin<'a>, whole: Raw<'a>) -> Self {
         Self {
             origin,
             kind: Kind::Track,
@@ -55,18 +54,10 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Decodes the value of a raw record: any JSON object.
-    pub fn decode_raw(value: &'a [u8], origin: Origin<'a>, form: RawForm<'a>) -> Result<Self, Refusal> {
-        let (text, skipped) = text_of(value)?;
-        let scanned = Scanner::new(text).message(|scanner, _, _| scanner.raw(1).map(|_| ()));
-        scanned.map_err(|fault| malformed(fault, skipped))?;
-        Ok(Self { raw: Some(form), ..Self::empty(origin, text.trim_ascii()) })
-    }
-
     /// Keeps a field of the message, if it is one of those that an event has.
     fn take(&mut self, name: &str, value: Raw<'a>, kind: &mut Option<Raw<'a>>) {
-        let object = Some(value).filter(|value| value.is_object());
-        let present = Some(value).filter(|value| !value.is_null());
+        let object = || value.is_object().then_some(value);
+        let present = || (!value.is_null()).then_some(value);
         match name {
             "type" => *kind = Some(value),
             "userId" => self.user_id = value.id(),
@@ -78,11 +69,12 @@ impl<'a> Event<'a> {
             "name" => self.name = value.string(),
             "category" => self.category = value.string(),
             "channel" => self.channel = value.string(),
-            "timestamp" => self.timestamp = present,
-            "originalTimestamp" => self.original_timestamp = present,
-            "traits" => self.traits = object,
-            "properties" => self.properties = object,
-            "integrations" => self.integrations = object,
+            "timestamp" => self.timestamp = present(),
+            "originalTimestamp" => self.original_timestamp = present(),
+            "traits" => self.traits = object(),
+            "properties" => self.properties = object(),
+            "integrations" => self.integrations = object(),
+            "context" => self.context = Context::of(value),
             _ => {}
         }
     }
@@ -91,17 +83,12 @@ impl<'a> Event<'a> {
 impl<'a> Context<'a> {
     const NONE: Self = Self { traits: None, device: None, app: None, os: None, timezone: None };
 
-    /// The parts of what the scanner stands before; none, if that is no object.
-    fn scan(scanner: &mut Scanner<'a>) -> Result<Self, Fault> {
+    /// The parts of a value; none, if it is no object.
+    fn of(value: Raw<'a>) -> Self {
         let mut parts = Self::NONE;
-        if !scanner.at_object() {
-            scanner.raw(1)?;
-            return Ok(parts);
-        }
-        scanner.object(1, |scanner, key, escaped| {
-            let value = scanner.raw(2)?;
-            let name = if escaped { unescape(key) } else { Cow::Borrowed(key) };
-            match &*name {
+        for field in value.fields() {
+            let value = field.value;
+            match &*field.name() {
                 "traits" => parts.traits = Some(value).filter(|value| value.is_object()),
                 "device" => parts.device = Some(value),
                 "app" => parts.app = Some(value),
@@ -109,10 +96,15 @@ impl<'a> Context<'a> {
                 "timezone" => parts.timezone = Some(value),
                 _ => {}
             }
-            Ok(())
-        })?;
-        Ok(parts)
+        }
+        parts
     }
+}
+
+/// The object that a record's value is.
+fn whole<'a>(value: &'a [u8], tape: &'a mut Tape) -> Result<Raw<'a>, Refusal> {
+    let (text, skipped) = text_of(value)?;
+    Raw::message(text, tape).map_err(|fault| malformed(fault, skipped))
 }
 
 /// The text of a value, and how many bytes stand before it.

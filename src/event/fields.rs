@@ -151,7 +151,7 @@ impl Fields {
     pub fn rewrite(&self, event: &Event<'_>, out: &mut Vec<u8>) {
         let state = State { kept: self.0.acts.keep, hash: false };
         out.push(b'{');
-        for field in Raw::trusted(event.whole).fields() {
+        for field in event.whole.fields() {
             let name = field.name();
             let before = out.len();
             write::key(out, field.key);

@@ -106,7 +106,7 @@ pub struct Event<'a> {
     /// `integrations`, if it is an object.
     pub integrations: Option<Raw<'a>>,
     /// The whole message, for selections by path.
-    pub whole: &'a str,
+    pub whole: Raw<'a>,
     /// Whether the record is no message, but what a vendor wants already.
     pub raw: Option<RawForm<'a>>,
 }
@@ -257,7 +257,7 @@ impl<'a> Event<'a> {
     /// The value at a JSON pointer's parts.
     #[must_use]
     pub fn value_at(&self, parts: &[String]) -> Option<Raw<'a>> {
-        let mut value = Raw::trusted(self.whole);
+        let mut value = self.whole;
         for part in parts {
             value = if value.is_array() { value.items().nth(index(part)?)? } else { value.field(part)? };
         }

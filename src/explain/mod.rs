@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::delivery;
 use crate::destination::{self, Call, Charge, Destination};
 use crate::event::{Event, Origin};
+use crate::json::Tape;
 use crate::outcome::{No, Reason, Refusal, Skip};
 use crate::pipeline::Parts;
 use crate::router::{Route, Router, Rule, Selection, decode};
@@ -93,7 +94,8 @@ impl Explainer {
         };
         let wanted = |account: &&Account| asked.is_none_or(|asked| asked.account == account.name);
         let theirs = asked.and_then(|asked| self.accounts.iter().find(|account| account.name == asked.account));
-        let (accounts, event): (Vec<&Account>, Event<'_>) = match self.router.route(record, origin) {
+        let (mut tape, mut again) = (Tape::default(), Tape::default());
+        let (accounts, event): (Vec<&Account>, Event<'_>) = match self.router.route(record, origin, &mut tape) {
             Route::Skipped(skip) => {
                 let setting = (skip == Skip::UnknownTenant).then_some("tenant.unknown");
                 explanation.end = Some(End::skipped(skip, skip.meaning(), setting.map(str::to_owned)));
@@ -101,7 +103,7 @@ impl Explainer {
             }
             Route::Refused(tenant, refusal) => {
                 let assumed = theirs.filter(|_| asked.is_some_and(|asked| asked.assume));
-                let event = record.value.map(|value| decode(record, value, origin));
+                let event = record.value.map(|value| decode(record, value, origin, &mut again));
                 match (assumed, event) {
                     (Some(account), Some(Ok(event))) => {
                         explanation.tenant_assumed = true;
@@ -138,7 +140,8 @@ impl Explainer {
 
     /// The place of `[tenant] from` that names the record's tenant.
     fn source(&self, record: &Record<'_>, origin: Origin<'_>) -> Option<String> {
-        let event = record.value.and_then(|value| decode(record, value, origin).ok());
+        let mut tape = Tape::default();
+        let event = record.value.and_then(|value| decode(record, value, origin, &mut tape).ok());
         self.router.named_by(origin.topic, record, event.as_ref()).map(ToString::to_string)
     }
 

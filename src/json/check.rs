@@ -1,17 +1,22 @@
 //! The strict check: whether a text is one JSON value that any strict parser takes inside any body.
 //!
-//! Accepts what `serde_json` accepts as a `Value`, in one pass and without building anything; a test holds the two
+//! Accepts what `serde_json` accepts as a `Value`, in one pass, and builds nothing but the tape; a test holds the two
 //! against each other. Beyond well-formed JSON it refuses lone surrogates, numbers beyond `f64` and deep nesting,
 //! because a body is shared: one such event would fail all others in it.
 
 use std::fmt;
+use std::ops::Range;
 
 use wide::u8x16;
 
-use super::{Raw, hex4, skip_space};
+use super::tape::{Name, Notes, Tape};
+use super::{hex4, skip_space};
 
 /// How deep a message may nest. Strict parsers stop at 128; the body that a message ends in adds up to six levels.
 pub(crate) const MAX_DEPTH: usize = 120;
+
+/// The longest text of which the quotes are noted, in bytes.
+const LONGEST_NOTED: usize = 64 * 1024;
 
 /// Where a text stops being JSON, and what is wrong there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,294 +33,287 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Walks over a text and checks it.
+/// Walks over a text, checks it, and notes on a tape where its values stand.
+///
+/// Every step takes the place where it begins and tells where it ends; [`Stop`] where there is a fault.
 #[derive(Debug)]
 pub(crate) struct Scanner<'a> {
     text: &'a str,
     bytes: &'a [u8],
-    at: usize,
-    quotes: Option<Quotes>,
+    fault: Fault,
 }
+
+/// In the place of a closing bracket: the outermost value is in nothing.
+const NOTHING: u8 = 0;
+
+/// There is a fault, which the scanner knows: so a step's result is two words.
+#[derive(Debug)]
+struct Stop;
 
 impl<'a> Scanner<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, bytes: text.as_bytes(), at: 0, quotes: Quotes::of(text.as_bytes()) }
+        Self { text, bytes: text.as_bytes(), fault: Fault { at: 0, what: "" } }
     }
 
-    /// Exactly one value, white space around it aside.
-    pub(crate) fn document(&mut self) -> Result<Raw<'a>, Fault> {
-        self.space();
-        let value = self.raw(0)?;
-        self.end()?;
-        Ok(value)
+    /// Exactly one value, white space around it aside; where it stands.
+    pub(crate) fn document(mut self, tape: &mut Tape) -> Result<Range<usize>, Fault> {
+        let start = self.space(0);
+        self.whole(start, tape).map_err(|Stop| self.fault)
     }
 
-    /// Exactly one object, white space around it aside. `field` gets each name, and whether it holds escapes, and must
-    /// step over the value: by [`Scanner::raw`] or [`Scanner::object`].
-    pub(crate) fn message(
-        &mut self,
-        field: impl FnMut(&mut Self, &'a str, bool) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
-        self.space();
-        match self.bytes.get(self.at) {
-            Some(b'{') => self.object(0, field)?,
-            Some(_) => return Err(self.fault("not a JSON object")),
-            None => return Err(self.fault("no JSON")),
-        }
-        self.end()
+    /// Exactly one object, white space around it aside; where it stands.
+    pub(crate) fn message(mut self, tape: &mut Tape) -> Result<Range<usize>, Fault> {
+        let start = self.space(0);
+        let what = match self.byte(start) {
+            Some(b'{') => return self.whole(start, tape).map_err(|Stop| self.fault),
+            Some(_) => "not a JSON object",
+            None => "no JSON",
+        };
+        Err(Fault { at: start, what })
     }
 
-    /// The value that begins here, inside `depth` objects or arrays.
-    pub(crate) fn raw(&mut self, depth: usize) -> Result<Raw<'a>, Fault> {
-        let start = self.at;
-        self.value(depth)?;
-        Ok(Raw::trusted(self.part(start, self.at)))
+    fn whole(&mut self, start: usize, tape: &mut Tape) -> Result<Range<usize>, Stop> {
+        let mut notes = tape.begin(self.bytes.len());
+        // Longer texts have longer strings, in which there is less to win.
+        let is_plain = self.bytes.len() <= LONGEST_NOTED && find_quotes(self.bytes, notes.quotes);
+        let end = if is_plain {
+            let words = std::mem::take(notes.quotes);
+            let end = self.values(start, &mut notes, Some(Quotes::new(&words)));
+            *notes.quotes = words;
+            end?
+        } else {
+            self.values(start, &mut notes, None)?
+        };
+        let rest = self.space(end);
+        if rest < self.bytes.len() { self.stop(rest, "something follows the JSON value") } else { Ok(start..end) }
     }
 
-    /// Whether an object begins here.
-    pub(crate) fn at_object(&self) -> bool {
-        self.bytes.get(self.at) == Some(&b'{')
+    #[cold]
+    fn stop<T>(&mut self, at: usize, what: &'static str) -> Result<T, Stop> {
+        self.fault = Fault { at, what };
+        Err(Stop)
     }
 
-    fn end(&mut self) -> Result<(), Fault> {
-        self.space();
-        if self.at < self.bytes.len() { Err(self.fault("something follows the JSON value")) } else { Ok(()) }
+    #[inline]
+    fn byte(&self, at: usize) -> Option<u8> {
+        self.bytes.get(at).copied()
     }
 
-    const fn fault(&self, what: &'static str) -> Fault {
-        Fault { at: self.at, what }
+    #[inline]
+    fn space(&self, at: usize) -> usize {
+        // Nearly everywhere there is none.
+        if self.byte(at).is_some_and(|byte| byte > b' ') { at } else { skip_space(self.bytes, at) }
     }
 
-    fn part(&self, start: usize, end: usize) -> &'a str {
-        self.text.get(start..end).unwrap_or_default()
-    }
-
-    fn space(&mut self) {
-        self.at = skip_space(self.bytes, self.at);
-    }
-
-    fn value(&mut self, depth: usize) -> Result<(), Fault> {
-        match self.bytes.get(self.at) {
-            Some(b'"') => self.string().map(drop),
-            Some(b'{') => self.object(depth, |scanner, _, _| scanner.value(depth + 1)),
-            Some(b'[') => self.array(depth),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.word("true"),
-            Some(b'f') => self.word("false"),
-            Some(b'n') => self.word("null"),
-            Some(_) => Err(self.fault("expected a value")),
-            None => Err(self.fault("ends too early")),
-        }
-    }
-
-    /// The object that begins here; see [`Scanner::message`].
-    pub(crate) fn object(
-        &mut self,
-        depth: usize,
-        mut field: impl FnMut(&mut Self, &'a str, bool) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
-        if self.opens(depth, b'}')? {
-            return Ok(());
-        }
+    /// The value that begins here, with all that is in it. One loop, because most messages nest a little, and a call for
+    /// each value would cost more than the value.
+    fn values(&mut self, start: usize, notes: &mut Notes<'_>, mut quotes: Option<Quotes<'_>>) -> Result<usize, Stop> {
+        // What closes the object or array that we are in.
+        let (mut at, mut close) = (start, NOTHING);
         loop {
-            if self.bytes.get(self.at) != Some(&b'"') {
-                return Err(self.fault("expected a field name"));
-            }
-            let name = self.at + 1;
-            let escaped = self.string()?;
-            let key = self.part(name, self.at - 1);
-            self.space();
-            if self.bytes.get(self.at) != Some(&b':') {
-                return Err(self.fault("expected `:`"));
-            }
-            self.at += 1;
-            self.space();
-            field(self, key, escaped)?;
-            if self.closes(b'}')? {
-                return Ok(());
-            }
-        }
-    }
-
-    fn array(&mut self, depth: usize) -> Result<(), Fault> {
-        if self.opens(depth, b']')? {
-            return Ok(());
-        }
-        loop {
-            self.value(depth + 1)?;
-            if self.closes(b']')? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Steps into a container; whether it is empty, and left again.
-    fn opens(&mut self, depth: usize, close: u8) -> Result<bool, Fault> {
-        if depth >= MAX_DEPTH {
-            return Err(self.fault("nested too deeply"));
-        }
-        self.at += 1;
-        self.space();
-        let empty = self.bytes.get(self.at) == Some(&close);
-        self.at += usize::from(empty);
-        Ok(empty)
-    }
-
-    /// Steps over a comma, or out of the container: whether it ended.
-    fn closes(&mut self, close: u8) -> Result<bool, Fault> {
-        self.space();
-        match self.bytes.get(self.at) {
-            Some(b',') => {
-                self.at += 1;
-                self.space();
-                Ok(false)
-            }
-            Some(byte) if *byte == close => {
-                self.at += 1;
-                Ok(true)
-            }
-            Some(_) => Err(self.fault("expected `,` or the end of the object or array")),
-            None => Err(self.fault("ends too early")),
-        }
-    }
-
-    /// Behind the string; whether it holds escapes.
-    fn string(&mut self) -> Result<bool, Fault> {
-        self.at += 1;
-        if let Some(quotes) = &self.quotes {
-            let Some(quote) = quotes.next(self.at) else {
-                self.at = self.bytes.len();
-                return Err(self.fault("ends inside a string"));
-            };
-            self.at = quote + 1;
-            return Ok(false);
-        }
-        let mut escaped = false;
-        loop {
-            self.at = special(self.bytes, self.at);
-            match self.bytes.get(self.at) {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(escaped);
+            let mut name = Name::NONE;
+            if close == b'}' {
+                if self.byte(at) != Some(b'"') {
+                    return self.stop(at, "expected a field name");
                 }
+                let (end, escaped) = self.string(at, &mut quotes)?;
+                name = Name::new(at + 1..end - 1, escaped);
+                let colon = self.space(end);
+                if self.byte(colon) != Some(b':') {
+                    return self.stop(colon, "expected `:`");
+                }
+                at = self.space(colon + 1);
+            }
+            let mut end = match self.byte(at) {
+                Some(b'"') => {
+                    let (end, escaped) = self.string(at, &mut quotes)?;
+                    notes.leaf(name, at..end, escaped);
+                    end
+                }
+                Some(open @ (b'{' | b'[')) => {
+                    if notes.depth() >= MAX_DEPTH {
+                        return self.stop(at, "nested too deeply");
+                    }
+                    notes.open(name, at, close);
+                    close = if open == b'{' { b'}' } else { b']' };
+                    at = self.space(at + 1);
+                    if self.byte(at) != Some(close) {
+                        continue;
+                    }
+                    close = notes.close(at + 1);
+                    at + 1
+                }
+                other => {
+                    let end = self.atom(at, other)?;
+                    notes.leaf(name, at..end, false);
+                    end
+                }
+            };
+            loop {
+                if close == NOTHING {
+                    return Ok(end);
+                }
+                end = self.space(end);
+                match self.byte(end) {
+                    Some(b',') => break,
+                    Some(byte) if byte == close => {
+                        end += 1;
+                        close = notes.close(end);
+                    }
+                    Some(_) => return self.stop(end, "expected `,` or the end of the object or array"),
+                    None => return self.stop(end, "ends too early"),
+                }
+            }
+            at = self.space(end + 1);
+        }
+    }
+
+    /// Behind a string, and whether it holds escapes.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "called for each string: what it knows stays in registers")]
+    fn string(&mut self, start: usize, quotes: &mut Option<Quotes<'_>>) -> Result<(usize, bool), Stop> {
+        let Some(quotes) = quotes else { return self.odd_string(start) };
+        match quotes.next_string() {
+            Some(quote) => Ok((quote + 1, false)),
+            None => self.stop(self.bytes.len(), "ends inside a string"),
+        }
+    }
+
+    fn odd_string(&mut self, start: usize) -> Result<(usize, bool), Stop> {
+        let (mut at, mut escaped) = (start + 1, false);
+        loop {
+            at = special(self.bytes, at);
+            match self.byte(at) {
+                Some(b'"') => return Ok((at + 1, escaped)),
                 Some(b'\\') => {
                     escaped = true;
-                    self.escape()?;
+                    at = self.escape(at)?;
                 }
-                Some(_) => return Err(self.fault("control character in a string")),
-                None => return Err(self.fault("ends inside a string")),
+                Some(_) => return self.stop(at, "control character in a string"),
+                None => return self.stop(at, "ends inside a string"),
             }
         }
     }
 
-    fn escape(&mut self) -> Result<(), Fault> {
-        match self.bytes.get(self.at + 1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
-            Some(b'u') => {
-                let code = hex4(self.bytes, self.at + 2).ok_or(self.fault("bad \\u escape"))?;
-                let length = match code {
-                    0xD800..=0xDBFF if self.low_follows() => 12,
-                    0xD800..=0xDFFF => return Err(self.fault("lone surrogate")),
-                    _ => 6,
-                };
-                self.at += length;
-            }
-            _ => return Err(self.fault("bad escape")),
+    fn escape(&mut self, at: usize) -> Result<usize, Stop> {
+        match self.byte(at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
+            Some(b'u') => match hex4(self.bytes, at + 2) {
+                Some(0xD800..=0xDBFF) if self.low_follows(at) => Ok(at + 12),
+                Some(0xD800..=0xDFFF) => self.stop(at, "lone surrogate"),
+                Some(_) => Ok(at + 6),
+                None => self.stop(at, "bad \\u escape"),
+            },
+            _ => self.stop(at, "bad escape"),
         }
-        Ok(())
     }
 
-    fn low_follows(&self) -> bool {
-        self.bytes.get(self.at + 6..self.at + 8) == Some(b"\\u")
-            && matches!(hex4(self.bytes, self.at + 8), Some(0xDC00..=0xDFFF))
+    fn low_follows(&self, at: usize) -> bool {
+        self.bytes.get(at + 6..at + 8) == Some(b"\\u") && matches!(hex4(self.bytes, at + 8), Some(0xDC00..=0xDFFF))
     }
 
-    fn word(&mut self, word: &'static str) -> Result<(), Fault> {
-        let Some(rest) = self.bytes.get(self.at..) else { return Err(self.fault("ends too early")) };
-        if !rest.starts_with(word.as_bytes()) {
-            return Err(self.fault("expected a value"));
-        }
-        self.at += word.len();
-        Ok(())
+    /// Behind a number, `true`, `false` or `null`, which begins with this byte.
+    fn atom(&mut self, at: usize, first: Option<u8>) -> Result<usize, Stop> {
+        let word: &[u8] = match first {
+            Some(b'-' | b'0'..=b'9') => return self.number(at),
+            Some(b't') => b"true",
+            Some(b'f') => b"false",
+            Some(b'n') => b"null",
+            Some(_) => return self.stop(at, "expected a value"),
+            None => return self.stop(at, "ends too early"),
+        };
+        let is_there = self.bytes.get(at..).is_some_and(|rest| rest.starts_with(word));
+        if is_there { Ok(at + word.len()) } else { self.stop(at, "expected a value") }
     }
 
-    fn number(&mut self) -> Result<(), Fault> {
-        let start = self.at;
-        self.at += usize::from(self.bytes.get(self.at) == Some(&b'-'));
-        let whole = self.digits()?;
-        if whole > 1 && self.bytes.get(self.at - whole) == Some(&b'0') {
-            return Err(Fault { at: start, what: "number with a leading zero" });
+    fn number(&mut self, start: usize) -> Result<usize, Stop> {
+        let mut at = start + usize::from(self.byte(start) == Some(b'-'));
+        let first = at;
+        at = self.digits(at)?;
+        let whole = at - first;
+        if whole > 1 && self.byte(first) == Some(b'0') {
+            return self.stop(start, "number with a leading zero");
         }
-        if self.bytes.get(self.at) == Some(&b'.') {
-            self.at += 1;
-            self.digits()?;
+        if self.byte(at) == Some(b'.') {
+            at = self.digits(at + 1)?;
         }
-        let mut exponent = false;
-        if matches!(self.bytes.get(self.at), Some(b'e' | b'E')) {
-            exponent = true;
-            self.at += 1;
-            self.at += usize::from(matches!(self.bytes.get(self.at), Some(b'+' | b'-')));
-            self.digits()?;
+        let exponent = matches!(self.byte(at), Some(b'e' | b'E'));
+        if exponent {
+            at += 1 + usize::from(matches!(self.byte(at + 1), Some(b'+' | b'-')));
+            at = self.digits(at)?;
         }
         // Only an exponent or very many digits can leave the range.
-        if (exponent || whole > 300) && !self.part(start, self.at).parse::<f64>().is_ok_and(f64::is_finite) {
-            return Err(Fault { at: start, what: "number out of range" });
+        if exponent || whole > 300 {
+            let number = self.text.get(start..at).unwrap_or_default();
+            if !number.parse::<f64>().is_ok_and(f64::is_finite) {
+                return self.stop(start, "number out of range");
+            }
         }
-        Ok(())
+        Ok(at)
     }
 
-    fn digits(&mut self) -> Result<usize, Fault> {
-        let start = self.at;
-        while matches!(self.bytes.get(self.at), Some(b'0'..=b'9')) {
-            self.at += 1;
+    fn digits(&mut self, start: usize) -> Result<usize, Stop> {
+        let mut at = start;
+        while matches!(self.byte(at), Some(b'0'..=b'9')) {
+            at += 1;
         }
-        if self.at == start { Err(self.fault("expected a digit")) } else { Ok(self.at - start) }
+        if at == start { self.stop(at, "expected a digit") } else { Ok(at) }
     }
 }
 
-/// Where the quotes of a text stand, a bit a byte: of one in which each string is what stands between two of them.
+/// Notes where the quotes of a text stand, a bit a byte. False if the text holds backslashes or control characters anywhere:
+/// else each string is what stands between two of them.
+fn find_quotes(text: &[u8], words: &mut Vec<u64>) -> bool {
+    let mut others = u8x16::splat(0);
+    let mut look = |block: &[u8; 64]| {
+        let (parts, _) = block.as_chunks::<16>();
+        let mut word = 0;
+        for (part, place) in parts.iter().zip([0, 16, 32, 48]) {
+            let part = u8x16::new(*part);
+            others |= part.simd_eq(u8x16::splat(b'\\')) | part.simd_lt(u8x16::splat(0x20));
+            word |= u64::from(part.simd_eq(u8x16::splat(b'"')).to_bitmask()) << place;
+        }
+        word
+    };
+    let (blocks, rest) = text.as_chunks::<64>();
+    words.clear();
+    words.extend(blocks.iter().map(&mut look));
+    let mut last = [b' '; 64];
+    last[..rest.len()].copy_from_slice(rest);
+    words.push(look(&last));
+    !others.any()
+}
+
+/// The quotes of a text that [`find_quotes`] found, one after the other.
 #[derive(Debug)]
-struct Quotes([u64; Self::WORDS]);
+struct Quotes<'w> {
+    words: &'w [u64],
+    word: usize,
+    /// Those of this word that are still to come.
+    bits: u64,
+}
 
-impl Quotes {
-    /// Enough for most messages; longer ones have longer strings, too, in which there is less to win.
-    const WORDS: usize = 64;
-
-    /// None, if the text is longer than what is kept here, or holds backslashes or control characters anywhere.
-    fn of(text: &[u8]) -> Option<Self> {
-        if text.len() > Self::WORDS * 64 {
-            return None;
-        }
-        let mut words = [0; Self::WORDS];
-        let mut others = u8x16::splat(0);
-        let (blocks, rest) = text.as_chunks::<16>();
-        let mut look = |block: [u8; 16]| {
-            let block = u8x16::new(block);
-            others |= block.simd_eq(u8x16::splat(b'\\')) | block.simd_lt(u8x16::splat(0x20));
-            u64::from(block.simd_eq(u8x16::splat(b'"')).to_bitmask())
-        };
-        for (word, blocks) in words.iter_mut().zip(blocks.chunks(4)) {
-            for (block, place) in blocks.iter().zip([0, 16, 32, 48]) {
-                *word |= look(*block) << place;
-            }
-        }
-        if !rest.is_empty() {
-            let mut last = [b' '; 16];
-            last[..rest.len()].copy_from_slice(rest);
-            words[blocks.len() / 4] |= look(last) << (blocks.len() % 4 * 16);
-        }
-        if others.any() { None } else { Some(Self(words)) }
+impl<'w> Quotes<'w> {
+    fn new(words: &'w [u64]) -> Self {
+        Self { words, word: 0, bits: words.first().copied().unwrap_or(0) }
     }
 
-    /// The first at or behind `at`.
-    fn next(&self, at: usize) -> Option<usize> {
-        let mut word = at / 64;
-        let mut bits = self.0.get(word)? >> (at % 64) << (at % 64);
-        while bits == 0 {
-            word += 1;
-            bits = *self.0.get(word)?;
+    /// The quote that ends the string which the next one begins.
+    #[inline]
+    fn next_string(&mut self) -> Option<usize> {
+        self.next()?;
+        self.next()
+    }
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        while self.bits == 0 {
+            self.word += 1;
+            self.bits = *self.words.get(self.word)?;
         }
-        Some(word * 64 + bits.trailing_zeros() as usize)
+        let at = self.word * 64 + self.bits.trailing_zeros() as usize;
+        self.bits &= self.bits - 1;
+        Some(at)
     }
 }
 

@@ -28,6 +28,15 @@ pub(crate) fn field(out: &mut Vec<u8>, key: &str, value: Raw<'_>, style: Style) 
     }
 }
 
+/// Shows the fields of an object until there is an error; with `last` a name that occurs twice once, with its last value.
+pub(crate) fn each<'a, E>(
+    object: Raw<'a>,
+    last: bool,
+    mut see: impl FnMut(Field<'a>) -> Result<(), E>,
+) -> Result<(), E> {
+    if last { once(object.fields()).try_for_each(see) } else { object.fields().try_for_each(&mut see) }
+}
+
 /// An object's fields as they are to be copied: see [`of`].
 pub(crate) enum Copied<'a> {
     AsTheyAre(Fields<'a>),
@@ -67,7 +76,7 @@ fn once(fields: Fields<'_>) -> std::vec::IntoIter<Field<'_>> {
 /// stands in `out` from `start` on, in the object that is open there.
 pub(crate) fn last_of_each(out: &mut Vec<u8>, start: usize, style: Style) {
     fn written(bytes: &[u8]) -> Fields<'_> {
-        Fields { text: std::str::from_utf8(bytes).unwrap_or_default(), at: 0 }
+        Fields::written(std::str::from_utf8(bytes).unwrap_or_default())
     }
     let tail = out.get(start..).unwrap_or_default();
     if !style.flatten || once(written(tail)).len() == written(tail).count() {

@@ -1,83 +1,133 @@
 //! JSON text that is already known to be valid: reading single fields of it, and copying it into a body.
 //!
 //! [`Raw`] is that text. It is made by [`Raw::parse`] and by decoding an event, both of which check every byte
-//! (by `check`); all else here trusts it and so costs no more than a look at each byte. Nothing here ever panics or
-//! loops without end, whatever the text, and nothing allocates except to resolve escapes.
+//! (by `check`); all else here trusts it. With a `tape` a field costs a look at its node, without one a look at each byte
+//! before it. Nothing here ever panics or loops without end, whatever the text, and nothing allocates except to resolve
+//! escapes.
 
 pub(crate) mod check;
 pub(crate) mod copy;
+mod tape;
 pub(crate) mod write;
 
 use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
 
 pub use check::Fault;
 use check::{Scanner, backslash, quote};
+use tape::Node;
+pub use tape::Tape;
 
 /// One JSON value as text: valid, without lone surrogates, numbers in the range of `f64`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Raw<'a>(&'a str);
+#[derive(Clone, Copy)]
+pub struct Raw<'a> {
+    text: &'a str,
+    /// Its own, and those of what is in it; none if there is no tape.
+    nodes: &'a [Node],
+}
+
+impl PartialEq for Raw<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Raw<'_> {}
+
+impl fmt::Debug for Raw<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Raw").field(&self.text).finish()
+    }
+}
 
 impl<'a> Raw<'a> {
     /// Checks a text that must hold exactly one value, white space around it aside.
     pub fn parse(text: &'a str) -> Result<Self, Fault> {
-        Scanner::new(text).document()
+        let at = Scanner::new(text).document(&mut Tape::default())?;
+        Ok(Self::trusted(text.get(at).unwrap_or_default()))
+    }
+
+    /// Checks a text that must hold exactly one object, white space around it aside, and notes on the tape where its
+    /// values stand.
+    pub fn message(text: &'a str, tape: &'a mut Tape) -> Result<Self, Fault> {
+        let at = Scanner::new(text).message(tape)?;
+        Ok(Self { text: text.get(at).unwrap_or_default(), nodes: tape.nodes() })
     }
 
     /// Only for parts of what [`check`] has accepted, trimmed.
     pub(crate) const fn trusted(text: &'a str) -> Self {
-        Self(text)
+        Self { text, nodes: &[] }
     }
 
     /// The text.
     #[must_use]
     pub const fn get(self) -> &'a str {
-        self.0
+        self.text
     }
 
+    #[inline]
     fn first(self) -> u8 {
-        self.0.as_bytes().first().copied().unwrap_or(b'n')
+        self.text.as_bytes().first().copied().unwrap_or(b'n')
+    }
+
+    /// What is in it, if it begins like this.
+    #[inline]
+    fn inside(self, open: u8) -> Inside<'a> {
+        match self.nodes.split_first() {
+            _ if self.first() != open => Inside::Scanned(self.text.len()),
+            Some((own, nodes)) => Inside::Noted { nodes, base: own.at().start },
+            None => Inside::Scanned(1),
+        }
     }
 
     /// Whether it is an object.
+    #[inline]
     #[must_use]
     pub fn is_object(self) -> bool {
         self.first() == b'{'
     }
 
     /// Whether it is an array.
+    #[inline]
     #[must_use]
     pub fn is_array(self) -> bool {
         self.first() == b'['
     }
 
     /// Whether it is a string.
+    #[inline]
     #[must_use]
     pub fn is_string(self) -> bool {
         self.first() == b'"'
     }
 
     /// Whether it is a number.
+    #[inline]
     #[must_use]
     pub fn is_number(self) -> bool {
         matches!(self.first(), b'-' | b'0'..=b'9')
     }
 
     /// Whether it is `null`.
+    #[inline]
     #[must_use]
     pub fn is_null(self) -> bool {
         self.first() == b'n'
     }
 
     /// The fields of an object in their order; none of anything else.
+    #[inline]
     #[must_use]
     pub fn fields(self) -> Fields<'a> {
-        Fields { text: self.0, at: if self.is_object() { 1 } else { self.0.len() } }
+        Fields { text: self.text, inside: self.inside(b'{') }
     }
 
     /// The items of an array in their order; none of anything else.
+    #[inline]
     #[must_use]
     pub fn items(self) -> Items<'a> {
-        Items { text: self.0, at: if self.is_array() { 1 } else { self.0.len() } }
+        Items { text: self.text, inside: self.inside(b'[') }
     }
 
     /// The value of an object's field; the last one, if the name occurs twice.
@@ -87,19 +137,22 @@ impl<'a> Raw<'a> {
     }
 
     /// A string's text.
+    #[inline]
     #[must_use]
     pub fn string(self) -> Option<Cow<'a, str>> {
         if !self.is_string() {
             return None;
         }
-        Some(unescape(self.0.get(1..self.0.len().saturating_sub(1)).unwrap_or_default()))
+        let text = self.text.get(1..self.text.len().saturating_sub(1)).unwrap_or_default();
+        let is_plain = self.nodes.first().is_some_and(|own| !own.escaped());
+        Some(if is_plain { Cow::Borrowed(text) } else { unescape(text) })
     }
 
     /// An id: the text of a string that is not empty, or the digits of a number.
     #[must_use]
     pub fn id(self) -> Option<Cow<'a, str>> {
         if self.is_number() {
-            return Some(Cow::Borrowed(self.0));
+            return Some(Cow::Borrowed(self.text));
         }
         self.string().filter(|text| !text.is_empty())
     }
@@ -110,7 +163,7 @@ impl<'a> Raw<'a> {
         match self.first() {
             b'"' => self.string(),
             b'{' | b'[' | b'n' => None,
-            _ => Some(Cow::Borrowed(self.0)),
+            _ => Some(Cow::Borrowed(self.text)),
         }
     }
 }
@@ -128,61 +181,118 @@ pub struct Field<'a> {
 
 impl<'a> Field<'a> {
     /// The name, escapes resolved.
+    #[inline]
     #[must_use]
     pub fn name(&self) -> Cow<'a, str> {
         if self.escaped { unescape(self.key) } else { Cow::Borrowed(self.key) }
     }
 
     /// Whether this is its name.
+    #[inline]
     #[must_use]
     pub fn is(&self, name: &str) -> bool {
         if self.escaped { unescape(self.key) == name } else { self.key == name }
     }
 }
 
+/// What is in an object or an array, from some value on.
+#[derive(Clone, Debug)]
+enum Inside<'a> {
+    /// By its nodes; and where in their text the object or array begins.
+    Noted { nodes: &'a [Node], base: usize },
+    /// By its bytes, from this one on.
+    Scanned(usize),
+}
+
+/// The next of the values that the nodes tell of, and its node.
+#[inline]
+fn noted<'a>(text: &'a str, nodes: &mut &'a [Node], base: usize) -> Option<(&'a Node, Raw<'a>)> {
+    let node = nodes.first()?;
+    let (own, rest) = nodes.split_at_checked(node.size())?;
+    *nodes = rest;
+    Some((node, Raw { text: part(text, node.at(), base), nodes: own }))
+}
+
+/// A part of a text that begins at `base`. What nobody asks for costs nothing: so no `Option`.
+#[inline]
+fn part(text: &str, at: Range<usize>, base: usize) -> &str {
+    text.get(at.start.wrapping_sub(base)..at.end.wrapping_sub(base)).unwrap_or_default()
+}
+
 /// Iterator over an object's fields.
 #[derive(Clone, Debug)]
 pub struct Fields<'a> {
     text: &'a str,
-    at: usize,
+    inside: Inside<'a>,
+}
+
+impl<'a> Fields<'a> {
+    /// Of an object without its first bracket, and maybe without its last.
+    fn written(text: &'a str) -> Self {
+        Self { text, inside: Inside::Scanned(0) }
+    }
 }
 
 impl<'a> Iterator for Fields<'a> {
     type Item = Field<'a>;
 
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a field is larger than what comes back in registers")]
     fn next(&mut self) -> Option<Field<'a>> {
-        let bytes = self.text.as_bytes();
-        let start = next_item(bytes, self.at)?;
-        let (end, escaped) = skip_string(bytes, start)?;
-        let key = self.text.get(start + 1..end - 1)?;
-        let colon = skip_space(bytes, end);
-        let from = skip_space(bytes, colon + 1);
-        let to = skip_value(bytes, from);
-        self.at = to.max(end);
-        Some(Field { key, value: Raw(self.text.get(from..to)?), escaped })
+        match &mut self.inside {
+            Inside::Noted { nodes, base } => {
+                let (node, value) = noted(self.text, nodes, *base)?;
+                let (name, escaped) = node.name().get();
+                Some(Field { key: part(self.text, name, *base), value, escaped })
+            }
+            Inside::Scanned(at) => scanned_field(self.text, at),
+        }
     }
+}
+
+#[inline(never)]
+fn scanned_field<'a>(text: &'a str, at: &mut usize) -> Option<Field<'a>> {
+    let bytes = text.as_bytes();
+    let start = next_item(bytes, *at)?;
+    let (end, escaped) = skip_string(bytes, start)?;
+    let key = text.get(start + 1..end - 1)?;
+    let colon = skip_space(bytes, end);
+    let from = skip_space(bytes, colon + 1);
+    let to = skip_value(bytes, from);
+    *at = to.max(end);
+    Some(Field { key, value: Raw::trusted(text.get(from..to)?), escaped })
 }
 
 /// Iterator over an array's items.
 #[derive(Clone, Debug)]
 pub struct Items<'a> {
     text: &'a str,
-    at: usize,
+    inside: Inside<'a>,
 }
 
 impl<'a> Iterator for Items<'a> {
     type Item = Raw<'a>;
 
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the same")]
     fn next(&mut self) -> Option<Raw<'a>> {
-        let bytes = self.text.as_bytes();
-        let from = next_item(bytes, self.at)?;
-        let to = skip_value(bytes, from);
-        if to <= from {
-            return None;
+        match &mut self.inside {
+            Inside::Noted { nodes, base } => noted(self.text, nodes, *base).map(|(_, value)| value),
+            Inside::Scanned(at) => scanned_item(self.text, at),
         }
-        self.at = to;
-        Some(Raw(self.text.get(from..to)?))
     }
+}
+
+#[inline(never)]
+fn scanned_item<'a>(text: &'a str, at: &mut usize) -> Option<Raw<'a>> {
+    let bytes = text.as_bytes();
+    let from = next_item(bytes, *at)?;
+    let to = skip_value(bytes, from);
+    if to <= from {
+        return None;
+    }
+    *at = to;
+    Some(Raw::trusted(text.get(from..to)?))
 }
 
 /// Where the next field or item begins, behind a comma if there is one.

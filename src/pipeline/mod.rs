@@ -40,6 +40,7 @@ pub use self::wire::Room;
 use self::wire::Wire;
 use crate::clock::Now;
 use crate::destination::Call;
+use crate::json::Tape;
 use crate::keys::Keys;
 use crate::lane::batch::Buffers;
 use crate::lane::pacing::Pacer;
@@ -208,6 +209,7 @@ pub struct Pipeline {
     effects: Vec<Effect>,
     spare: Vec<Buffers>,
     calls: Vec<Call>,
+    tape: Tape,
     actions: Vec<Action>,
     /// Records that owed nothing from the start, by reason.
     pub not_owed: [u64; Skip::ALL.len()],
@@ -271,6 +273,7 @@ impl Pipeline {
             effects: Vec::new(),
             spare: Vec::new(),
             calls: Vec::new(),
+            tape: Tape::default(),
             actions: Vec::new(),
             not_owed: [0; Skip::ALL.len()],
             orphans: [0; Reason::ALL.len()],

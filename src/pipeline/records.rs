@@ -70,14 +70,17 @@ impl Pipeline {
 
     /// Gives the record's event to those of its tenant's accounts that are not deferred.
     fn route(&mut self, now: Now, record: &Record<'_>, origin: Origin<'_>, receipt: Receipt) -> Owes {
-        match self.router.route(record, origin) {
+        let mut tape = std::mem::take(&mut self.tape);
+        let owes = match self.router.route(record, origin, &mut tape) {
             Route::Skipped(skip) => {
                 self.not_owed[skip as usize] += 1;
                 Owes::default()
             }
             Route::Refused(tenant, refusal) => Owes::calls(self.refuse_record(record, receipt, tenant, refusal)),
             Route::Lanes(lanes, event) => self.offer_all(now, &lanes, record, &event, receipt),
-        }
+        };
+        self.tape = tape;
+        owes
     }
 
     fn offer_all(&mut self, now: Now, lanes: &[u32], record: &Record<'_>, event: &Event<'_>, receipt: Receipt) -> Owes {

@@ -11,9 +11,8 @@ use std::time::Duration;
 
 use super::{Action, Pipeline};
 use crate::clock::Now;
-use crate::event::Origin;
+use crate::event::{Event, Origin};
 use crate::lane::Health;
-use crate::router::decode;
 use crate::source::Receipt;
 use crate::source::deferral::Entry;
 use crate::source::record::Record;
@@ -158,18 +157,36 @@ impl Pipeline {
             offset: record.offset,
             timestamp_ms: record.timestamp_ms,
         };
-        let early = self.router.reads_message().then(|| decode(record, value, origin));
-        let event = early.as_ref().and_then(|event| event.as_ref().ok());
+        let mut tape = std::mem::take(&mut self.tape);
+        let message = self.router.message(record, value, origin, &mut tape);
         // What has no tenant, or cannot be read, was the poll thread's to refuse.
-        let Ok(tenant) = self.router.tenant(origin.topic, record, event) else { return };
-        let Some(lanes) = self.router.lanes(&tenant) else { return };
-        let mut event = early;
-        for &lane in lanes.iter() {
+        let tenant = self.router.tenant(origin.topic, record, message.event());
+        let lanes = tenant.ok().and_then(|tenant| self.router.lanes(&tenant)).unwrap_or_default();
+        let wants = |lane: &u32| {
+            let entry = self.partitions[index].entries.get(lane);
+            entry.is_some_and(|entry| entry.in_pass && entry.wants(record.offset))
+        };
+        if lanes.iter().any(wants) {
+            let event = message.read(record, value, origin);
+            self.offer_again_to(now, &lanes, record, event.as_ref().ok(), receipt);
+        }
+        self.tape = tape;
+    }
+
+    fn offer_again_to(
+        &mut self,
+        now: Now,
+        lanes: &[u32],
+        record: &Record<'_>,
+        event: Option<&Event<'_>>,
+        receipt: Receipt,
+    ) {
+        let index = record.slot as usize;
+        for &lane in lanes {
             let entry = self.partitions[index].entries.get_mut(&lane);
             let Some(entry) = entry.filter(|entry| entry.in_pass && entry.wants(record.offset)) else { continue };
             entry.since_ms = record.timestamp_ms.or(entry.since_ms);
-            let event = event.get_or_insert_with(|| decode(record, value, origin));
-            let calls = event.as_ref().map_or(0, |event| self.offer(now, lane, record, event, receipt));
+            let calls = event.map_or(0, |event| self.offer(now, lane, record, event, receipt));
             let partition = &mut self.partitions[index];
             partition.received += u64::from(calls > 0);
             if let Some(entry) = partition.entries.get_mut(&lane) {

@@ -4,11 +4,14 @@
 //! | --- | --- |
 //! | `event` (or `value`, text that is no object), `settings`, `headers` of the record, `tenant` (the table) | `calls` (`shape`, `element` or `elements`; `part`; how many `users`, if several), `refused` or `skipped` |
 //! | the same with `shape` (and `catalog`), the headers of a raw record | the same |
-//! | `request` (a shape), `settings` | `origin`, `path`, `headers`, `frame`, `budgets` |
+//! | `request` (a shape), `settings` | `url`, `origin`, `path`, `headers` (with the first key that the shape takes), `frame`, `budgets` |
 //! | `answer`, `shape`, `elements` | `verdict`, `calls` by index, `words` |
 //!
 //! A file may hold a list of cases. `settings` is the account's table as in `config.toml`. It is 2026-11-20T20:41:00Z in all
 //! of them, unless they say `now`. A case with `page` stands in `docs/mapping.md`, under that heading.
+//!
+//! `otherwise` is a list of other `settings`, which differ in one from the case's, and what that makes of the same record or
+//! request (`expect`): [`pairs`] holds them to it. Each is a case of its own, too.
 
 mod account;
 mod adversaries;
@@ -17,6 +20,7 @@ mod coverage;
 mod mutants;
 mod names;
 mod page;
+mod pairs;
 mod plain;
 mod properties;
 mod reference;
@@ -29,14 +33,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use forebay::clock::Now;
+use forebay::config::{Account, secret};
+use forebay::delivery;
 use forebay::destination::{
     self, Again, Answer, CallVerdict, Charge, Destination, Elements, Judgement, Per, Shape, Verdict,
 };
 use forebay::event::{Origin, time};
 use forebay::explain::{CallPart, End, Explainer};
+use forebay::keys::Keys;
 use forebay::source::record::Record;
 use http::{HeaderMap, HeaderName};
-use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
 const VENDORS: [&str; 3] = ["moengage", "iterable", "webhook"];
@@ -86,9 +92,22 @@ fn cases(vendor: &str) -> Vec<(String, Value)> {
                 case => vec![(name, case)],
             }
         })
+        .flat_map(|(name, case)| with_others(name, case))
         .collect();
     cases.sort_by(|(one, _), (other, _)| one.cmp(other));
     cases
+}
+
+/// A case, and what it is with other settings: `name~0`, `name~1`.
+fn with_others(name: String, case: Value) -> Vec<(String, Value)> {
+    let other = |(index, other): (usize, &Value)| {
+        let mut same = case.as_object().cloned().expect("a case");
+        same.retain(|field, _| !matches!(field.as_str(), "otherwise" | "page" | "settings"));
+        same.extend(other.as_object().cloned().expect("other settings"));
+        (format!("{name}~{index}"), same.into())
+    };
+    let others: Vec<_> = case["otherwise"].as_array().into_iter().flatten().enumerate().map(other).collect();
+    std::iter::once((name, case)).chain(others).collect()
 }
 
 /// Runs all cases of a vendor, and reports all that fail at once.
@@ -112,7 +131,7 @@ fn outcome(vendor: &str, case: &Value) -> Value {
     if case.get("answer").is_some() {
         judged(&*destination, case, now)
     } else if let Some(shape) = case.get("request") {
-        request(&*destination, shape_of(&*destination, shape), &case["expect"])
+        request(&config.accounts[0], &*destination, shape_of(&*destination, shape), &case["expect"])
     } else {
         mapped(&Explainer::new(&config, now), case, now)
     }
@@ -179,8 +198,23 @@ fn mapped(explainer: &Explainer, case: &Value, now: Now) -> Value {
     json!({ "calls": calls().map(call).collect::<Vec<_>>() })
 }
 
-fn request(destination: &dyn Destination, shape: Shape, expect: &Value) -> Value {
-    let target = destination.target(shape, &SecretString::from("the-key"));
+/// The keys of an account, as its lane has them.
+fn keys(account: &Account) -> Keys {
+    let mut keys = Keys::default();
+    for (family, key) in account.keys() {
+        keys.add(family, secret::read_as(&key.secret, key.form).ok());
+    }
+    keys
+}
+
+fn request(account: &Account, destination: &dyn Destination, shape: Shape, expect: &Value) -> Value {
+    let keys = keys(account);
+    let families = destination.shapes()[usize::from(shape.0)].keys;
+    // One that cannot be read, as a webhook's that could not sign, is nobody's.
+    let key = keys.of(families).first().cloned().unwrap_or_default();
+    let target = destination.target(shape, &key);
+    let to = delivery::origin(account, destination).expect("an origin");
+    let prefix = account.base_url.as_ref().map_or("", |base| base.prefix.as_str());
     let headers: Map<String, Value> = target
         .headers
         .iter()
@@ -209,6 +243,7 @@ fn request(destination: &dyn Destination, shape: Shape, expect: &Value) -> Value
         })
         .collect();
     let all = json!({
+        "url": format!("{to}{prefix}{}", target.path),
         "origin": destination.origin(),
         "path": target.path,
         "headers": headers,

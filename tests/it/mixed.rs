@@ -305,7 +305,8 @@ fn put(elements: &mut Elements, account: &str, shape: &str, element: Value) {
 
 /// Each record's elements, one by one: never several under one name.
 fn compare(found: &Elements, expected: &Elements) {
-    assert!(found.keys().eq(expected.keys()), "{:?}", difference(found, expected));
+    let missing = || expected.iter().filter(|(key, _)| !found.contains_key(key)).take(12).collect::<Vec<_>>();
+    assert!(found.keys().eq(expected.keys()), "{:?}\nnot accepted: {:?}", difference(found, expected), missing());
     for (key, expected) in expected {
         assert_eq!(expected.len(), 1, "{key:?}: not told apart: {expected:?}");
         assert_eq!(&found[key], expected, "{key:?}");

@@ -38,11 +38,13 @@ const EVENT: &[(&str, Type)] = &[
 /// The vendor's longest id of an item, and its largest item, in bytes.
 const LONGEST_ITEM_ID: usize = 255;
 const LARGEST_ITEM: usize = 30_000;
+/// Seconds beyond this lie in the year 5138.
+const LATEST_SECOND: i64 = 100_000_000_000;
 
 impl Encoder {
     /// The call of a raw record.
     pub(super) fn plan_raw(&self, event: &Event<'_>, form: &RawForm<'_>) -> Result<Call, Refusal> {
-        let element = Raw::trusted(event.whole);
+        let element = event.whole;
         match form.shape {
             "users/bulkUpdate" => {
                 check_types(element, USER)?;
@@ -56,6 +58,10 @@ impl Encoder {
                 }
                 if text("id").is_some_and(|id| !super::encode::is_event_id(&id)) {
                     return Err(invalid("`id` of the raw event is not 1 to 512 letters, digits and hyphens"));
+                }
+                let created = element.field("createdAt").and_then(|time| time.get().parse::<i64>().ok());
+                if created.is_some_and(|seconds| seconds >= LATEST_SECOND) {
+                    return Err(invalid("`createdAt` of the raw event is in milliseconds: Iterable reads seconds"));
                 }
                 self.call_of_raw(EVENTS, element)
             }
@@ -131,7 +137,7 @@ fn has_periods(value: Raw<'_>) -> bool {
 
 /// Writes a raw element into its request.
 pub(super) fn write(event: &Event<'_>, shape: Shape, out: &mut Vec<u8>) {
-    let whole = event.whole;
+    let whole = event.whole.get();
     // Items are fields of one object.
     let within = whole.strip_prefix('{').and_then(|whole| whole.strip_suffix('}'));
     let text = if shape == ITEMS { within.unwrap_or_default().trim() } else { whole };

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use sha2::{Digest, Sha256};
 
 use super::encode::{Encoder, named};
-use super::limits::{Of, check_written};
+use super::limits::{Of, check_id, check_written};
 use crate::config::{self, Alert};
 use crate::event::Event;
 use crate::json::{copy, write};
@@ -83,7 +83,8 @@ impl Encoder {
         write::string(out, &alert.id);
         write::key(out, "transaction_id");
         transaction(out, &event.id());
-        if let Some(user) = event.user() {
+        // An alert of nobody goes to its recipients all the same.
+        if let Some(user) = event.user().filter(|user| check_id(user).is_ok()) {
             write::key(out, "user_id");
             write::string(out, &user);
         }

@@ -5,9 +5,6 @@
 //! than the end of one. Of lists, with the texts in them, and objects: [`nested`].
 
 use std::collections::HashSet;
-use std::sync::LazyLock;
-
-use memchr::memmem::Finder;
 
 use super::nested;
 use crate::clock::Now;
@@ -78,12 +75,24 @@ const REFUSED_IDS: &[&str] = &[
     "-1",
 ];
 
+/// A bit for each length that one of them has.
+const REFUSED_LENGTHS: u64 = {
+    let (mut bits, mut index) = (0, 0);
+    while index < REFUSED_IDS.len() {
+        bits |= 1 << REFUSED_IDS[index].len();
+        index += 1;
+    }
+    bits
+};
+
 /// Whether somebody can have this id.
 pub(super) fn check_id(id: &str) -> Result<(), Refusal> {
     if id.chars().nth(1).is_none() {
         return Err(Refusal::new(Reason::InvalidUserId, "MoEngage takes no user id of one character"));
     }
-    if REFUSED_IDS.iter().any(|refused| refused.eq_ignore_ascii_case(id)) {
+    // Most ids are of a length that none of these has.
+    let may_be = id.len() < 64 && REFUSED_LENGTHS >> id.len() & 1 == 1;
+    if may_be && REFUSED_IDS.iter().any(|refused| refused.eq_ignore_ascii_case(id)) {
         return Err(Refusal::new(Reason::InvalidUserId, "MoEngage refuses this placeholder as a user id"));
     }
     Ok(())
@@ -114,7 +123,7 @@ impl Of {
         }
     }
 
-    fn reserves(self, name: &str) -> bool {
+    pub(super) fn reserves(self, name: &str) -> bool {
         let (free, taken) = match self {
             Self::Event => (SYSTEM_OF_AN_EVENT, false),
             Self::User => (SYSTEM_OF_A_USER, RESERVED_OF_A_USER.contains(&name) || name.starts_with("USER_ATTRIBUTE_")),
@@ -125,10 +134,6 @@ impl Of {
 
 /// Whether the vendor keeps all of these attributes, which are as they go out: flattened, and without the ids.
 pub(super) fn check_attributes(attributes: Raw<'_>, of: Of) -> Result<(), Refusal> {
-    // What users may not be told by is many names; of an event there is one that can be looked for.
-    if of == Of::Event && !may_have_much(attributes.get()) && !nested::may_be(attributes.get()) {
-        return Ok(());
-    }
     // Of a name that occurs twice the last value counts, which is looked for only where something is wrong.
     check_each(attributes, of, false).or_else(|_| check_each(attributes, of, true))
 }
@@ -136,7 +141,7 @@ pub(super) fn check_attributes(attributes: Raw<'_>, of: Of) -> Result<(), Refusa
 /// The same; with `last` a name that occurs twice counts once, by its last value.
 fn check_each(attributes: Raw<'_>, of: Of, last: bool) -> Result<(), Refusal> {
     let (mut count, mut added, mut removed) = (0, None, None);
-    for field in copy::of(attributes, last) {
+    copy::each(attributes, last, |field| {
         let name = field.name();
         match (of, &*name) {
             (Of::User, "addValueToArrayField") => added = Some(field.value),
@@ -150,9 +155,9 @@ fn check_each(attributes: Raw<'_>, of: Of, last: bool) -> Result<(), Refusal> {
         if longer(&name, LONGEST_NAME) {
             return Err(Refusal::new(Reason::NameTooLong, "MoEngage cuts attribute names at 200 characters"));
         }
-        check_url(field.value)?;
         count += 1;
-    }
+        check_url(field.value)
+    })?;
     // Their fields are attributes, too, and what those get and lose.
     let mut edits = [added, removed].into_iter().flatten().flat_map(|edits| copy::of(edits, last));
     edits.try_for_each(|field| nested::check(field.value, last))?;
@@ -194,21 +199,6 @@ pub(super) fn check_url(value: Raw<'_>) -> Result<(), Refusal> {
         return Err(Refusal::new(Reason::ValueTooLong, "MoEngage leaves out URLs of more than 512 characters"));
     }
     Ok(())
-}
-
-/// Whether it is worth looking for what an event may not have: this stands on the path of every event.
-fn may_have_much(object: &str) -> bool {
-    /// `"a":1,`
-    const SMALLEST_FIELD: usize = 6;
-    static SYSTEM_NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"moe_"));
-    let bytes = object.as_bytes();
-    // A name of more than 200 characters without escapes, and a URL of more than 512, cover at least one of these
-    // windows, and no quote is in it.
-    let mut windows = bytes.chunks_exact(LONGEST_NAME / 2);
-    bytes.len() > SMALLEST_FIELD * Of::Event.most()
-        || memchr::memchr(b'\\', bytes).is_some()
-        || windows.any(|window| memchr::memchr(b'"', window).is_none())
-        || SYSTEM_NAME.find(bytes).is_some()
 }
 
 /// Whether an event may have this time.

@@ -140,6 +140,12 @@ impl Moengage {
     }
 }
 
+/// Whether the vendor keeps an attribute's name for itself, of a user or of an event.
+pub(crate) fn is_reserved(of_user: bool, name: &str) -> bool {
+    let of = if of_user { limits::Of::User } else { limits::Of::Event };
+    of.reserves(name)
+}
+
 /// The path of each shape.
 fn paths(settings: &config::Moengage) -> [String; 5] {
     let workspace = percent_encoded(&settings.workspace);
@@ -227,7 +233,7 @@ impl Destination for Moengage {
 
     fn encode(&self, event: &Event<'_>, call: &Call, now: Now, body: &mut Vec<u8>) -> Result<(), Refusal> {
         if event.raw.is_some() {
-            body.extend_from_slice(event.whole.as_bytes());
+            body.extend_from_slice(event.whole.get().as_bytes());
             return Ok(());
         }
         let mut scratch = Vec::new();

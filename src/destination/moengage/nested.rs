@@ -5,6 +5,7 @@
 //! | items of a list | 50; 100 if all are objects | `list_too_long` |
 //! | an item that is a text | 512 characters | `value_too_long` |
 //! | types in a list | one; null has none | `invalid_field` |
+//! | a list that is an attribute | of texts, numbers or objects | `invalid_field`: another is ignored |
 //! | keys of an object, those of objects in it included | 100 | `too_many_fields`: the first 100 are kept |
 //! | an object, in bytes | 25 KB | `value_too_long` |
 //! | a key | 200 characters, none of `$`, `.`, `%`, `#` | `name_too_long`, `invalid_field` |
@@ -29,16 +30,17 @@ const LARGEST_OBJECT: usize = 25_000;
 /// Levels of keys.
 const DEEPEST: usize = 2;
 
-/// Whether there could be lists or objects among the values of this object: this stands on the path of every event.
-pub(super) fn may_be(object: &str) -> bool {
-    object.as_bytes().get(1..).is_some_and(|inside| memchr::memchr2(b'{', b'[', inside).is_some())
-}
-
 /// Whether the vendor keeps all of an attribute's value, if it is a list or an object. With `last` a name that occurs twice
 /// counts once, by its last value.
 pub(super) fn check(value: Raw<'_>, last: bool) -> Result<(), Refusal> {
     if value.is_array() {
-        list(value, 1, last)
+        match list(value, 1, last)? {
+            Some(Kind::Flag | Kind::List) => {
+                let detail = "MoEngage ignores lists of booleans and lists of lists";
+                Err(Refusal::new(Reason::InvalidField, detail))
+            }
+            _ => Ok(()),
+        }
     } else if value.is_object() {
         object(value, 1, last)
     } else {
@@ -69,8 +71,8 @@ impl Kind {
     }
 }
 
-/// A list; its objects have keys of this level.
-fn list(value: Raw<'_>, level: usize, last: bool) -> Result<(), Refusal> {
+/// A list, whose objects have keys of this level; the type of its items.
+fn list(value: Raw<'_>, level: usize, last: bool) -> Result<Option<Kind>, Refusal> {
     let (mut count, mut kind) = (0, None);
     for item in value.items() {
         count += 1;
@@ -81,7 +83,7 @@ fn list(value: Raw<'_>, level: usize, last: bool) -> Result<(), Refusal> {
         kind = kind.or(of_item);
         match of_item {
             Some(Kind::Object) => object(item, level, last)?,
-            Some(Kind::List) => list(item, level, last)?,
+            Some(Kind::List) => drop(list(item, level, last)?),
             Some(Kind::Text) if is_long(item) => {
                 let detail = "MoEngage takes no texts of more than 512 characters in a list";
                 return Err(Refusal::new(Reason::ValueTooLong, detail));
@@ -91,14 +93,14 @@ fn list(value: Raw<'_>, level: usize, last: bool) -> Result<(), Refusal> {
     }
     let (most, what) = match kind {
         // They become a text.
-        Some(Kind::Object) if level > DEEPEST => return Ok(()),
+        Some(Kind::Object) if level > DEEPEST => return Ok(kind),
         Some(Kind::Object) => (MOST_OBJECTS, "objects"),
         _ => (LONGEST_LIST, "items"),
     };
     if count > most {
         return Err(Refusal::new(Reason::ListTooLong, format!("a list of {count} {what}: MoEngage takes {most}")));
     }
-    Ok(())
+    Ok(kind)
 }
 
 fn is_long(text: Raw<'_>) -> bool {
@@ -126,7 +128,7 @@ fn object(object: Raw<'_>, level: usize, last: bool) -> Result<(), Refusal> {
 
 /// The keys of an object at this level, and of those in it; counts them.
 fn keys(object: Raw<'_>, level: usize, last: bool, count: &mut usize) -> Result<(), Refusal> {
-    for field in copy::of(object, last) {
+    copy::each(object, last, |field| {
         let name = field.name();
         if name.contains(['$', '.', '%', '#']) {
             return Err(Refusal::new(Reason::InvalidField, "MoEngage takes no `$`, `.`, `%`, `#` in an object's keys"));
@@ -136,14 +138,13 @@ fn keys(object: Raw<'_>, level: usize, last: bool, count: &mut usize) -> Result<
         }
         *count += 1;
         if field.value.is_object() && level < DEEPEST {
-            keys(field.value, level + 1, last, count)?;
+            keys(field.value, level + 1, last, count)
         } else if field.value.is_array() {
-            list(field.value, level + 1, last)?;
+            list(field.value, level + 1, last).map(drop)
         } else {
-            check_url(field.value)?;
+            check_url(field.value)
         }
-    }
-    Ok(())
+    })
 }
 
 #[cfg(test)]
@@ -175,15 +176,18 @@ mod tests {
 
     #[test]
     fn a_list_has_more_items_only_if_all_are_objects_and_one_type_alone() {
-        for within in ["_", "[_]", "{\"in\":_}", "{\"in\":[_]}", "{\"in\":[[_]]}"] {
+        for within in ["_", "{\"in\":_}", "{\"in\":[_]}", "{\"in\":[[_]]}", "[{\"in\":_}]"] {
             let end = |list: &str| end(&within.replacen('_', list, 1));
             for mixed in ["1,\"a\"", "true,1", "{},1", "{},\"a\"", "[],{}", "[1],1", "null,1,null,\"a\""] {
                 assert_eq!(end(&format!("[{mixed}]")), Err(Reason::InvalidField), "{mixed} in {within}");
             }
-            for good in
-                ["1,2.5,-1e3", "null,\"a\",null", "true,false", "[1],[\"a\"],[]", "null,null", "{},null,{\"a\":1}"]
-            {
+            for good in ["1,2.5,-1e3", "null,\"a\",null", "null,null", "{},null,{\"a\":1}"] {
                 assert_eq!(end(&format!("[{good}]")), Ok(()), "{good} in {within}");
+            }
+            // Within an object the page says nothing of them.
+            let ignored = if within == "_" { Err(Reason::InvalidField) } else { Ok(()) };
+            for other in ["true,false", "null,true", "[1],[\"a\"],[]", "[]"] {
+                assert_eq!(end(&format!("[{other}]")), ignored, "{other} in {within}");
             }
             assert_eq!(end(&list_of(51, "\"x\"")), Err(Reason::ListTooLong), "{within}");
             assert_eq!(end(&list_of(51, "[]")), Err(Reason::ListTooLong), "{within}");
@@ -254,11 +258,5 @@ mod tests {
             assert!(end(value).is_err());
             assert_eq!(check(Raw::parse(value).expect("an object"), true), Ok(()));
         }
-    }
-
-    #[test]
-    fn what_may_be_nested_is_looked_at() {
-        assert!(!may_be("{\"a\":1}"));
-        assert!(may_be("{\"a\":[]}") && may_be("{\"a\":{}}"));
     }
 }

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use jiff::Timestamp;
@@ -17,22 +18,39 @@ const RANGE: std::ops::RangeInclusive<i32> = -54_000..=54_000;
 const CACHED: usize = 1024;
 
 thread_local! {
-    static ZONES: RefCell<HashMap<Box<str>, TimeZone, foldhash::fast::RandomState>> = RefCell::default();
+    static ZONES: RefCell<HashMap<Box<str>, Zone, foldhash::fast::RandomState>> = RefCell::default();
+}
+
+/// A zone, and for how long which distance holds there: the times of events lie close together.
+struct Zone {
+    rules: TimeZone,
+    seconds: i32,
+    holds: Range<i64>,
+}
+
+impl Zone {
+    fn offset(&mut self, ms: i64) -> Option<i32> {
+        if !self.holds.contains(&ms) {
+            let at = Timestamp::from_millisecond(ms).ok()?;
+            let end = self.rules.following(at).next().map_or(i64::MAX, |change| change.timestamp().as_millisecond());
+            (self.seconds, self.holds) = (self.rules.to_offset(at).seconds(), ms..end);
+        }
+        Some(self.seconds)
+    }
 }
 
 /// The offset of the zone of this name at this time; `None` if there is no such zone.
 pub(super) fn offset(name: &str, ms: i64) -> Option<i32> {
-    let at = Timestamp::from_millisecond(ms).ok()?;
     let seconds = ZONES.with_borrow_mut(|zones| {
-        if let Some(zone) = zones.get(name) {
-            return Some(zone.to_offset(at).seconds());
+        if let Some(zone) = zones.get_mut(name) {
+            return zone.offset(ms);
         }
-        let zone = database().get(name).ok()?;
-        let seconds = zone.to_offset(at).seconds();
+        let mut zone = Zone { rules: database().get(name).ok()?, seconds: 0, holds: 0..0 };
+        let seconds = zone.offset(ms);
         if zones.len() < CACHED {
             zones.insert(name.into(), zone);
         }
-        Some(seconds)
+        seconds
     })?;
     RANGE.contains(&seconds).then_some(seconds)
 }
@@ -45,6 +63,15 @@ fn database() -> &'static TimeZoneDatabase {
 #[cfg(test)]
 mod tests {
     use super::offset;
+
+    #[test]
+    fn changes_where_the_zone_does() {
+        // Summer time ended in New York on 2026-11-01 at 06:00 UTC, and begins again on 2027-03-14 at 07:00.
+        let (ends, begins) = (1_793_512_800_000, 1_805_007_600_000);
+        for (ms, hours) in [(ends, -5), (ends - 1, -4), (begins - 1, -5), (begins, -4), (ends, -5), (ends - 1, -4)] {
+            assert_eq!(offset("America/New_York", ms), Some(hours * 3600), "{ms}");
+        }
+    }
 
     #[test]
     fn is_that_of_the_moment() {

@@ -73,18 +73,18 @@ impl Destination for Webhook {
     }
 
     fn plan(&self, event: &Event<'_>, _now: Now, calls: &mut Vec<Call>) -> Result<(), No> {
-        // A receiver may keep users, too: what changes one comes in its order.
+        // A receiver may keep users, too: what changes one comes in its order, an alias in that of both.
         let state = matches!(event.kind, Kind::Identify | Kind::Alias | Kind::Group);
-        let user = event.user().or_else(|| event.anonymous_id.clone());
-        let user = user_hash(user.as_deref().unwrap_or(&event.id()));
-        calls.push(Call::new(EVENTS, user, state));
+        let user = event.user().or_else(|| event.anonymous_id.clone()).unwrap_or_else(|| event.id());
+        let before = event.previous_id.as_deref().filter(|_| event.kind == Kind::Alias);
+        calls.push(Call::new(EVENTS, user_hash(&user), state).with(before.map(user_hash)));
         Ok(())
     }
 
     fn encode(&self, event: &Event<'_>, _call: &Call, _now: Now, body: &mut Vec<u8>) -> Result<(), Refusal> {
         match &self.fields {
             Some(fields) => fields.rewrite(event, body),
-            None => body.extend_from_slice(event.whole.as_bytes()),
+            None => body.extend_from_slice(event.whole.get().as_bytes()),
         }
         Ok(())
     }

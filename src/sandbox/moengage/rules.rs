@@ -271,7 +271,12 @@ fn milliseconds(time: &Value<'_>) -> Option<i64> {
 /// Whether the vendor would cut something of these attributes, or leave one out.
 fn trims(attributes: &Object<'_>) -> bool {
     let system = |name: &str| name.starts_with("moe_") && !OWN.contains(&name);
-    attributes.iter().any(|(name, value)| longer(name, MOST_NAME) || system(name) || trims_value(value, 0))
+    let ignored = |value: &Value<'_>| {
+        let first = value.array().and_then(|items| items.iter().find_map(type_of));
+        matches!(first, Some("flag" | "list"))
+    };
+    let cut = |value: &Value<'_>| ignored(value) || trims_value(value, 0);
+    attributes.iter().any(|(name, value)| longer(name, MOST_NAME) || system(name) || cut(value))
 }
 
 /// The same of a value, at this depth of objects; what is deeper than two levels of keys becomes a text.

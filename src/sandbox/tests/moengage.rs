@@ -126,9 +126,12 @@ async fn what_would_be_cut_off_is_counted() {
         { "type": "customer", "customer_id": "u1", "attributes": { "a": vec![1; 51] } },
         { "type": "customer", "customer_id": "u1", "attributes": { "a": { "b": { "c": { "d.e": 1 } } } } },
         { "type": "customer", "customer_id": "u1", "attributes": { "a": vec![json!({ "b": 1 }); 100] } },
+        { "type": "customer", "customer_id": "u1", "attributes": { "a": [true] } },
+        event(json!({ "attributes": { "a": [null, [1]] } })),
+        event(json!({ "attributes": { "a": { "b": [true] }, "c": [1] } })),
     ]);
     assert_eq!(bulk(&elements).to(&running).await.status, 200);
-    assert_eq!(count(&running, "engage").trimmed_by_vendor, 4);
+    assert_eq!(count(&running, "engage").trimmed_by_vendor, 6);
 }
 
 #[tokio::test]

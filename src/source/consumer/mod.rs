@@ -137,6 +137,8 @@ pub struct State {
     draining: bool,
     ranges: Ranges,
     doubts: Doubts,
+    /// Whose message was taken last, of this batch: its mark, and its partition's slot.
+    last_place: Option<((usize, i32), u32)>,
     actions: Vec<Action>,
     first_join: Option<i64>,
     pub(crate) backlog: Backlog,
@@ -240,6 +242,7 @@ impl Poller {
         let mut count = 0;
         while count < TURN {
             self.state.doubts.next_batch();
+            self.state.last_place = None;
             let is_all = !self.intake.take();
             // To the end: what happens in the group meanwhile is about all of a batch, or about nothing of it.
             while let Some(message) = self.next_message() {
@@ -257,7 +260,7 @@ impl Poller {
     }
 
     fn take(&mut self, now: Now, message: Taken, count: usize) -> Result<(), ()> {
-        let slot = message.place().map(|(topic, partition)| self.pipeline.slot(topic, partition));
+        let slot = self.slot_of(&message);
         if slot.is_some_and(|slot| self.state.doubts.is_left_over(slot)) {
             return Ok(());
         }
@@ -288,6 +291,18 @@ impl Poller {
             Look::PlaceAnew => self.state.ranges.stop([slot]),
         }
         Ok(())
+    }
+
+    /// The slot of a message's partition: mostly that of the message before it.
+    fn slot_of(&mut self, message: &Taken) -> Option<u32> {
+        let mark = message.mark()?;
+        if let Some((_, slot)) = self.state.last_place.filter(|(last, _)| *last == mark) {
+            return Some(slot);
+        }
+        let (topic, partition) = message.place()?;
+        let slot = self.pipeline.slot(topic, partition);
+        self.state.last_place = Some((mark, slot));
+        Some(slot)
     }
 
     /// What the consumer's own queue has: what goes on in the group, errors, and the messages of a partition from before

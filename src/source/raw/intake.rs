@@ -53,6 +53,13 @@ impl Taken {
         (!message.rkt.is_null()).then(|| (View(message).topic(), message.partition))
     }
 
+    /// The same, without reading the topic's name: what two messages that are there at the same time are compared by.
+    #[must_use]
+    pub fn mark(&self) -> Option<(usize, i32)> {
+        let message = self.message();
+        (!message.rkt.is_null()).then(|| (message.rkt.addr(), message.partition))
+    }
+
     /// The message, or the error that librdkafka put in its place.
     pub fn view(&self) -> Result<View<'_>, KafkaError> {
         let message = self.message();

@@ -19,13 +19,13 @@ pub(super) fn destination(vendor: &str, settings: &Value) -> Arc<dyn Destination
     })
 }
 
-/// A configuration with one account, `acme`, of the tenant `acme`. `settings` is the account's table, the vendor's own
+/// A configuration with one account, `acme`, of the tenant `acme` unless it says another. `settings` is the account's table, the vendor's own
 /// within it; what a vendor must have and a case does not say is there. `tenant` is `[tenant]`.
 pub(super) fn config(vendor: &str, settings: &Value, tenant: &Value) -> Config {
     let mut account = settings.as_object().cloned().unwrap_or_default();
     let mut own = needed(vendor);
     own.extend(account.remove(vendor).and_then(|own| own.as_object().cloned()).unwrap_or_default());
-    account.insert("tenant".to_owned(), json!("acme"));
+    account.entry("tenant").or_insert_with(|| json!("acme"));
     account.insert(vendor.to_owned(), own.into());
     let mut main = json!({
         "kafka": { "brokers": "127.0.0.1:1", "topics": ["events"] },

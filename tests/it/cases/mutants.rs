@@ -6,7 +6,7 @@ use std::time::Duration;
 use forebay::clock::Now;
 use forebay::destination::{Answer, CallVerdict, Destination};
 use forebay::event::{Event, Origin, RawForm};
-use forebay::json::Raw;
+use forebay::json::{Raw, Tape};
 use http::HeaderMap;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -46,12 +46,13 @@ fn changed_events_are_refused_or_encoded_to_strict_json() {
             for _ in 0..ROUNDS {
                 let value = mutant(&mut rng, &text_of(event));
                 let origin = Origin { topic: "t", partition: 0, offset: 0, timestamp_ms: Some(0) };
+                let mut tape = Tape::default();
                 let decoded = match case["shape"].as_str() {
                     Some(shape) => {
                         let form = RawForm { shape, catalog: case["catalog"].as_str() };
-                        Event::decode_raw(&value, origin, form)
+                        Event::decode_raw(&value, origin, form, &mut tape)
                     }
-                    None => Event::decode(&value, origin),
+                    None => Event::decode(&value, origin, &mut tape),
                 };
                 if let Ok(event) = decoded {
                     // A schema registry's header may stand before it.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use forebay::clock::Now;
 use forebay::destination::Call;
 use forebay::event::{Event, Origin, RawForm};
+use forebay::json::Tape;
 use serde_json::{Value, json};
 
 use super::account;
@@ -17,9 +18,10 @@ const ORIGIN: Origin<'_> = Origin { topic: "t", partition: 0, offset: 0, timesta
 fn planned(settings: &Value, message: &Value, raw: Option<&'static str>) -> Vec<(Call, BTreeSet<String>)> {
     let destination = account::destination("iterable", settings);
     let text = message.to_string();
+    let mut tape = Tape::default();
     let event = match raw {
-        Some(shape) => Event::decode_raw(text.as_bytes(), ORIGIN, RawForm { shape, catalog: None }),
-        None => Event::decode(text.as_bytes(), ORIGIN),
+        Some(shape) => Event::decode_raw(text.as_bytes(), ORIGIN, RawForm { shape, catalog: None }, &mut tape),
+        None => Event::decode(text.as_bytes(), ORIGIN, &mut tape),
     };
     let event = event.expect("an event");
     let mut calls = Vec::new();

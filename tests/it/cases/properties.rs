@@ -10,7 +10,7 @@ use forebay::config::Config;
 use forebay::destination::{Answer, Shape};
 use forebay::event::{Event, Origin};
 use forebay::explain::Explainer;
-use forebay::json::Raw;
+use forebay::json::{Raw, Tape};
 use forebay::pipeline::{Action, Parts, Pipeline};
 use forebay::source::commit::Contents;
 use forebay::source::record::Record;
@@ -157,7 +157,7 @@ proptest! {
         let plain: Value = serde_json::from_str(&text).expect("an object");
         let origin = Origin { topic: "t", partition: 0, offset: 0, timestamp_ms: None };
         let known = plain["type"].as_str().is_some_and(|kind| forebay::event::Kind::of(kind).is_some());
-        prop_assert_eq!(Event::decode(text.as_bytes(), origin).is_ok(), known, "{}", text);
+        prop_assert_eq!(Event::decode(text.as_bytes(), origin, &mut Tape::default()).is_ok(), known, "{}", text);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use forebay::clock::Now;
 use forebay::event::{Event, Origin, time};
+use forebay::json::Tape;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Map, Value, json};
@@ -139,7 +140,8 @@ fn element(vendor: &str, settings: &Value, text: &str) -> Result<String, &'stati
     let destination = account::destination(vendor, settings);
     let now = Now { mono: Duration::ZERO, wall_ms: NOW_MS };
     let origin = Origin { topic: "t", partition: 0, offset: 0, timestamp_ms: None };
-    let event = Event::decode(text.as_bytes(), origin).expect(text);
+    let mut tape = Tape::default();
+    let event = Event::decode(text.as_bytes(), origin, &mut tape).expect(text);
     let (mut calls, mut body) = (Vec::new(), Vec::new());
     destination.plan(&event, now, &mut calls).expect(text);
     assert_eq!(calls.len(), 1);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use forebay::config::FieldRules;
 use forebay::event::fields::Fields;
 use forebay::event::{Event, Origin};
+use forebay::json::Tape;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -158,7 +159,8 @@ proptest! {
         let message: Value = serde_json::from_str(&text).expect(&text);
         let expected = plain(&rules, &message);
         let origin = Origin { topic: "t", partition: 0, offset: 0, timestamp_ms: None };
-        let event = Event::decode(text.as_bytes(), origin).expect(&text);
+        let mut tape = Tape::default();
+        let event = Event::decode(text.as_bytes(), origin, &mut tape).expect(&text);
         let Some(fields) = Fields::new(&rules, &NEEDED) else {
             prop_assert_eq!(expected, message);
             return Ok(());

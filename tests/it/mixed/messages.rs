@@ -60,8 +60,7 @@ fn message(rng: &mut StdRng, index: usize, user: &str) -> Value {
     let product = json!({ "product_id": "p-1", "name": "Shoe", "price": 79.9, "quantity": 2, "category": "shoes", "message_id": id });
     let long = "x".repeat(LONG);
     let note = one(rng, &["plain", "\u{0}", "\"}]}", "\\", "\u{1F680}", "a\nb", "plain", "plain", &long]);
-    let mut traits =
-        json!({ "message_id": id, "plan": "pro", "nested": { "a": [1, { "b": note }] }, "phone": "+361234567" });
+    let mut traits = json!({ "message_id": id, "plan": "pro", "nested": { "a": [{ "b": note }, { "c": 1 }] }, "phone": "+361234567" });
     let properties = json!({ "message_id": id, "note": note, "at": "2026-03-24T17:46:45Z", "price": 12.5, "tags": ["a", "b"], "deep": { "x": { "y": index } }, "campaignId": 7 });
     let with_products = json!({ "message_id": id, "total": 159.8, "products": [product] });
     let phone = one(rng, &["+361234567", "+361234567", "+361234567", " "]);
@@ -119,7 +118,7 @@ fn context(rng: &mut StdRng, message: &mut Value, index: usize, user: &str) {
 
 /// The message with something wrong in it.
 fn spoilt(rng: &mut StdRng, mut message: Value) -> String {
-    match rng.random_range(0..23) {
+    match rng.random_range(0..27) {
         0 => message["userId"] = json!("unknown"),
         1 => message["userId"] = json!("x".repeat(60)),
         2 => message["userId"] = Value::Null,
@@ -141,6 +140,10 @@ fn spoilt(rng: &mut StdRng, mut message: Value) -> String {
         18 => (0..120).for_each(|field| message["properties"][format!("f{field}")] = json!(field)),
         19 => message["properties"]["list"] = json!(vec!["x"; 51]),
         20 => message["traits"]["object"] = json!({ "a#b": 1 }),
+        21 => message["traits"]["mixed"] = json!([1, { "b": "mixed" }]),
+        22 => message["properties"]["flags"] = json!([true, false]),
+        23 => message["traits"]["lists"] = json!([[1], [2]]),
+        24 => message["userId"] = json!("guest"),
         _ => return broken(rng, &message.to_string()),
     }
     message.to_string()
@@ -183,7 +186,7 @@ fn raw(rng: &mut StdRng, index: usize, user: &str) -> (&'static str, String) {
         _ => ("users/unheardOf", json!({ "userId": user })),
     };
     if rng.random_bool(0.2) {
-        match rng.random_range(0..8) {
+        match rng.random_range(0..11) {
             0 => return (shape, broken(rng, &element.to_string())),
             1 => element["customer_id"] = json!("guest"),
             2 => element["userId"] = json!(7),
@@ -191,6 +194,9 @@ fn raw(rng: &mut StdRng, index: usize, user: &str) -> (&'static str, String) {
             4 => merge(&mut element, json!({ "actions": [{ "action": "Raw", "platform": 1 }], "type": "event" })),
             5 => merge(&mut element, json!({ "transaction_id": "x".repeat(51), "event_name": null, "eventName": "" })),
             6 => element["dataFields"] = json!({ "email": "nobody" }),
+            7 => element["createdAt"] = json!(1_795_207_200_000_i64),
+            8 => merge(&mut element, json!({ "actions": [{ "action": "Raw", "platform": "macos" }], "type": "event" })),
+            9 => element["user_id"] = json!("guest"),
             _ => merge(&mut element, json!({ "id": format!("a_{index}"), "payloads": {}, "a.b": { "c.d": 1 } })),
         }
     }

@@ -228,6 +228,48 @@ fn rules_never_take_what_a_purchase_or_a_token_needs() {
 }
 
 #[test]
+fn a_rule_that_does_nothing_is_an_error() {
+    let rule = |rule: &str| account_error(&format!("fields = {{ {rule} }}"));
+    assert_eq!(
+        rule("drop = [\"traits.plan\", \"name\"]"),
+        "config.toml:5:35: accounts.acme.fields.drop[1]: this rule does nothing: \"name\" is neither of traits nor of properties \
+         or context; write \"properties.name\": it is the name of pages and screens, too"
+    );
+    contains(&rule("keep = [\"plan\"]"), "write \"traits.plan\" or \"properties.plan\"");
+    contains(&rule("sha256 = [\"/traits/email\"]"), "fields.sha256[0]: this rule does nothing");
+    contains(&rule("drop = [\"user.email\"]"), "write \"traits.email\"");
+    contains(&rule("drop = [\"propertes.*\"]"), "fields.drop[0]: this rule does nothing");
+    contains(&rule("rename = { \"plan\" = \"tier\" }"), "fields.rename.plan: this rule does nothing");
+    contains(&rule("rename = { \"properties\" = \"attributes\" }"), "properties has this name in every message");
+    for good in ["keep = [\"userId\", \"traits\"]", "drop = [\"context.ip\"]", "drop = [\"properties\"]"] {
+        assert_eq!(errors(&format!("{MAIN}[accounts.acme]\nfields = {{ {good} }}\n{ACME}")), [""; 0]);
+    }
+}
+
+#[test]
+fn rules_never_make_what_the_vendor_refuses() {
+    let rule = |rule: &str| account_error(&format!("fields = {{ {rule} }}"));
+    for renamed in [
+        "\"traits.note\" = \"moe_note\"",
+        "\"context.traits.note\" = \"INSTALL\"",
+        "\"properties.note\" = \"moe_note\"",
+    ] {
+        contains(&rule(&format!("rename = {{ {renamed} }}")), "MoEngage keeps the name");
+    }
+    let with = |account: &str, rule: &str| errors(&format!("{MAIN}[accounts.acme]\nfields = {{ {rule} }}\n{account}"));
+    for taken in
+        ["\"properties.note\" = \"INSTALL\"", "\"properties.a.b\" = \"moe_b\"", "\"traits.a\" = \"moe_mobile\""]
+    {
+        assert_eq!(with(ACME, &format!("rename = {{ {taken} }}")), [""; 0], "{taken}");
+    }
+    let by_id = "[accounts.acme.iterable]\nregion = \"us\"\nkeys = [{ env = \"K\" }]\nidentity = \"user_id\"\n";
+    assert_eq!(with(by_id, "rename = { \"traits.note\" = \"moe_note\" }, drop = [\"traits.email\"]"), [""; 0]);
+    for hashed in ["traits.email", "context.traits.email", "properties.email"] {
+        contains(&with(by_id, &format!("sha256 = [\"{hashed}\"]"))[0], "is no address, and Iterable takes no other");
+    }
+}
+
+#[test]
 fn a_base_url_leads_to_the_vendor_to_this_machine_or_to_an_allowed_host() {
     let url = |url: &str| account_error(&format!("base_url = \"{url}\""));
     contains(&url("http://api-02.moengage.com"), "plain http would carry the key and the events in the clear");

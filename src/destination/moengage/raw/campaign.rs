@@ -3,7 +3,7 @@
 //! What the vendor's descriptions of these APIs require (`business-events`, `inform`, `catalog`, 2026-11): a business event
 //! that is refused has used up one of fifty an hour, an alert on a channel with another name reaches nobody.
 
-use super::super::limits::{Of, check_attributes, check_name};
+use super::super::limits::{Of, check_attributes, check_id, check_name};
 use super::super::{ALERTS, BUSINESS, ITEMS};
 use crate::destination::raw::{Type, catalog, check_types, invalid};
 use crate::destination::{Call, user_hash};
@@ -68,7 +68,9 @@ pub(super) fn alert(event: &Event<'_>, element: Raw<'_>) -> Result<Call, Refusal
     if nobody {
         return Err(Refusal::new(Reason::NoRecipient, "a raw alert without `payloads`"));
     }
-    let user = text("user_id").map_or_else(|| user_hash(&event.id()), |user| user_hash(&user));
+    let user = text("user_id");
+    user.as_deref().map_or(Ok(()), check_id)?;
+    let user = user.map_or_else(|| user_hash(&event.id()), |user| user_hash(&user));
     Ok(Call::new(ALERTS, user, false))
 }
 

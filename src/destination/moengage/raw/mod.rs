@@ -33,12 +33,14 @@ const ACTION: &[(&str, Type)] = &[
     ("app_version", Type::Text),
     ("user_timezone_offset", Type::Whole),
 ];
+/// The platforms of events that the vendor knows. Its samples write them in any case, and leave them empty.
+const PLATFORMS: &[&str] = &["ANDROID", "iOS", "web", "TV", "unknown", ""];
 /// The systems of a television that the vendor knows.
 const TV_SYSTEMS: &[&str] = &["ROKU", "WebOS", "AndroidTV", "tvOS", "Tizen", "FireOS", "VizioTV", "Xbox"];
 
 /// The call of a raw record.
 pub(super) fn plan(event: &Event<'_>, form: &RawForm<'_>, now: Now) -> Result<Call, Refusal> {
-    let element = Raw::trusted(event.whole);
+    let element = event.whole;
     match form.shape {
         "transition" => transition(element, now),
         "business-event" => campaign::business(event, element),
@@ -104,9 +106,12 @@ fn actions(element: Raw<'_>, now: Now) -> Result<u32, Refusal> {
     Ok(count)
 }
 
-/// Whether the vendor knows the television's system. "Pass this parameter only when the platform is TV."
+/// Whether the vendor knows the platform, and the television's system: "Pass this parameter only when the platform is TV."
 fn check_system(action: Raw<'_>) -> Result<(), Refusal> {
     let text = |name| action.field(name).and_then(Raw::string);
+    if text("platform").is_some_and(|name| !PLATFORMS.iter().any(|known| known.eq_ignore_ascii_case(&name))) {
+        return Err(invalid("`platform` of the raw event is none of ANDROID, iOS, web, TV, unknown"));
+    }
     let Some(system) = text("moe_os_type") else { return Ok(()) };
     if text("platform").as_deref() != Some("TV") || !TV_SYSTEMS.contains(&&*system) {
         return Err(invalid("`moe_os_type` of the raw event is none that MoEngage knows, or `platform` is not TV"));

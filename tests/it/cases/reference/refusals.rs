@@ -42,10 +42,18 @@ pub(crate) fn unkept(attributes: &Value, of_user: bool) -> Vec<&'static str> {
             reasons.push(reason);
         }
     }
+    let ignored = |value: &Value| {
+        let mut items = value.as_array().into_iter().flatten();
+        items.find(|item| !item.is_null()).is_some_and(|first| first.is_boolean() || first.is_array())
+    };
     for (name, value) in fields {
         if of_user && matches!(name.as_str(), "addValueToArrayField" | "removeValueFromArrayField") {
-            value.as_object().into_iter().flatten().for_each(|(_, value)| unkept_below(value, 1, &mut reasons));
+            for (_, value) in value.as_object().into_iter().flatten() {
+                reasons.extend(ignored(value).then_some("invalid_field"));
+                unkept_below(value, 1, &mut reasons);
+            }
         } else {
+            reasons.extend(ignored(value).then_some("invalid_field"));
             unkept_below(value, 1, &mut reasons);
         }
     }

@@ -119,7 +119,8 @@ fn moengage(event: &Value) -> Value {
             };
             let payload = json!({ "recipient": phone, "personalized_attributes": properties });
             let mut element = json!({ "alert_id": "A", "transaction_id": "m-1", "payloads": { "SMS": payload } });
-            if let Some(user) = text(&event["userId"]).or_else(|| of_traits(event)) {
+            if let Some(user) = text(&event["userId"]).or_else(|| of_traits(event)).filter(|user| is_moengage_id(user))
+            {
                 element["user_id"] = json!(user);
             }
             json!({ "calls": [call("inform", &element)] })
