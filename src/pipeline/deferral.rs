@@ -175,6 +175,14 @@ impl Pipeline {
         partition.entries.values_mut().map(|entry| entry.expire(low)).max().unwrap_or(0)
     }
 
+    /// The topic no longer has what the poll thread would have read below `low`.
+    pub fn skip(&mut self, slot: u32, low: i64) {
+        let partition = self.partitions.get_mut(slot as usize);
+        if let Some(ledger) = partition.and_then(|partition| partition.ledger.as_mut()) {
+            ledger.skip(low);
+        }
+    }
+
     // === Looking after them ===
 
     /// When deferred accounts have to be looked after next, if there are any.

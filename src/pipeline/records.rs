@@ -59,7 +59,8 @@ impl Pipeline {
         }
         self.release_what_must(now);
         self.shed_if_short(now);
-        if !self.over_total && self.is_over_total() {
+        // A partition that came when the others had paused already is not paused yet.
+        if (self.over_total && !self.is_paused(record.slot)) || (!self.over_total && self.is_over_total()) {
             self.balance_memory(now);
         }
     }

@@ -378,3 +378,20 @@ fn a_call_that_was_refused_as_it_came_does_not_hold_its_sibling_back() {
     assert_eq!(pipeline.accounts()[0].lane.held_calls(), 1, "the user's profiles come again in their order");
     end(pipeline, profile);
 }
+
+#[test]
+fn a_partition_that_comes_while_memory_is_used_up_is_not_read_beyond_it() {
+    let memory = Memory { lane: 4 << 20, total: 1 << 20 };
+    let mut rig = Rig::new(1, memory, |_| "http://127.0.0.1:9".to_owned()).with_keys().topic(10_000, |_| Some(0));
+    rig.pad = 8 * 1_024;
+    rig.step();
+    assert!(rig.paused && rig.position < 200, "{} records fill it", rig.position);
+    rig.pipeline.unassign(&[0], rig.now);
+    rig.assign(Contents::default());
+    rig.paused = false;
+    rig.step();
+    assert!(rig.position < 140, "{} records of 8 KiB were read into 1 MiB", rig.position);
+    let all = rig.until(Duration::from_mins(1), |rig| rig.position == 10_000);
+    assert!(all.is_some(), "and it goes on: {}", rig.position);
+    rig.finish();
+}

@@ -131,6 +131,13 @@ impl Ledger {
         }
     }
 
+    /// What lies between the front and `to` is not there, and reading goes on at `to`.
+    pub fn skip(&mut self, to: i64) {
+        if to > self.front {
+            self.push(to - 1, 0);
+        }
+    }
+
     /// One call of the record at `offset` is settled. True if it was the record's last.
     pub fn settle(&mut self, offset: i64) -> bool {
         let Some(open) = self.index(offset).and_then(|index| self.slots.get_mut(index)) else { return false };
@@ -294,6 +301,22 @@ mod tests {
             assert!(ledger.settle(second + 1));
             assert_eq!((ledger.base(), ledger.span()), (second + 2, 0));
         }
+    }
+
+    #[test]
+    fn what_is_not_there_any_more_is_passed_and_what_is_owed_below_is_not() {
+        let mut ledger = ledger_with(10, &[1, 0]);
+        ledger.skip(5_000);
+        ledger.skip(20);
+        assert_eq!((ledger.base(), ledger.front(), ledger.in_flight()), (10, 5_000, 1));
+        assert!(ledger.settle(10));
+        assert_eq!(ledger.base(), 5_000);
+        ledger.skip(5_001);
+        assert_eq!((ledger.base(), ledger.front()), (5_001, 5_001));
+        assert_eq!(ledger.read(5_001), Reading::New);
+        let mut ledger = Ledger::new(10, vec![12..14, 20..30]);
+        ledger.skip(25);
+        assert_eq!((ledger.base(), ledger.read(24), ledger.read(26)), (25, Reading::Repeated, Reading::AlreadySettled));
     }
 
     #[test]

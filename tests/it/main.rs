@@ -23,6 +23,7 @@ mod mixed;
 mod nothing_lost;
 mod order;
 mod outages;
+mod patrol;
 mod real;
 mod rebalance;
 mod secrets;

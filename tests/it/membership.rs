@@ -4,6 +4,14 @@
 use std::thread;
 use std::time::Duration;
 
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use rdkafka::{
+    ClientConfig,
+    message::{Header, OwnedHeaders},
+};
+
 use crate::support::config::{Account, ConfigText, accounts, tenants};
 use crate::support::events::Events;
 use crate::support::kafka::Kafka;
@@ -79,4 +87,40 @@ fn without_proof_of_membership_no_new_request_begins() {
     kafka.start();
     stage.wait_for_all(&events);
     assert!(forebay.log().contains("membership in the group is proven again"));
+}
+
+#[test]
+fn a_member_that_learns_late_where_to_begin_sends_nothing_before_the_group_has_heard_of_it_again() {
+    let cluster = MockCluster::new(1).unwrap();
+    let topic = unique("late");
+    cluster.create_topic(&topic, 1, 1).unwrap();
+    let accounts = [Account::iterable("t00")];
+    let vendors = Vendors::start(&accounts);
+    let config = ConfigText::new(Kafka::shared(), &topic, &vendors.url(), &accounts);
+    let setup = config.setup();
+    setup.write("config.toml", config.text().replace(Kafka::shared().bootstrap(), &cluster.bootstrap_servers()));
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", cluster.bootstrap_servers()).create().unwrap();
+    for event in Events::new(3, &tenants(1)).take(60) {
+        let headers = OwnedHeaders::new().insert(Header { key: "tenant", value: Some(&event.tenant) });
+        producer.send(BaseRecord::<str, str>::to(&topic).payload(&event.json).headers(headers)).unwrap();
+    }
+    producer.flush(JOIN).unwrap();
+    // Nobody says where to begin, for longer than a proof holds; and then the group does not answer commits.
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    cluster.request_errors(RDKafkaApiKey::ListOffsets, &[refused; 1_000]);
+    cluster.request_errors(RDKafkaApiKey::OffsetCommit, &[refused; 1_000]);
+    let mut forebay = setup.start();
+    forebay.wait_for_log("\"assigned\"", JOIN);
+    thread::sleep(SESSION);
+    cluster.clear_request_errors(RDKafkaApiKey::ListOffsets);
+    forebay.wait_for_log("first join of the group", JOIN);
+    thread::sleep(SOON);
+    let requests = || vendors.report().account(&accounts[0].name).map_or(0, |report| report.requests);
+    assert_eq!(requests(), 0, "another member may have the partition by now");
+    cluster.clear_request_errors(RDKafkaApiKey::OffsetCommit);
+    eventually(SESSION, "it sends", || match requests() {
+        0 => Err(forebay.log()),
+        _ => Ok(()),
+    });
 }

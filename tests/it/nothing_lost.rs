@@ -91,6 +91,28 @@ fn sigkill_after_sigkill_just_after_a_commit_loses_nothing() {
 }
 
 #[test]
+fn a_crash_soon_after_the_first_join_loses_nothing_that_came_since() {
+    for round in 0..4 {
+        let stage = Stage::of("latest", &[Account::iterable("t00")]).patient(Duration::from_secs(20));
+        let setup = stage.config.setup();
+        setup.write("config.toml", stage.config.text().replace("topics = ", "start = \"latest\"\ntopics = "));
+        stage.vendors.set_faults("[[fault]]\nkind = \"hang\"");
+        let mut forebay = setup.start();
+        forebay.wait_for_log("no records lie before us", JOIN);
+        let events = events(20 + round, 1, 20);
+        stage.produce(&events);
+        eventually(WORK, "a request on the wire", || match forebay.metric("forebay_lane_inflight_requests", &[]) {
+            Some(count) if count > 0.0 => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+        forebay.sigkill();
+        stage.vendors.set_faults("");
+        let _forebay = setup.start();
+        stage.wait_for_all(&events);
+    }
+}
+
+#[test]
 fn sigterm_drains_and_the_next_start_repeats_nothing() {
     let stage = Stage::new("sigterm", 2, 3).configured(|config| config.section("[delivery]\nlinger = \"2s\""));
     let events = events(4, 3, 900);

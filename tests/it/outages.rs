@@ -6,6 +6,7 @@ use crate::support::config::{Account, accounts, tenants};
 use crate::support::events::{Event, Events};
 use crate::support::eventually;
 use crate::support::kafka::Kafka;
+use crate::support::process::Forebay;
 use crate::support::proxy::FaultProxy;
 use crate::support::stage::{JOIN, Stage, WORK, assert_books, wait_health};
 
@@ -123,5 +124,37 @@ fn without_a_broker_or_a_topic_it_waits_says_so_once_and_goes_on_by_itself() {
     }
     stage.wait_settled();
     stage.assert_each_once(&events);
+    assert_books(&mut forebay);
+}
+
+#[test]
+fn what_the_topic_drops_unread_is_counted_once_and_no_longer_owed() {
+    let stage = Stage::new("dropped", 2, 2);
+    let mut forebay = stage.config.setup().start();
+    forebay.wait_ready(JOIN);
+    let expired = |forebay: &mut Forebay| forebay.metric("forebay_records_expired_total", &[]);
+    let mut dropped = 0;
+    for partition in [0, 1] {
+        // Dropped before it could be read, and nothing follows that would be read.
+        forebay.sigstop();
+        // The broker has answered what it was asked before.
+        std::thread::sleep(Duration::from_secs(1));
+        let lost = events(3, 40);
+        stage.kafka.produce(&stage.topic, lost.iter().map(|event| event.message().partition(partition)));
+        stage.kafka.delete_records(&stage.topic, partition, 40);
+        forebay.sigcont();
+        dropped += 40;
+        eventually(WORK, "what was dropped is counted", || match expired(&mut forebay) {
+            Some(count) if count >= f64::from(dropped) => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+    }
+    stage.wait_settled();
+    assert_eq!(expired(&mut forebay), Some(f64::from(dropped)), "each once");
+    let next = events(4, 40);
+    stage.produce(&next);
+    stage.wait_for_all(&next);
+    stage.wait_settled();
+    stage.assert_each_once(&next);
     assert_books(&mut forebay);
 }

@@ -146,8 +146,10 @@ impl Poller {
             tracing::info!("first join of the group: no records lie before us");
         }
         self.state.first_join = ahead;
-        self.state.proven = now.mono;
         self.assign(&assignment);
+        // At once: to be told where to begin may have taken longer than the session, and where nobody had read before, who
+        // comes after us has to begin here, too.
+        self.state.next_commit = now.mono;
         if self.state.draining {
             self.pause_all();
         } else if let Err(error) = self.consumer.resume(&assignment) {
@@ -193,6 +195,7 @@ impl Poller {
             let expired = low - front;
             self.state.expired += u64::try_from(expired).unwrap_or(0);
             tracing::error!(topic, partition = number, expired, "the topic dropped records that were not read yet");
+            self.pipeline.skip(slot, low);
         } else {
             tracing::error!(
                 topic,

@@ -144,8 +144,8 @@ pub(super) struct Oracle {
     pub(super) strangers: Vec<Stranger>,
     /// What the topic still has begins here.
     pub(super) low: [i64; PARTITIONS],
-    /// What each partition's owner began with.
-    pub(super) loaded: HashMap<usize, Contents>,
+    /// What each partition's owner began with, and which of its lives that was.
+    pub(super) loaded: HashMap<usize, (u64, Contents)>,
     /// Since when an account has all of a record, as far as its partition's owner knows.
     known: HashMap<(u64, usize), Duration>,
     /// What was taken and answered since nothing goes wrong any more: nothing of that comes again.
@@ -165,9 +165,9 @@ impl Oracle {
         assert!(record.kind != Kind::Poison || call == TOKEN, "the model's vendor never takes poison");
         if !self.taken.entry((number, account)).or_default().insert(call.to_owned()) {
             self.totals.duplicates += 1;
-            let loaded = self.loaded.get(&record.partition);
+            let loaded = self.loaded.get(&record.partition).filter(|(of, _)| *of == life);
             assert!(
-                !loaded.is_some_and(|loaded| calls_settled(loaded, self.hashes[account], record.offset)),
+                !loaded.is_some_and(|(_, loaded)| calls_settled(loaded, self.hashes[account], record.offset)),
                 "REPEATED: {number} went to account {account} again, although the commit calls it settled"
             );
         }
@@ -198,8 +198,8 @@ impl Oracle {
     }
 
     /// A partition begins with what a commit says, and knows nothing else.
-    pub(super) fn assigned(&mut self, partition: usize, contents: Contents) {
-        self.loaded.insert(partition, contents);
+    pub(super) fn assigned(&mut self, partition: usize, life: u64, contents: Contents) {
+        self.loaded.insert(partition, (life, contents));
         let produced = &self.produced;
         self.known.retain(|(number, _), _| produced[usize::try_from(*number).unwrap()].partition != partition);
     }

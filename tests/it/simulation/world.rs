@@ -47,8 +47,8 @@ pub(super) struct World {
     /// Counts assignments, over crashes too.
     life: [u64; PARTITIONS],
     pub(super) committed: BTreeMap<usize, (i64, String)>,
-    #[expect(clippy::vec_box, reason = "flights come and go boxed")]
-    wire: Vec<Box<Flight>>,
+    /// Requests, each with the lives of the partitions when it was sent.
+    wire: Vec<(Box<Flight>, [u64; PARTITIONS])>,
     pub(super) letters: Vec<DeadLetter>,
     pub(super) healthy: bool,
     pub(super) revoked_keys: bool,
@@ -347,7 +347,7 @@ impl World {
                     let (lane, calls) = (flight.lane, flight.calls());
                     self.note(|| format!("lane {lane} sends {calls} calls"));
                     assert!(self.proven, "a request began although membership was not proven");
-                    self.wire.push(flight);
+                    self.wire.push((flight, self.life));
                 }
                 Action::Write(letter) => self.letters.push(letter),
                 Action::Pause { slot, paused } => {
@@ -399,9 +399,9 @@ impl World {
     }
 
     pub(super) fn answer(&mut self) {
-        let answers = |index: &usize| Some(self.wire[*index].lane) != self.hangs;
+        let answers = |index: &usize| Some(self.wire[*index].0.lane) != self.hangs;
         let Some(index) = (0..self.wire.len()).filter(answers).choose(&mut self.rng) else { return };
-        let flight = self.wire.swap_remove(index);
+        let (flight, life) = self.wire.swap_remove(index);
         let (mood, name) = self.mood(flight.lane);
         *self.oracle.totals.faults.entry(name).or_default() += 1;
         let (reply, taken) = serve(&flight.target.path, &flight.body, mood, &mut self.rng);
@@ -421,7 +421,9 @@ impl World {
         let answered = matches!(reply, Reply::Answer { .. }) && !matches!(mood, Mood::Lie | Mood::Partial);
         for Element { number, name, .. } in taken {
             let partition = self.oracle.produced[usize::try_from(number).unwrap()].partition;
-            self.oracle.take(lane, number, &name, self.life[partition], answered.then_some(self.now.mono));
+            // Of an answer to what an earlier life sent the partition's owner learns nothing.
+            let is_known = answered && life[partition] == self.life[partition];
+            self.oracle.take(lane, number, &name, life[partition], is_known.then_some(self.now.mono));
         }
         match reply {
             Reply::Silence => self.pipeline.answered(self.now, flight, Err("no answer".into())),
@@ -492,11 +494,11 @@ impl World {
         };
         let contents = self.without_expired(partition, contents);
         self.note(|| format!("partition {partition} is ours: {contents:?}"));
-        self.oracle.assigned(partition, contents.clone());
+        self.life[partition] += 1;
+        self.oracle.assigned(partition, self.life[partition], contents.clone());
         self.position[partition] = Some(contents.window);
         self.paused[partition] = false;
         self.sweep[partition] = None;
-        self.life[partition] += 1;
         let slot = self.pipeline.slot("events", number);
         assert_eq!(slot as usize, partition);
         self.pipeline.assign(slot, contents);
@@ -535,13 +537,15 @@ impl World {
         self.position[partition] = None;
         self.pipeline.unassign(&[u32::try_from(partition).unwrap()], self.now);
         self.act();
-        // What was on the wire may still be taken before the next owner begins: order holds within an assignment.
-        self.drain_wire(partition);
+        // What was on the wire may still be taken: before the next owner begins, or later.
+        if self.rng.random_bool(0.5) {
+            self.drain_wire();
+        }
         self.assign(partition);
     }
 
-    /// Requests that were on the wire when a partition went end before it is read again.
-    fn drain_wire(&mut self, _partition: usize) {
+    /// Most requests that were on the wire when a partition went end.
+    fn drain_wire(&mut self) {
         while !self.wire.is_empty() {
             self.answer();
             self.act();
@@ -565,7 +569,7 @@ impl World {
 
     /// Ends the process without settling anything; some requests may have been taken.
     fn stop(&mut self) {
-        for flight in std::mem::take(&mut self.wire) {
+        for (flight, _) in std::mem::take(&mut self.wire) {
             self.pipeline.answered(self.now, flight, Err("killed".into()));
         }
         self.pipeline.abandon(self.now);
