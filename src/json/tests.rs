@@ -178,6 +178,44 @@ fn reads_what_serde_json_reads() {
 }
 
 #[test]
+fn what_the_tape_tells_is_what_the_bytes_tell() {
+    let mut rng = StdRng::seed_from_u64(6);
+    let mut tape = Tape::default();
+    let (mut accepted, mut refused) = (0, 0);
+    for _ in 0..ROUNDS {
+        // An object, as messages are, with white space around it or not.
+        let text = format!("{1}{{\"a\":{0},\"b\":[{0}, 1]}}{1}", random(&mut rng), ["", " "][rng.random_range(0..2)]);
+        let noted = Raw::message(&text, &mut tape).expect(&text);
+        let read = Raw::trusted(text.trim());
+        assert_eq!(noted, read);
+        assert_eq!(walk(noted), serde_json::from_str::<Value>(&text).expect(&text), "{text}");
+        let each = |object: Raw<'_>| object.fields().map(|field| (field.key.to_owned(), walk(field.value))).collect();
+        let (by_nodes, by_bytes): (Vec<_>, Vec<_>) = (each(noted), each(read));
+        assert_eq!(by_nodes, by_bytes, "{text}");
+        for _ in 0..4 {
+            let Some(text) = broken(&mut rng, &text) else { continue };
+            let (noted, read) = (Raw::message(&text, &mut tape).map(walk), Raw::parse(&text).map(walk));
+            let is_object = text.trim_ascii_start().starts_with('{');
+            assert_eq!(noted.as_ref().ok(), read.as_ref().ok().filter(|_| is_object), "{text}");
+            if noted.is_ok() { accepted += 1 } else { refused += 1 }
+        }
+    }
+    assert!(accepted > ROUNDS / 10 && refused > ROUNDS, "{accepted} accepted, {refused} refused");
+}
+
+#[test]
+fn a_message_of_very_many_values_or_bytes_is_read_without_notes() {
+    let mut tape = Tape::default();
+    for (count, padding) in [(10, 0), (4_093, 0), (4_094, 0), (4_095, 0), (5_000, 0), (3, 64 * 1024), (3, 200_000)] {
+        let items = vec!["[1]"; count / 2].join(",");
+        let text = format!("{{\"a\":[{items}],\"b\":\"{}\"}}", "x".repeat(padding));
+        let message = Raw::message(&text, &mut tape).expect("JSON");
+        assert_eq!(walk(message), serde_json::from_str::<Value>(&text).expect("JSON"), "{count} {padding}");
+        assert_eq!(message.field("b").and_then(Raw::string).map(|text| text.len()), Some(padding));
+    }
+}
+
+#[test]
 fn nothing_panics_on_text_that_is_not_json() {
     let mut rng = StdRng::seed_from_u64(3);
     let style = Style { flatten: true, dates: true };

@@ -2,7 +2,8 @@
 //! and an oracle for what must hold whatever happens.
 //!
 //! `FOREBAY_SEEDS=N` runs that many seeds, `FOREBAY_SEED=N` one of them with its history. A failing seed prints its
-//! last steps; the same seed always does the same.
+//! last steps. The same seed makes the same faults; how users fall into shards, and with it the history, differs from process
+//! to process, because user hashes are seeded anew in each.
 
 mod oracle;
 mod parted;
