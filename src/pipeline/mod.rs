@@ -52,7 +52,7 @@ use crate::source::ledger::Ledger;
 
 /// Requests on the wire at a time, of all lanes: what the queue to the delivery holds.
 pub const MAX_WIRE: usize = 1_024;
-/// The same to one host of a vendor while no other needs any ([`wire`]), and connections to it.
+/// The same to one host of a vendor while no other needs any (`wire`), and connections to it.
 pub const MAX_HOST: usize = MAX_WIRE / 4;
 
 /// What has to happen outside.
