@@ -183,8 +183,8 @@ impl Poller {
         if in_range && !self.state.ranges.may_have_stopped(slot) {
             return;
         }
-        if !self.state.revoking.is_empty() {
-            // To place one now would answer the group for those that go; it is asked again.
+        if self.state.owes_an_answer() {
+            // It is asked again.
             self.state.ranges.stop([slot]);
             return;
         }

@@ -154,6 +154,13 @@ pub struct State {
     last_differences: Vec<i128>,
 }
 
+impl State {
+    /// Whether the group waits to hear from us: what would be placed now would be taken for the answer.
+    fn owes_an_answer(&self) -> bool {
+        !self.revoking.is_empty() || self.pending.is_some()
+    }
+}
+
 impl Poller {
     /// Runs until drained or abandoned. The consumer leaves the group when the poller is dropped.
     pub fn run(&mut self) -> End {
@@ -286,9 +293,9 @@ impl Poller {
         match self.state.doubts.look(slot, front, view.offset()) {
             Look::Take => self.message_read(now, slot, view),
             Look::Drop => {}
-            Look::PlaceAnew if self.state.revoking.is_empty() => self.read_on(view.topic(), view.partition(), front),
-            // To place one now would answer the group for those that go. Until then nothing behind the gap is taken.
-            Look::PlaceAnew => self.state.ranges.stop([slot]),
+            // Until it can be placed nothing behind the gap is taken.
+            Look::PlaceAnew if self.state.owes_an_answer() => self.state.ranges.stop([slot]),
+            Look::PlaceAnew => self.read_on(view.topic(), view.partition(), front),
         }
         Ok(())
     }
