@@ -46,13 +46,17 @@ impl Type {
     }
 }
 
-/// Refuses an element of which a field has another type.
+/// Refuses an element of which a field has another type, or stands there twice: nobody knows which of them would count.
 pub(super) fn check_types(element: Raw<'_>, types: &[(&str, Type)]) -> Result<(), Refusal> {
-    for field in element.fields().filter(|field| !field.value.is_null()) {
+    let mut seen = 0_u64;
+    for field in element.fields() {
         let name = field.name();
-        if let Some((name, wanted)) = types.iter().find(|(known, _)| *known == name)
-            && !wanted.fits(field.value)
-        {
+        let Some((bit, (name, wanted))) = (0..64).zip(types).find(|(_, (known, _))| *known == name) else { continue };
+        if seen & (1 << bit) != 0 {
+            return Err(invalid(format!("`{name}` stands twice in the raw element")));
+        }
+        seen |= 1 << bit;
+        if !field.value.is_null() && !wanted.fits(field.value) {
             return Err(invalid(format!("`{name}` of the raw element is not {}", wanted.words())));
         }
     }

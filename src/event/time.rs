@@ -109,6 +109,24 @@ pub(crate) fn date_time(text: &[u8]) -> Option<i64> {
     in_range(days_before(year, month, day) * DAY + clock)
 }
 
+/// The same in all forms of ISO 8601 that occur: a space for the `T`, no seconds, no offset (then it is UTC), one of hours.
+pub(crate) fn iso(text: &[u8]) -> Option<i64> {
+    if let Some(ms) = date_time(text) {
+        return Some(ms);
+    }
+    let (date, rest) = text.split_first_chunk::<10>()?;
+    let ([b'T' | b' ', minutes @ ..], rest) = rest.split_first_chunk::<6>()? else { return None };
+    let is_second = |byte: &u8| matches!(byte, b':' | b'.' | b'0'..=b'9');
+    let (seconds, offset) = rest.split_at(rest.iter().take_while(|byte| is_second(byte)).count());
+    let seconds = if seconds.is_empty() { b":00" } else { seconds };
+    let (offset, minutes_of_it): (&[u8], &[u8]) = match offset {
+        b"" => (b"Z", b""),
+        [b'+' | b'-', _, _] => (offset, b"00"),
+        _ => (offset, b""),
+    };
+    date_time(&[date.as_slice(), b"T", minutes, seconds, offset, minutes_of_it].concat())
+}
+
 /// The value of two digits.
 fn pair(digits: &[u8]) -> Option<i64> {
     match digits {

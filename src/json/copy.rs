@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::{Field, Fields, Raw, skip_space, write};
+use super::{Field, Fields, Raw, skip_space, skip_string, unescape, write};
 use crate::event::time;
 
 /// What changes while values are copied. By default nothing does.
@@ -13,7 +13,7 @@ pub(crate) struct Style {
     /// Nested objects and arrays become keys: `a.b.c`, `a[0].b`. Empty ones stay. Of two that come to one key the last
     /// one stays, as of a name that occurs twice.
     pub(crate) flatten: bool,
-    /// String values that are ISO 8601 date-times with an offset become `yyyy-MM-dd HH:mm:ss +00:00`; keys never do.
+    /// String values that are ISO 8601 date-times become `yyyy-MM-dd HH:mm:ss +00:00`; keys never do.
     pub(crate) dates: bool,
 }
 
@@ -147,12 +147,18 @@ fn flat(out: &mut Vec<u8>, path: &mut String, value: Raw<'_>, style: Style) {
     }
 }
 
-/// Copies `text`; each date-time value is found by its `T`, ten characters behind an opening quote.
+/// No date-time is longer, in bytes.
+const LONGEST_DATE: usize = 50;
+
+/// Copies `text`; each date-time value is found by its `T` or space, ten characters behind an opening quote.
 fn with_dates(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
+    if memchr::memchr(b'\\', bytes).is_some() {
+        return with_escaped_dates(out, text);
+    }
     let mut copied = 0;
-    for letter in memchr::memchr_iter(b'T', bytes) {
-        let Some((from, to, ms)) = date_around(bytes, letter) else { continue };
+    for between in memchr::memchr2_iter(b'T', b' ', bytes) {
+        let Some((from, to, ms)) = date_around(bytes, between) else { continue };
         out.extend_from_slice(bytes.get(copied..from).unwrap_or_default());
         time::write_spaced(out, ms);
         copied = to;
@@ -160,16 +166,33 @@ fn with_dates(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(bytes.get(copied..).unwrap_or_default());
 }
 
-/// The range between the quotes and the time, if the letter `T` there stands inside a date-time value.
-fn date_around(bytes: &[u8], letter: usize) -> Option<(usize, usize, i64)> {
-    let from = letter.checked_sub(10)?;
-    let open = from.checked_sub(1)?;
-    // A quote behind a backslash is part of a string; any other one before a digit opens one.
-    if bytes.get(open) != Some(&b'"') || (open > 0 && bytes.get(open - 1) == Some(&b'\\')) {
+/// The range between the quotes and the time, if the `T` or space there stands inside a date-time value.
+fn date_around(bytes: &[u8], between: usize) -> Option<(usize, usize, i64)> {
+    let from = between.checked_sub(10)?;
+    // Without backslashes any quote before a digit opens a string.
+    if bytes.get(from.checked_sub(1)?) != Some(&b'"') {
         return None;
     }
-    let tail = bytes.get(letter..)?;
-    let to = letter + tail.iter().take(40).position(|byte| *byte == b'"')?;
-    let ms = time::date_time(bytes.get(from..to)?)?;
+    let tail = bytes.get(between..)?;
+    let to = between + tail.iter().take(LONGEST_DATE).position(|byte| *byte == b'"')?;
+    let ms = time::iso(bytes.get(from..to)?)?;
     (bytes.get(skip_space(bytes, to + 1)) != Some(&b':')).then_some((from, to, ms))
+}
+
+/// The same of a text with escapes, which may stand inside a date-time, too: every string is looked at.
+fn with_escaped_dates(out: &mut Vec<u8>, text: &str) {
+    let bytes = text.as_bytes();
+    let (mut copied, mut at) = (0, 0);
+    while let Some(open) = memchr::memchr(b'"', bytes.get(at..).unwrap_or_default()).map(|found| at + found) {
+        let Some((end, _)) = skip_string(bytes, open) else { break };
+        at = end;
+        let is_name = bytes.get(skip_space(bytes, end)) == Some(&b':');
+        let inside = text.get(open + 1..end - 1).filter(|inside| !is_name && inside.len() <= 6 * LONGEST_DATE);
+        if let Some(ms) = inside.and_then(|inside| time::iso(unescape(inside).as_bytes())) {
+            out.extend_from_slice(bytes.get(copied..=open).unwrap_or_default());
+            time::write_spaced(out, ms);
+            copied = end - 1;
+        }
+    }
+    out.extend_from_slice(bytes.get(copied..).unwrap_or_default());
 }

@@ -143,17 +143,18 @@ impl Encoder {
     /// beside them: as a field it would make somebody else of the user.
     fn user_fields(&self, out: &mut Vec<u8>, traits: Raw<'_>) {
         let (phone, has_number) = (traits.field("phone"), traits.field("phoneNumber").is_some());
-        let start = out.len();
+        let (start, mut is_told) = (out.len(), false);
         for field in copy::of(traits, self.style.flatten) {
             let is_phone = field.is("phone");
-            if is_phone && phone != Some(field.value) {
-                // A twin comes behind it, and may have another form.
+            if is_phone && (is_told || phone != Some(field.value)) {
+                // A twin, which may have another form.
             } else if is_phone
                 && let Some(phone) = field.value.scalar()
                 && !has_number
             {
                 write::key(out, "phoneNumber");
                 write::string(out, &phone);
+                is_told = true;
             } else if !(field.is("email") || field.is("userId")) {
                 copy::field(out, field.key, field.value, self.style);
             }

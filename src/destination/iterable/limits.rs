@@ -16,7 +16,8 @@ use crate::destination::Shape;
 use crate::json::{Raw, copy, long_text};
 use crate::outcome::{Reason, Refusal};
 
-const LONGEST_TEXT: usize = 32 * 1024;
+/// The smaller of what that may mean.
+const LONGEST_TEXT: usize = 32_000;
 
 /// Whose fields they are: the words of a message, and how many a project has.
 type Kind = (&'static str, usize);

@@ -135,8 +135,10 @@ impl Encoder {
     /// An identify's properties are about its device; the vendor drops what it does not know.
     fn device_rest(&self, event: &Event<'_>, out: &mut Vec<u8>) {
         let start = out.len();
+        let has_preference = event.properties.is_some_and(|properties| properties.field("push_preference").is_some());
         for field in event.properties.into_iter().flat_map(|properties| copy::of(properties, self.style.flatten)) {
             match &*field.name() {
+                "pushPreference" if has_preference => {}
                 "" | "id" | "_id" | "platform" | "push_id" | "model" | "app_version" | "os_version" => {}
                 "pushPreference" => copy::field(out, "push_preference", field.value, self.style),
                 _ => copy::field(out, field.key, field.value, self.style),

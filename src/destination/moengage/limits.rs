@@ -87,8 +87,8 @@ const REFUSED_LENGTHS: u64 = {
 
 /// Whether somebody can have this id.
 pub(super) fn check_id(id: &str) -> Result<(), Refusal> {
-    if id.chars().nth(1).is_none() {
-        return Err(Refusal::new(Reason::InvalidUserId, "MoEngage takes no user id of one character"));
+    if id.chars().nth(1).is_none() || id.trim().is_empty() {
+        return Err(Refusal::new(Reason::InvalidUserId, "MoEngage takes no user id of one character, or of blanks"));
     }
     // Most ids are of a length that none of these has.
     let may_be = id.len() < 64 && REFUSED_LENGTHS >> id.len() & 1 == 1;
