@@ -34,6 +34,8 @@ pub struct Ticket {
     pub state: bool,
     /// Whether it had its late second chance.
     pub was_late: bool,
+    /// Whether it goes in a request of its own, and so pays for a whole batch in memory.
+    pub alone: bool,
     /// How many calls its record makes in the lane.
     pub calls: u16,
     /// What it costs.
@@ -65,13 +67,17 @@ impl Parcel {
     /// What it weighs in memory, in a batch or outside.
     #[must_use]
     pub fn weight(&self) -> usize {
-        weight(self.element.len(), self.record.len())
+        weight(&self.ticket, self.element.len(), self.record.len())
     }
 }
 
-/// What a call weighs in memory: its element, its record, and its place in the table.
-fn weight(element: usize, record: usize) -> usize {
-    element + record + size_of::<Slot>()
+/// What a batch takes beside its calls: itself, and what the allocator adds to its three pieces of memory.
+const OF_A_BATCH: usize = size_of::<Batch>() + 256;
+
+/// What a call weighs in memory: its element, its record, and its place in the table; alone, a batch, too. What many calls
+/// share does not count.
+fn weight(ticket: &Ticket, element: usize, record: usize) -> usize {
+    element + record + size_of::<Slot>() + if ticket.alone { OF_A_BATCH } else { 0 }
 }
 
 /// Memory of a batch that has ended, for one that begins: growing it anew would cost more than filling it.
@@ -253,7 +259,7 @@ impl Batch {
         record(&mut self.records);
         self.note(ticket, start);
         let element = self.open.len() - start;
-        Ok((element, weight(element, self.records.len() - kept)))
+        Ok((element, weight(&ticket, element, self.records.len() - kept)))
     }
 
     /// Appends a call that was encoded before.
@@ -349,7 +355,8 @@ impl Batch {
     /// What the call at `index` weighs in memory.
     #[must_use]
     pub fn weight(&self, index: usize) -> usize {
-        weight(self.element(index).len(), self.record(index).len())
+        let ticket = self.slots.get(index).map(|slot| &slot.ticket);
+        ticket.map_or(0, |ticket| weight(ticket, self.element(index).len(), self.record(index).len()))
     }
 
     /// The same of all its calls together.
@@ -362,7 +369,8 @@ impl Batch {
     /// What it takes in memory beside its body.
     #[must_use]
     pub fn overhead(&self) -> usize {
-        self.records.len() + self.slots.len() * size_of::<Slot>()
+        let alone = self.slots.first().is_some_and(|slot| slot.ticket.alone);
+        self.records.len() + self.slots.len() * (size_of::<Slot>() + if alone { OF_A_BATCH } else { 0 })
     }
 
     /// A new open batch of the same shape with the calls at `indices`, in that order.
@@ -445,7 +453,7 @@ mod tests {
 
     fn ticket(offset: i64) -> Ticket {
         let receipt = Receipt { slot: 0, epoch: 1, offset };
-        Ticket { receipt, user: 0, state: false, was_late: false, calls: 1, units: [1, 2] }
+        Ticket { receipt, user: 0, state: false, was_late: false, alone: false, calls: 1, units: [1, 2] }
     }
 
     fn batch_of(elements: &[&str]) -> Batch {
@@ -472,6 +480,29 @@ mod tests {
         assert_eq!(&batch.body()[..], b"[1,22,3]");
         assert_eq!((batch.element(1), batch.record(1)), (&b"22"[..], &b"r1"[..]));
         drop(batch.disband());
+    }
+
+    #[test]
+    fn what_enters_is_what_leaves_and_a_call_alone_pays_for_its_batch() {
+        for (alone, more) in [(false, 0), (true, OF_A_BATCH)] {
+            let mut batch = Batch::new(Shape(0), b"[", Buffers::default(), Duration::ZERO);
+            let mut entered = 0;
+            for offset in 0..2 {
+                let element = |body: &mut Vec<u8>| {
+                    body.extend_from_slice(b"12345");
+                    Ok::<(), ()>(())
+                };
+                let ticket = Ticket { alone, ..ticket(offset) };
+                let (_, weight) = batch.append(ticket, element, |kept| kept.extend_from_slice(b"123")).unwrap();
+                assert_eq!(weight, 8 + size_of::<Slot>() + more);
+                assert_eq!(weight, batch.weight(batch.len() - 1));
+                entered += weight;
+            }
+            assert_eq!(batch.calls_weight(), entered);
+            let parcel = batch.pop().unwrap();
+            assert_eq!(parcel.weight(), entered / 2);
+            drop(batch.disband());
+        }
     }
 
     #[test]

@@ -46,6 +46,8 @@ use crate::source::record::Kept;
 pub use self::books::{Books, Requests};
 pub use self::health::{Binds, Health};
 
+/// Among so many of the latest batches there is one of each shape, nearly always.
+const LATEST: usize = 8;
 /// The most budgets that one account's requests can draw on.
 const MAX_BUDGETS: usize = 8;
 /// How many ended batches' memory is kept for new ones, and how many bytes of it.
@@ -415,7 +417,7 @@ impl Lane {
         shapes.filter_map(|(info, shape)| Some((*info.keys.first()?, shape.key))).collect()
     }
 
-    /// Takes one of the `calls` calls that an event makes here. True if a batch became full, so that pumping now may pay.
+    /// Takes one of the `calls` calls that an event makes here. True if a batch became full and pumping now may pay.
     pub fn admit(
         &mut self,
         around: &mut Surroundings<'_>,
@@ -425,7 +427,9 @@ impl Lane {
         record: &dyn Fn(&mut Vec<u8>),
     ) -> Result<bool, Refusal> {
         let calls = u16::try_from(calls).unwrap_or(u16::MAX);
-        let ticket = Ticket { receipt, user: call.user, state: call.state, was_late: false, calls, units: call.units };
+        let alone = self.info(call.shape).max_calls.min(self.settings.max_calls) == 1;
+        let Call { user, state, units, .. } = *call;
+        let ticket = Ticket { receipt, user, state, was_late: false, alone, calls, units };
         let place = self.order.place(call);
         let now = around.now;
         if place == Place::Wait {
@@ -514,7 +518,8 @@ impl Lane {
         })
     }
 
-    /// Moves an open batch to the ready ones if it is full; a last call that was too much begins the next one.
+    /// Moves an open batch to the ready ones if it is full; a last call that was too much begins the next one. True if it
+    /// pays to look for what may go now.
     fn close_if_full(&mut self, around: &mut Surroundings<'_>, queue: usize, index: usize) -> Result<bool, Refusal> {
         let Queue { open, ready, .. } = &mut self.queues[queue];
         let shape = open[index].shape();
@@ -525,6 +530,10 @@ impl Lane {
         let mut batch = open.swap_remove(index);
         let surplus = if over { batch.pop() } else { None };
         let part = batch.part().cloned();
+        // Behind one that might have gone and did not, whatever it waits for, this one does not go either; to look for what
+        // may go costs a look at each that is ready.
+        let now = around.now.mono;
+        let waits = ready.iter().rev().take(LATEST).any(|other| other.shape() == shape && other.not_before <= now);
         if !ready.is_empty() {
             batch.shrink();
         }
@@ -535,7 +544,7 @@ impl Lane {
             next.append_parcel(&parcel);
             self.queues[queue].open.push(next);
         }
-        Ok(true)
+        Ok(!waits)
     }
 
     /// Puts a call that was encoded before into a queue: it waited behind its user.

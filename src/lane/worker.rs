@@ -27,19 +27,37 @@ struct Found {
     index: usize,
     ready: bool,
     shape: Shape,
+    /// How often it failed, where that counts.
     attempts: u32,
     opened: Duration,
+}
+
+impl Found {
+    /// What goes first.
+    const fn rank(&self) -> (u32, Duration) {
+        (self.attempts, self.opened)
+    }
 }
 
 /// What the search for a batch that may go came to.
 #[derive(Debug, Default)]
 struct Search {
+    /// Of each queue the first of each shape: what one has to wait for at a limit, all others of its shape do.
     found: Vec<Found>,
     /// The earliest time at which something more could go.
     wake: Option<Duration>,
 }
 
 impl Search {
+    fn offer(&mut self, found: Found) {
+        let same = |known: &&mut Found| known.queue == found.queue && known.shape == found.shape;
+        match self.found.iter_mut().rev().find(same) {
+            Some(known) if known.rank() <= found.rank() => {}
+            Some(known) => *known = found,
+            None => self.found.push(found),
+        }
+    }
+
     fn not_before(&mut self, at: Duration) {
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
     }
@@ -76,7 +94,7 @@ impl Lane {
             if failing && around.now.mono < self.probe_at {
                 return Some(self.probe_at);
             }
-            let mut search = self.search(around);
+            let mut search = self.search(around, failing);
             if !search.found.is_empty() && around.room.is_used_up() {
                 around.starved = true;
                 return search.wake;
@@ -84,7 +102,7 @@ impl Lane {
             // The oldest first: were the queues only to take turns, the one behind a shape without limits would get every
             // permit of a shape with few. The probe is whatever failed least, so that one bad batch cannot keep the
             // lane down.
-            search.found.sort_by_key(|found| (if failing { found.attempts } else { 0 }, found.opened));
+            search.found.sort_by_key(Found::rank);
             let sent = self.send_first_paid(around, &mut search);
             if !sent {
                 return search.wake;
@@ -93,15 +111,15 @@ impl Lane {
     }
 
     /// All batches that could go now but for pacing.
-    fn search(&self, around: &Surroundings<'_>) -> Search {
+    fn search(&self, around: &Surroundings<'_>, failing: bool) -> Search {
         let mut search = Search::default();
         for queue in 0..self.queues.len() {
-            self.search_queue(around, queue, &mut search);
+            self.search_queue(around, queue, failing, &mut search);
         }
         search
     }
 
-    fn search_queue(&self, around: &Surroundings<'_>, index: usize, search: &mut Search) {
+    fn search_queue(&self, around: &Surroundings<'_>, index: usize, failing: bool, search: &mut Search) {
         let queue = &self.queues[index];
         let is_shard = index > 0;
         if is_shard && queue.in_flight > 0 {
@@ -116,12 +134,12 @@ impl Lane {
             }
             seen |= bit;
             match self.ready_at(batch) {
-                Some(at) if at <= now => search.found.push(Found {
+                Some(at) if at <= now => search.offer(Found {
                     queue: index,
                     index: position,
                     ready: true,
                     shape: batch.shape(),
-                    attempts: batch.attempts,
+                    attempts: if failing { batch.attempts } else { 0 },
                     opened: batch.opened,
                 }),
                 Some(at) => search.not_before(at),
@@ -134,7 +152,7 @@ impl Lane {
             }
             let due = if around.flush { Duration::ZERO } else { batch.opened + self.settings.linger };
             match self.ready_at(batch).map(|at| at.max(due)) {
-                Some(at) if at <= now => search.found.push(Found {
+                Some(at) if at <= now => search.offer(Found {
                     queue: index,
                     index: position,
                     ready: false,

@@ -30,6 +30,7 @@ use bytes::{Bytes, BytesMut};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -44,6 +45,10 @@ use self::tls::Tls;
 use crate::config::Delivery;
 use crate::pipeline::MAX_HOST;
 
+/// How much of an answer is read however small the request was, in bytes, and how many times the request otherwise: what many
+/// answers could take in memory is bounded by what was sent.
+const LEAST_ANSWER: usize = 16 * 1024;
+const ANSWER_TIMES: usize = 4;
 const USER_AGENT: &str = concat!("forebay/", env!("CARGO_PKG_VERSION"));
 
 /// How the client works.
@@ -55,7 +60,7 @@ pub struct Options {
     pub ca_file: Option<PathBuf>,
     /// What stands between us and the origins.
     pub proxies: Proxies,
-    /// The most of an answer's body that is read, in bytes.
+    /// The most of an answer's body that is read, in bytes; less where the request was small.
     pub answer_cap: usize,
     /// The longest that a connection is used; each draws its own end from the last fifth.
     pub max_connection_age: Duration,
@@ -207,6 +212,7 @@ impl Client {
         phase: &mut Phase,
     ) -> Result<Response, TransportError> {
         let _permit = host.permit().await;
+        let cap = self.cap(host, request.body());
         let mut connection = match host.take(begun) {
             Some(connection) => connection,
             None => self.connect(host, phase).await?,
@@ -214,7 +220,7 @@ impl Client {
         loop {
             *phase = Phase::Answering;
             let mut refused = match connection.sender.try_send_request(request).await {
-                Ok(answer) => return self.read(host, connection, answer).await,
+                Ok(answer) => return self.read(host, connection, answer, cap).await,
                 Err(refused) => refused,
             };
             match refused.take_message() {
@@ -239,17 +245,24 @@ impl Client {
         host: &Host,
         connection: Connection,
         answer: http::Response<Incoming>,
+        cap: usize,
     ) -> Result<Response, TransportError> {
         let (head, body) = answer.into_parts();
-        let (body, truncated) = read_body(body, self.answer_cap.min(host.origin.reach.answer_cap))
-            .await
-            .map_err(|error| TransportError::from_hyper(&host.origin, &error, true))?;
+        let (body, truncated) =
+            read_body(body, cap).await.map_err(|error| TransportError::from_hyper(&host.origin, &error, true))?;
         if truncated {
             drop(connection);
         } else {
             host.put(connection).await;
         }
         Ok(Response { status: head.status.as_u16(), headers: head.headers, body, truncated })
+    }
+
+    /// How much of the answer to a request is read: it can name what was sent in more than one list, and say little else.
+    fn cap(&self, host: &Host, request: &Full<Bytes>) -> usize {
+        let sent = request.size_hint().exact().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+        let of_request = sent.saturating_mul(ANSWER_TIMES).max(LEAST_ANSWER);
+        self.answer_cap.min(host.origin.reach.answer_cap).min(of_request)
     }
 
     /// Closes what has rested too long, at any origin. Runs when a connection is made: only then can they become more.

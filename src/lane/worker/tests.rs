@@ -5,9 +5,10 @@ use std::time::Duration;
 use http::HeaderMap;
 use secrecy::SecretString;
 
+use super::{Found, Search};
 use crate::clock::Now;
 use crate::config;
-use crate::destination::Answer;
+use crate::destination::{Answer, Shape};
 use crate::lane::Flight;
 use crate::pipeline::{Action, Parts, Pipeline};
 use crate::source::commit::Contents;
@@ -92,4 +93,23 @@ fn under_a_limit_no_shard_waits_for_ever_behind_another() {
     pipeline.unassign(&[0], at(31_000));
     exchange(&mut pipeline, at(31_000), &mut wire);
     assert!(longest < 2_500, "the oldest call waited {longest} ms");
+}
+
+#[test]
+fn of_what_is_ready_the_first_of_each_shape_in_each_queue_is_found() {
+    let mut search = Search::default();
+    for index in 0..1_000_usize {
+        search.offer(Found {
+            queue: index % 2,
+            index,
+            ready: true,
+            shape: Shape(u8::try_from(index % 3).unwrap()),
+            attempts: u32::from(index < 600),
+            opened: Duration::from_millis((1_000 - index) as u64),
+        });
+    }
+    let mut found: Vec<_> = search.found.iter().map(|found| (found.queue, found.shape.0, found.index)).collect();
+    found.sort_unstable();
+    // Those that failed less first, then the oldest, which here are the last.
+    assert_eq!(found, [(0, 0, 996), (0, 1, 994), (0, 2, 998), (1, 0, 999), (1, 1, 997), (1, 2, 995)]);
 }

@@ -73,14 +73,15 @@ async fn an_answer_in_pieces_is_joined() {
 #[tokio::test]
 async fn a_body_beyond_the_cap_is_cut_and_its_connection_closed() {
     let vendor = FakeVendor::start(None, || async { Answer::new(Full::from(vec![b'x'; 100_000])) }).await;
+    let large = "x".repeat(30_000);
     let exact = client_with(|options| options.answer_cap = 100_000);
     for connections in [1, 1] {
-        let answer = post(&exact, &vendor.origin, "body").await.unwrap();
+        let answer = post(&exact, &vendor.origin, large.clone()).await.unwrap();
         assert_eq!((answer.body.len(), answer.truncated, vendor.connections()), (100_000, false, connections));
     }
     for (cap, connections) in [(99_999, 2), (1, 3), (0, 4)] {
         let client = client_with(|options| options.answer_cap = cap);
-        let answer = post(&client, &vendor.origin, "body").await.unwrap();
+        let answer = post(&client, &vendor.origin, large.clone()).await.unwrap();
         assert_eq!((answer.body.len(), answer.truncated, vendor.connections()), (cap, true, connections));
     }
     let small = client_with(|options| options.answer_cap = 1);
@@ -98,7 +99,7 @@ async fn an_endless_body_ends_at_the_cap() {
         while stream.write_all(b"4\r\nabcd\r\n").await.is_ok() {}
     })
     .await;
-    let answer = post(&client_with(|options| options.answer_cap = 70_001), &origin, "body").await.unwrap();
+    let answer = post(&client_with(|options| options.answer_cap = 70_001), &origin, "x".repeat(30_000)).await.unwrap();
     assert_eq!((answer.body.len(), answer.truncated), (70_001, true));
 }
 

@@ -39,7 +39,7 @@ async fn it_shares_no_connection_with_who_is_trusted() {
 #[tokio::test]
 async fn an_answer_is_read_up_to_its_cap() {
     let vendor = FakeVendor::start(None, || async { Answer::new(Full::from(vec![b'x'; 100_000])) }).await;
-    let answer = post(&allowing("127.0.0.1"), &named("127.0.0.1", &vendor.origin), "").await.unwrap();
+    let answer = post(&allowing("127.0.0.1"), &named("127.0.0.1", &vendor.origin), "x".repeat(30_000)).await.unwrap();
     assert_eq!((answer.body.len(), answer.truncated), (64 * 1024, true));
 }
 
