@@ -5,4 +5,4 @@ pub(crate) const BESIDE: u64 = 96 << 20;
 
 /// For each account: an idle lane is 4 KiB of it; the rest is what its configuration takes at the start, and its part of
 /// a scrape.
-pub(crate) const ACCOUNT: u64 = 20 << 10;
+pub(crate) const ACCOUNT: u64 = 24 << 10;
