@@ -220,14 +220,24 @@ fn a_member_that_lost_its_partitions_sends_and_commits_nothing_of_what_it_holds(
     assigned(&mut one, 2.0);
     // It holds them unsent, and they would go at once when it wakes up.
     stage.vendors.set_faults(
-        "[[fault]]\nkind = \"status\"\nstatus = 429\nbody = \"slow down\"\nheaders = { retry-after = \"4\" }",
+        "[[fault]]\nkind = \"status\"\nstatus = 429\nbody = \"slow down\"\nheaders = { retry-after = \"6\" }",
     );
     stage.produce(held);
-    one.eventually(WORK, "all are held and none is on the wire", |member| {
-        let sum =
-            |name| metrics::sum(&metrics::parse(&member.try_get("/metrics")?.1), name, &[]).ok_or("none".to_owned());
-        let (calls, wire) = (sum("forebay_calls_in_flight")?, sum("forebay_lane_inflight_requests")?);
-        if calls >= 400.0 && wire < 0.5 { Ok(()) } else { Err(format!("{calls} held, {wire} requests")) }
+    one.eventually(WORK, "all are held, and each account waits because it was told to", |member| {
+        let samples = metrics::parse(&member.try_get("/metrics")?.1);
+        let sum = |name, labels: &[_]| metrics::sum(&samples, name, labels).ok_or("none".to_owned());
+        let (calls, wire) = (sum("forebay_calls_in_flight", &[])?, sum("forebay_lane_inflight_requests", &[])?);
+        // An account that was not refused yet may begin its first request at any moment, also on the way to its sleep.
+        let mut waits = 0;
+        for account in stage.config.accounts() {
+            let refused = [("account", account.name.as_str()), ("outcome", "throttled")];
+            waits += usize::from(sum("forebay_http_requests_total", &refused)? >= 1.0);
+        }
+        if calls >= 400.0 && wire < 0.5 && waits == 2 {
+            Ok(())
+        } else {
+            Err(format!("{calls} held, {wire} requests, {waits} of 2 accounts wait"))
+        }
     });
     one.sigstop();
     stage.vendors.set_faults("");
