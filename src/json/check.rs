@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use wide::u8x16;
 
-use super::tape::{Name, Notes, Tape};
+use super::tape::{LONGEST, MOST, Name, Notes, Tape};
 use super::{hex4, skip_space};
 
 /// How deep a message may nest. Strict parsers stop at 128; the body that a message ends in adds up to six levels.
@@ -55,35 +55,31 @@ impl<'a> Scanner<'a> {
         Self { text, bytes: text.as_bytes(), fault: Fault { at: 0, what: "" } }
     }
 
-    /// Exactly one value, white space around it aside; where it stands.
-    pub(crate) fn document(mut self, tape: &mut Tape) -> Result<Range<usize>, Fault> {
+    /// Exactly one value, white space around it aside; where it stands. Notes nothing.
+    pub(crate) fn document(mut self) -> Result<Range<usize>, Fault> {
         let start = self.space(0);
-        self.whole(start, tape).map_err(|Stop| self.fault)
+        let mut tape = Tape::default();
+        self.whole(start, &mut tape.begin(0).0, None).map_err(|Stop| self.fault)
     }
 
     /// Exactly one object, white space around it aside; where it stands.
     pub(crate) fn message(mut self, tape: &mut Tape) -> Result<Range<usize>, Fault> {
         let start = self.space(0);
-        let what = match self.byte(start) {
-            Some(b'{') => return self.whole(start, tape).map_err(|Stop| self.fault),
-            Some(_) => "not a JSON object",
-            None => "no JSON",
-        };
-        Err(Fault { at: start, what })
+        match self.byte(start) {
+            Some(b'{') => {}
+            Some(_) => return Err(Fault { at: start, what: "not a JSON object" }),
+            None => return Err(Fault { at: start, what: "no JSON" }),
+        }
+        let length = self.bytes.len();
+        let (mut notes, words) = tape.begin(if length <= LONGEST { MOST } else { 0 });
+        // Longer texts have longer strings, in which there is less to win.
+        let is_plain = length <= LONGEST_NOTED && find_quotes(self.bytes, words);
+        let quotes = is_plain.then(|| Quotes::new(words));
+        self.whole(start, &mut notes, quotes).map_err(|Stop| self.fault)
     }
 
-    fn whole(&mut self, start: usize, tape: &mut Tape) -> Result<Range<usize>, Stop> {
-        let mut notes = tape.begin(self.bytes.len());
-        // Longer texts have longer strings, in which there is less to win.
-        let is_plain = self.bytes.len() <= LONGEST_NOTED && find_quotes(self.bytes, notes.quotes);
-        let end = if is_plain {
-            let words = std::mem::take(notes.quotes);
-            let end = self.values(start, &mut notes, Some(Quotes::new(&words)));
-            *notes.quotes = words;
-            end?
-        } else {
-            self.values(start, &mut notes, None)?
-        };
+    fn whole(&mut self, start: usize, notes: &mut Notes<'_>, quotes: Option<Quotes<'_>>) -> Result<Range<usize>, Stop> {
+        let end = self.values(start, notes, quotes)?;
         let rest = self.space(end);
         if rest < self.bytes.len() { self.stop(rest, "something follows the JSON value") } else { Ok(start..end) }
     }

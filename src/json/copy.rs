@@ -28,15 +28,6 @@ pub(crate) fn field(out: &mut Vec<u8>, key: &str, value: Raw<'_>, style: Style) 
     }
 }
 
-/// Shows the fields of an object until there is an error; with `last` a name that occurs twice once, with its last value.
-pub(crate) fn each<'a, E>(
-    object: Raw<'a>,
-    last: bool,
-    mut see: impl FnMut(Field<'a>) -> Result<(), E>,
-) -> Result<(), E> {
-    if last { once(object.fields()).try_for_each(see) } else { object.fields().try_for_each(&mut see) }
-}
-
 /// An object's fields as they are to be copied: see [`of`].
 pub(crate) enum Copied<'a> {
     AsTheyAre(Fields<'a>),

@@ -44,7 +44,7 @@ impl fmt::Debug for Raw<'_> {
 impl<'a> Raw<'a> {
     /// Checks a text that must hold exactly one value, white space around it aside.
     pub fn parse(text: &'a str) -> Result<Self, Fault> {
-        let at = Scanner::new(text).document(&mut Tape::default())?;
+        let at = Scanner::new(text).document()?;
         Ok(Self::trusted(text.get(at).unwrap_or_default()))
     }
 

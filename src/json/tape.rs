@@ -7,7 +7,9 @@
 use std::ops::Range;
 
 /// The most values that are noted: some 80 KB.
-const MOST: usize = 4096;
+pub(super) const MOST: usize = 4096;
+/// The longest text in which places can be noted.
+pub(super) const LONGEST: usize = ESCAPED as usize - 1;
 /// The highest bit of a place: the string that ends there has escapes.
 const ESCAPED: u32 = 1 << 31;
 
@@ -29,9 +31,14 @@ pub(super) struct Name {
 }
 
 /// A place in a text that has a tape; longer ones have none.
-#[expect(clippy::cast_possible_truncation, reason = "`Tape::begin` leaves longer texts out")]
+#[expect(clippy::cast_possible_truncation, reason = "nothing is noted of a text that is longer than `LONGEST`")]
 const fn place(at: usize) -> u32 {
     at as u32
+}
+
+/// Where something ends, and whether it has escapes.
+const fn ending(at: usize, escaped: bool) -> u32 {
+    place(at) | if escaped { ESCAPED } else { 0 }
 }
 
 const fn range(start: u32, end: u32) -> Range<usize> {
@@ -43,7 +50,7 @@ impl Name {
     pub(super) const NONE: Self = Self { start: 0, end: 0 };
 
     pub(super) const fn new(at: Range<usize>, escaped: bool) -> Self {
-        Self { start: place(at.start), end: place(at.end) | if escaped { ESCAPED } else { 0 } }
+        Self { start: place(at.start), end: ending(at.end, escaped) }
     }
 
     /// Where it stands, and whether it has escapes.
@@ -75,7 +82,9 @@ impl Node {
 #[derive(Debug, Default)]
 pub struct Tape {
     nodes: Vec<Node>,
+    /// The objects and arrays that are open: the node of each, and the bracket that closes the one that it is in.
     open: Vec<(usize, u8)>,
+    /// Where quotes stand, a bit a byte of the text.
     quotes: Vec<u64>,
 }
 
@@ -83,10 +92,7 @@ pub struct Tape {
 #[derive(Debug)]
 pub(super) struct Notes<'t> {
     nodes: &'t mut Vec<Node>,
-    /// The objects and arrays that are open: the node of each, and the bracket that closes the one that it is in.
     open: &'t mut Vec<(usize, u8)>,
-    /// Where quotes stand, a bit a byte of the text.
-    pub(super) quotes: &'t mut Vec<u64>,
     /// How many nodes there may be.
     most: usize,
 }
@@ -97,11 +103,12 @@ impl Tape {
         if self.nodes.len() < MOST { &self.nodes } else { &[] }
     }
 
-    pub(super) fn begin(&mut self, length: usize) -> Notes<'_> {
+    /// Notes of at most so many values, and the place for those of quotes.
+    pub(super) fn begin(&mut self, most: usize) -> (Notes<'_>, &mut Vec<u64>) {
         let Self { nodes, open, quotes } = self;
         nodes.clear();
         open.clear();
-        Notes { nodes, open, quotes, most: if length < ESCAPED as usize { MOST } else { 0 } }
+        (Notes { nodes, open, most }, quotes)
     }
 }
 
@@ -116,8 +123,7 @@ impl Notes<'_> {
     /// A value with nothing in it.
     #[inline]
     pub(super) fn leaf(&mut self, name: Name, at: Range<usize>, escaped: bool) {
-        let end = place(at.end) | if escaped { ESCAPED } else { 0 };
-        self.push(Node { name, start: place(at.start), end, size: 1 });
+        self.push(Node { name, start: place(at.start), end: ending(at.end, escaped), size: 1 });
     }
 
     /// An object or an array begins; `outside` is what closes the one that it is in.

@@ -42,6 +42,13 @@ pub struct Ticket {
     pub units: [u32; 2],
 }
 
+impl Ticket {
+    /// What its place takes in memory.
+    const fn place(&self) -> usize {
+        size_of::<Slot>() + if self.alone { OF_A_BATCH } else { 0 }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     ticket: Ticket,
@@ -77,7 +84,7 @@ const OF_A_BATCH: usize = size_of::<Batch>() + 256;
 /// What a call weighs in memory: its element, its record, and its place in the table; alone, a batch, too. What many calls
 /// share does not count.
 fn weight(ticket: &Ticket, element: usize, record: usize) -> usize {
-    element + record + size_of::<Slot>() + if ticket.alone { OF_A_BATCH } else { 0 }
+    element + record + ticket.place()
 }
 
 /// Memory of a batch that has ended, for one that begins: growing it anew would cost more than filling it.
@@ -369,8 +376,7 @@ impl Batch {
     /// What it takes in memory beside its body.
     #[must_use]
     pub fn overhead(&self) -> usize {
-        let alone = self.slots.first().is_some_and(|slot| slot.ticket.alone);
-        self.records.len() + self.slots.len() * (size_of::<Slot>() + if alone { OF_A_BATCH } else { 0 })
+        self.records.len() + self.tickets().map(Ticket::place).sum::<usize>()
     }
 
     /// A new open batch of the same shape with the calls at `indices`, in that order.

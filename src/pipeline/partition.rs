@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 
 use super::sweep::{Sweep, Turn};
+use crate::event::Origin;
 use crate::source::commit;
 use crate::source::deferral::{Entry, Left};
 use crate::source::ledger::Ledger;
+use crate::source::record::Record;
 
 /// One partition that the process has met.
 ///
@@ -52,6 +54,12 @@ pub struct Partition {
 }
 
 impl Partition {
+    /// Where one of its records stands.
+    pub(super) fn origin(&self, record: &Record<'_>) -> Origin<'static> {
+        let Record { offset, timestamp_ms, .. } = *record;
+        Origin { topic: self.topic, partition: self.number, offset, timestamp_ms }
+    }
+
     pub(super) fn new(topic: &'static str, number: i32) -> Self {
         Self {
             topic,

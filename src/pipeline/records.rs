@@ -39,12 +39,7 @@ impl Pipeline {
             Reading::Repeated => return,
         }
         let receipt = Receipt { slot: record.slot, epoch: partition.epoch, offset: record.offset };
-        let origin = Origin {
-            topic: partition.topic,
-            partition: partition.number,
-            offset: record.offset,
-            timestamp_ms: record.timestamp_ms,
-        };
+        let origin = partition.origin(record);
         let Owes { calls, left_out } = self.route(now, record, origin, receipt);
         let partition = &mut self.partitions[record.slot as usize];
         let Some(ledger) = partition.ledger.as_mut() else { return };

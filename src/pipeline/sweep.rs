@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::{Action, Pipeline};
 use crate::clock::Now;
-use crate::event::{Event, Origin};
+use crate::event::Event;
 use crate::lane::Health;
 use crate::router::Tenant;
 use crate::source::Receipt;
@@ -151,25 +151,17 @@ impl Pipeline {
     fn offer_again(&mut self, now: Now, record: &Record<'_>, receipt: Receipt) {
         let Some(value) = record.value else { return };
         let index = record.slot as usize;
-        let origin = Origin {
-            topic: self.partitions[index].topic,
-            partition: self.partitions[index].number,
-            offset: record.offset,
-            timestamp_ms: record.timestamp_ms,
-        };
+        let origin = self.partitions[index].origin(record);
         let mut tape = std::mem::take(&mut self.tape);
         let message = self.router.message(record, value, origin, &mut tape);
         // What has no tenant, or cannot be read, was the poll thread's to refuse.
         let tenant = self.router.tenant(origin.topic, record, message.event());
-        let Some(tenant) = tenant.ok().and_then(|tenant| self.router.find(&tenant)) else {
-            self.tape = tape;
-            return;
-        };
+        let tenant = tenant.ok().and_then(|tenant| self.router.find(&tenant));
         let wants = |lane: &u32| {
             let entry = self.partitions[index].entries.get(lane);
             entry.is_some_and(|entry| entry.in_pass && entry.wants(record.offset))
         };
-        if self.router.lanes(tenant).iter().any(wants) {
+        if let Some(tenant) = tenant.filter(|tenant| self.router.lanes(*tenant).iter().any(wants)) {
             let event = message.read(record, value, origin);
             self.offer_again_to(now, tenant, record, event.as_ref().ok(), receipt);
         }

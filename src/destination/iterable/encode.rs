@@ -27,17 +27,6 @@ use crate::outcome::{Reason, Refusal};
 /// The vendor's longest event id, in bytes.
 const LONGEST_EVENT_ID: usize = 512;
 
-/// Of each byte, whether an event's id may have it.
-const IN_EVENT_IDS: [bool; 256] = {
-    let mut taken = [false; 256];
-    let mut byte = 0_u8;
-    while byte < 128 {
-        taken[byte as usize] = byte.is_ascii_alphanumeric() || byte == b'-';
-        byte += 1;
-    }
-    taken
-};
-
 /// What an account's settings change about elements.
 #[derive(Debug)]
 pub(super) struct Encoder {
@@ -296,7 +285,8 @@ fn event_id(out: &mut Vec<u8>, id: &str) {
 
 /// Whether the vendor takes it as an event's id.
 pub(super) fn is_event_id(id: &str) -> bool {
-    !id.is_empty() && id.len() <= LONGEST_EVENT_ID && id.bytes().all(|byte| IN_EVENT_IDS[usize::from(byte)])
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    !id.is_empty() && id.len() <= LONGEST_EVENT_ID && id.bytes().all(plain)
 }
 
 #[cfg(test)]

@@ -75,24 +75,12 @@ const REFUSED_IDS: &[&str] = &[
     "-1",
 ];
 
-/// A bit for each length that one of them has.
-const REFUSED_LENGTHS: u64 = {
-    let (mut bits, mut index) = (0, 0);
-    while index < REFUSED_IDS.len() {
-        bits |= 1 << REFUSED_IDS[index].len();
-        index += 1;
-    }
-    bits
-};
-
 /// Whether somebody can have this id.
 pub(super) fn check_id(id: &str) -> Result<(), Refusal> {
     if id.chars().nth(1).is_none() || id.trim().is_empty() {
         return Err(Refusal::new(Reason::InvalidUserId, "MoEngage takes no user id of one character, or of blanks"));
     }
-    // Most ids are of a length that none of these has.
-    let may_be = id.len() < 64 && REFUSED_LENGTHS >> id.len() & 1 == 1;
-    if may_be && REFUSED_IDS.iter().any(|refused| refused.eq_ignore_ascii_case(id)) {
+    if REFUSED_IDS.iter().any(|refused| refused.eq_ignore_ascii_case(id)) {
         return Err(Refusal::new(Reason::InvalidUserId, "MoEngage refuses this placeholder as a user id"));
     }
     Ok(())
@@ -141,7 +129,7 @@ pub(super) fn check_attributes(attributes: Raw<'_>, of: Of) -> Result<(), Refusa
 /// The same; with `last` a name that occurs twice counts once, by its last value.
 fn check_each(attributes: Raw<'_>, of: Of, last: bool) -> Result<(), Refusal> {
     let (mut count, mut added, mut removed) = (0, None, None);
-    copy::each(attributes, last, |field| {
+    for field in copy::of(attributes, last) {
         let name = field.name();
         match (of, &*name) {
             (Of::User, "addValueToArrayField") => added = Some(field.value),
@@ -155,9 +143,9 @@ fn check_each(attributes: Raw<'_>, of: Of, last: bool) -> Result<(), Refusal> {
         if longer(&name, LONGEST_NAME) {
             return Err(Refusal::new(Reason::NameTooLong, "MoEngage cuts attribute names at 200 characters"));
         }
+        check_url(field.value)?;
         count += 1;
-        check_url(field.value)
-    })?;
+    }
     // Their fields are attributes, too, and what those get and lose.
     let mut edits = [added, removed].into_iter().flatten().flat_map(|edits| copy::of(edits, last));
     edits.try_for_each(|field| nested::check(field.value, last))?;

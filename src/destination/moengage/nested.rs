@@ -128,7 +128,7 @@ fn object(object: Raw<'_>, level: usize, last: bool) -> Result<(), Refusal> {
 
 /// The keys of an object at this level, and of those in it; counts them.
 fn keys(object: Raw<'_>, level: usize, last: bool, count: &mut usize) -> Result<(), Refusal> {
-    copy::each(object, last, |field| {
+    for field in copy::of(object, last) {
         let name = field.name();
         if name.contains(['$', '.', '%', '#']) {
             return Err(Refusal::new(Reason::InvalidField, "MoEngage takes no `$`, `.`, `%`, `#` in an object's keys"));
@@ -138,13 +138,14 @@ fn keys(object: Raw<'_>, level: usize, last: bool, count: &mut usize) -> Result<
         }
         *count += 1;
         if field.value.is_object() && level < DEEPEST {
-            keys(field.value, level + 1, last, count)
+            keys(field.value, level + 1, last, count)?;
         } else if field.value.is_array() {
-            list(field.value, level + 1, last).map(drop)
+            list(field.value, level + 1, last)?;
         } else {
-            check_url(field.value)
+            check_url(field.value)?;
         }
-    })
+    }
+    Ok(())
 }
 
 #[cfg(test)]
