@@ -113,6 +113,7 @@ impl Pipeline {
                 self.pause(index);
             } else if !wait && partition.paused {
                 self.partitions[slot].paused = false;
+                self.pausing = true;
                 self.actions.push(Action::Pause { slot: index, paused: false });
             }
         }
