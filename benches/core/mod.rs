@@ -14,6 +14,7 @@ use forebay::destination::Answer;
 use forebay::json::Tape;
 use forebay::lane::Flight;
 use forebay::pipeline::{Action, Parts, Pipeline};
+use forebay::router::Space;
 use forebay::source::commit::Contents;
 use forebay::source::record::{Headers, Record};
 use http::HeaderMap;
@@ -95,10 +96,11 @@ impl Core {
                 headers: &headers[at] as &dyn Headers,
             })
         });
-        let mut tapes = self.tapes.iter_mut();
+        let mut events = [const { None }; AHEAD];
+        let mut rooms = self.tapes.iter_mut().zip(&mut events);
         let routes: [_; AHEAD] = array::from_fn(|at| {
-            let tape = tapes.next()?;
-            self.pipeline.route(records[at].as_ref()?, tape)
+            let (tape, event) = rooms.next()?;
+            self.pipeline.route(records[at].as_ref()?, Space { tape, event })
         });
         for (record, route) in records.iter().flatten().zip(routes.iter().flatten()) {
             if record.offset % TURN == 0 {

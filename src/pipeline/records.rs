@@ -5,10 +5,9 @@ use super::memory::MAX_SPAN;
 use crate::clock::Now;
 use crate::destination::Call;
 use crate::event::Event;
-use crate::json::Tape;
 use crate::lane::Letter;
 use crate::outcome::{No, Refusal};
-use crate::router::{Route, Tenant};
+use crate::router::{Route, Space, Tenant};
 use crate::source::Receipt;
 use crate::source::ledger::Reading;
 use crate::source::record::Record;
@@ -30,20 +29,20 @@ impl Pipeline {
     /// Takes a record. It is owed from here on.
     pub fn record(&mut self, now: Now, record: &Record<'_>) {
         let mut tape = std::mem::take(&mut self.tape);
-        if let Some(route) = self.route(record, &mut tape) {
+        if let Some(route) = self.route(record, Space { tape: &mut tape, event: &mut None }) {
             self.take(now, record, &route);
         }
         self.tape = tape;
     }
 
     /// Where a record goes. It depends on the record alone, so it may be asked for ahead of [`Pipeline::take`].
-    pub fn route<'a>(&self, record: &Record<'a>, tape: &'a mut Tape) -> Option<Route<'a>> {
+    pub fn route<'a, 'e>(&self, record: &Record<'a>, space: Space<'a, 'e>) -> Option<Route<'a, 'e>> {
         let partition = self.partitions.get(record.slot as usize)?;
-        Some(self.router.route(record, partition.origin(record), tape))
+        Some(self.router.route(record, partition.origin(record), space))
     }
 
     /// Takes a record that goes there. It is owed from here on.
-    pub fn take(&mut self, now: Now, record: &Record<'_>, route: &Route<'_>) {
+    pub fn take(&mut self, now: Now, record: &Record<'_>, route: &Route<'_, '_>) {
         let Some(partition) = self.partitions.get_mut(record.slot as usize) else { return };
         let Some(ledger) = partition.ledger.as_mut().filter(|_| !partition.revoking) else { return };
         match ledger.read(record.offset) {

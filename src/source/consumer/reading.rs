@@ -15,7 +15,7 @@ use super::Poller;
 use crate::clock::Now;
 use crate::json::Tape;
 use crate::pipeline::Partition;
-use crate::router::Route;
+use crate::router::{Route, Space};
 use crate::source::doubt::Look;
 use crate::source::raw::intake::Taken;
 use crate::source::raw::{MessageHeaders, View};
@@ -104,10 +104,11 @@ impl Poller {
             let (slot, message) = view(at)?;
             Some(record(slot, message, headers[at].as_ref()))
         });
-        let mut tapes = few.tapes.iter_mut();
+        let mut events = [const { None }; AHEAD];
+        let mut rooms = few.tapes.iter_mut().zip(&mut events);
         let routes: [_; AHEAD] = array::from_fn(|at| {
-            let tape = tapes.next()?;
-            self.pipeline.route(records[at].as_ref()?, tape)
+            let (tape, event) = rooms.next()?;
+            self.pipeline.route(records[at].as_ref()?, Space { tape, event })
         });
         for (at, (slot, message)) in messages.iter().enumerate() {
             match (message.view(), records[at].as_ref().zip(routes[at].as_ref())) {
@@ -128,7 +129,7 @@ impl Poller {
     }
 
     /// Works on a record. False if what comes next has to be looked at again.
-    fn take_one(&mut self, now: Now, message: View<'_>, record: &Record<'_>, route: &Route<'_>) -> bool {
+    fn take_one(&mut self, now: Now, message: View<'_>, record: &Record<'_>, route: &Route<'_, '_>) -> bool {
         if self.state.draining {
             return true;
         }
