@@ -25,7 +25,7 @@ use crate::source::scout::Question;
 /// Records are read for at most this many, then for everybody else's turn.
 const TURN: usize = 2_000;
 /// So many messages are decoded before the first of them is worked on.
-const AHEAD: usize = 16;
+const AHEAD: usize = 32;
 
 /// Some messages, each with its partition's slot if it is about one, and the memory for decoding them.
 #[derive(Default)]
