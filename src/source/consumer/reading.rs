@@ -289,3 +289,6 @@ impl Poller {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
