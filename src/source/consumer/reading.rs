@@ -145,7 +145,7 @@ impl Poller {
         Ok(messages.len())
     }
 
-    /// Works on a record. False if what comes next has to be looked at again.
+    /// Works on a record. False if it changes which partitions are read.
     fn take_one(&mut self, now: Now, message: View<'_>, record: &Record<'_>, route: &Route<'_, '_>) -> bool {
         if self.state.draining {
             return true;
@@ -160,9 +160,10 @@ impl Poller {
                 self.state.ranges.stop([slot]);
                 return true;
             }
+            // What is left of it, and of those that had to be placed with it, is dropped.
             Look::PlaceAnew => {
                 self.read_on(message.topic(), message.partition(), front);
-                return false;
+                return true;
             }
         }
         if self.state.first_join.is_some() {

@@ -149,6 +149,7 @@ fn what_was_decoded_of_paused_partitions_is_worked_on_once_when_they_go_on() {
     rig.read_to_the_end(|rig| {
         if rig.paused() > 0 {
             assert_eq!(rig.paused(), 4);
+            assert!(rig.poller.pipeline.letters_waiting() <= 10_001, "bounds hold to the record");
             // What was taken of them is kept, however often one looks.
             let before = rig.received();
             rig.poller.read(rig.poller.clock.now()).unwrap();
