@@ -105,6 +105,7 @@ impl Router {
     }
 
     /// Where the record goes.
+    #[must_use]
     pub fn route<'a, 'e>(&self, record: &Record<'a>, origin: Origin<'a>, space: Space<'a, 'e>) -> Route<'a, 'e> {
         let Some(value) = record.value else { return Route::Skipped(Skip::Tombstone) };
         let message = self.message(record, value, origin, space);
@@ -129,6 +130,7 @@ impl Router {
     }
 
     /// The record's message. It is read before its tenant is known only if that stands in it.
+    #[must_use]
     pub fn message<'a, 'e>(
         &self,
         record: &Record<'a>,

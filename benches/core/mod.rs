@@ -96,6 +96,7 @@ impl Core {
                 headers: &headers[at] as &dyn Headers,
             })
         });
+        #[allow(clippy::large_stack_arrays, reason = "as the poll thread has it")]
         let mut events = [const { None }; AHEAD];
         let mut rooms = self.tapes.iter_mut().zip(&mut events);
         let routes: [_; AHEAD] = array::from_fn(|at| {

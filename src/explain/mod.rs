@@ -77,14 +77,8 @@ impl Explainer {
     /// What becomes of a record; of one account's calls only, if one is asked for.
     #[must_use]
     pub fn explain(&self, record: &Record<'_>, origin: Origin<'_>, asked: Option<Asked<'_>>, now: Now) -> Explanation {
-        let place = Place {
-            topic: origin.topic.to_owned(),
-            partition: origin.partition,
-            offset: origin.offset,
-            time: origin.timestamp_ms.and_then(written),
-        };
         let mut explanation = Explanation {
-            record: place,
+            record: place(origin),
             event: None,
             tenant: None,
             tenant_from: None,
@@ -244,6 +238,15 @@ impl Account {
             element: if refused.is_none() { element } else { String::new() },
             end: refused.as_ref().map(|refusal| self.refused(refusal)),
         }
+    }
+}
+
+fn place(origin: Origin<'_>) -> Place {
+    Place {
+        topic: origin.topic.to_owned(),
+        partition: origin.partition,
+        offset: origin.offset,
+        time: origin.timestamp_ms.and_then(written),
     }
 }
 

@@ -36,6 +36,7 @@ impl Pipeline {
     }
 
     /// Where a record goes. It depends on the record alone, so it may be asked for ahead of [`Pipeline::take`].
+    #[must_use]
     pub fn route<'a, 'e>(&self, record: &Record<'a>, space: Space<'a, 'e>) -> Option<Route<'a, 'e>> {
         let partition = self.partitions.get(record.slot as usize)?;
         Some(self.router.route(record, partition.origin(record), space))

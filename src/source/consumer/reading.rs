@@ -121,6 +121,7 @@ impl Poller {
             let (slot, message) = view(at)?;
             Some(record(slot, message, headers[at].as_ref()))
         });
+        #[expect(clippy::large_stack_arrays, reason = "20 KB of a thread's stack, in place of memory for each event")]
         let mut events = [const { None }; AHEAD];
         let mut rooms = few.tapes.iter_mut().zip(&mut events);
         let routes: [_; AHEAD] = array::from_fn(|at| {
