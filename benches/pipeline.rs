@@ -29,9 +29,9 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 
 use self::core::event::{Form, Size};
-use self::core::{Core, ITERABLE, LARGE, MOENGAGE, SMALL};
+use self::core::{AHEAD, Core, ITERABLE, LARGE, MOENGAGE, SMALL};
 
-const TURN: u64 = 10_000;
+const TURN: u64 = 9_600;
 const NOW: Now = Now { mono: Duration::ZERO, wall_ms: 1_795_207_260_000 };
 
 fn pipeline(criterion: &mut Criterion) {
@@ -42,8 +42,8 @@ fn pipeline(criterion: &mut Criterion) {
         let mut core = Core::new(100);
         group.bench_function(size, |bencher| {
             bencher.iter(|| {
-                for _ in 0..TURN {
-                    core.record(black_box(record));
+                for _ in 0..TURN / AHEAD as u64 {
+                    core.records(black_box(&[record; AHEAD]));
                     core.answer_all();
                 }
             });

@@ -39,7 +39,7 @@ const GAP: Duration = Duration::from_micros(10);
 const TURN: i64 = 2_000;
 
 /// So many records are decoded at a time.
-const AHEAD: usize = 32;
+pub(crate) const AHEAD: usize = 32;
 
 /// A pipeline of eight tenants whose limits never bind, reading partition 0 from its beginning.
 pub(crate) struct Core {
