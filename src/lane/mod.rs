@@ -45,6 +45,7 @@ use crate::source::record::Kept;
 
 pub use self::books::{Books, Requests};
 pub use self::health::{Binds, Health};
+pub use self::release::Timed;
 
 /// Among so many of the latest batches there is one of each shape, nearly always.
 const LATEST: usize = 8;
@@ -226,6 +227,30 @@ struct OnWire {
     oldest_ms: Option<i64>,
     opened: Duration,
     receipts: Vec<Receipt>,
+    /// The first record of each other partition, where there are any.
+    others: Vec<Timed>,
+}
+
+impl OnWire {
+    fn of(batch: &Batch) -> Self {
+        let receipts: Vec<Receipt> = batch.tickets().map(|ticket| ticket.receipt).collect();
+        let mut others: Vec<Timed> = Vec::new();
+        let first = receipts.first().map_or(0, |receipt| receipt.slot);
+        if receipts.iter().any(|receipt| receipt.slot != first) {
+            for (index, receipt) in receipts.iter().enumerate().filter(|(_, receipt)| receipt.slot != first) {
+                if others.iter().all(|(other, _)| other.slot != receipt.slot) {
+                    others.push((*receipt, Kept::timestamp(batch.record(index))));
+                }
+            }
+        }
+        Self { oldest_ms: Kept::timestamp(batch.record(0)), opened: batch.opened, receipts, others }
+    }
+
+    /// Of each partition the first record.
+    fn firsts(&self) -> impl Iterator<Item = Timed> {
+        let first = self.receipts.first().map(|receipt| (*receipt, self.oldest_ms));
+        first.into_iter().chain(self.others.iter().copied())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -345,6 +370,12 @@ impl Lane {
         self.held_calls
     }
 
+    /// Whether some of them are not on the wire.
+    #[must_use]
+    pub fn has_unsent(&self) -> bool {
+        self.held_calls > self.wire_calls
+    }
+
     /// Requests on the wire.
     #[must_use]
     pub fn in_flight(&self) -> usize {
@@ -379,6 +410,25 @@ impl Lane {
         into.extend(queued.flat_map(|batch| batch.tickets().map(|ticket| ticket.receipt)));
         into.extend(self.on_wire.values().flat_map(|request| request.receipts.iter().copied()));
         self.order.each_waiting(|parcel| into.push(parcel.ticket.receipt));
+    }
+
+    /// Finds the times of these records, as far as it holds them; of those on the wire, of the first of each partition.
+    pub fn tell_times(&self, of: &mut HashMap<Receipt, Option<i64>, RandomState>) {
+        let mut tell = |receipt, record: &[u8]| {
+            if let Some(time_ms) = of.get_mut(&receipt) {
+                *time_ms = Kept::timestamp(record);
+            }
+        };
+        let queued = self.queues.iter().flat_map(|queue| queue.open.iter().chain(&queue.ready));
+        for batch in queued {
+            batch.tickets().enumerate().for_each(|(index, ticket)| tell(ticket.receipt, batch.record(index)));
+        }
+        self.order.each_waiting(|parcel| tell(parcel.ticket.receipt, &parcel.record));
+        for (receipt, known) in self.on_wire.values().flat_map(OnWire::firsts) {
+            if let Some(time_ms) = of.get_mut(&receipt) {
+                *time_ms = known;
+            }
+        }
     }
 
     /// Whether what it holds has to wait: for its vendor, for a limit, or for an answer.

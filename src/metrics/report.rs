@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use crate::clock::Now;
 use crate::lane::{Binds, Books, Health, Requests};
 use crate::outcome::{Reason, Skip};
-use crate::pipeline::{Account, Pipeline};
+use crate::pipeline::{Account, Deferred, Pipeline};
 use crate::source::consumer::State;
 
 /// One partition.
@@ -52,8 +52,10 @@ pub struct Deferral {
     pub partition: usize,
     /// The lowest offset that is owed there.
     pub offset: i64,
-    /// That record's time, as far as it is known: milliseconds since the epoch.
+    /// That record's time, if it is known: milliseconds since the epoch.
     pub time_ms: Option<i64>,
+    /// The same, or the time of a record before.
+    pub since_ms: Option<i64>,
 }
 
 /// One account.
@@ -132,7 +134,7 @@ impl AccountReport {
             requests_in_flight: lane.in_flight() as u64,
             requests: lane.requests,
             health: lane.health(at.mono),
-            binds: account.binds(at),
+            binds: pipeline.binds(account, at, !deferred.is_empty()),
             oldest_ms: lane.oldest_ms().into_iter().chain(oldest(&deferred)).min(),
             deferred,
             limits: lane.limits(pipeline.pacers()),
@@ -170,7 +172,7 @@ impl AccountReport {
 
 /// The time of the oldest record that is owed at these places, milliseconds since the epoch.
 pub(super) fn oldest(deferred: &[Deferral]) -> Option<i64> {
-    deferred.iter().filter_map(|deferral| deferral.time_ms).min()
+    deferred.iter().filter_map(|deferral| deferral.since_ms).min()
 }
 
 impl Report {
@@ -198,10 +200,12 @@ impl Report {
         let mut unknown = Vec::new();
         for (index, partition) in pipeline.partitions().iter().enumerate() {
             let lowest = partition.unknown().into_iter();
-            unknown.extend(lowest.map(|(offset, time_ms)| Deferral { partition: index, offset, time_ms }));
-            for (lane, offset, time_ms) in partition.deferred() {
-                deferrals.entry(lane).or_default().push(Deferral { partition: index, offset, time_ms });
-            }
+            let deferral = |(offset, time_ms)| Deferral { partition: index, offset, time_ms, since_ms: time_ms };
+            unknown.extend(lowest.map(deferral));
+        }
+        for Deferred { lane, slot, offset, time_ms, since_ms } in pipeline.deferred() {
+            let deferral = Deferral { partition: slot as usize, offset, time_ms, since_ms };
+            deferrals.entry(lane).or_default().push(deferral);
         }
         let mut accounts: Vec<AccountReport> = Vec::new();
         for (index, account) in (0..).zip(pipeline.accounts()) {

@@ -32,6 +32,17 @@ pub(super) struct Wire {
     turns: VecDeque<usize>,
 }
 
+/// What a lane waits for that finds no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    /// There is no place on the wire at all.
+    All,
+    /// Its host has its part of the places.
+    Requests,
+    /// Its host has its part of the bytes.
+    Bytes,
+}
+
 /// How much more may go to a host.
 #[derive(Clone, Copy, Debug)]
 pub struct Room {
@@ -78,6 +89,15 @@ impl Wire {
         // The last request may be larger than what was left: none of the others may have to wait for that.
         let bytes = if host.requests == 0 { bytes.max(1) } else { bytes };
         Room { requests: part(host.requests, self.free), bytes }
+    }
+
+    /// Why a host may have no more.
+    pub(super) fn full(&self, host: usize) -> Full {
+        match self.room(host) {
+            _ if self.free == 0 => Full::All,
+            Room { bytes: 0, .. } => Full::Bytes,
+            Room { .. } => Full::Requests,
+        }
     }
 
     /// A request of this size begins.
