@@ -29,7 +29,7 @@ use foldhash::fast::RandomState;
 use http::HeaderMap;
 use rand::rngs::SmallRng;
 
-use self::batch::{Batch, Buffers, Caps, Parcel, Ticket};
+use self::batch::{Batch, Buffers, Caps, OF_A_BATCH, Parcel, Ticket};
 use self::health::{Refusals, ShapeHealth};
 use self::order::{Freed, Order, Place};
 use self::pacing::Pacer;
@@ -293,8 +293,11 @@ pub struct Lane {
     hinted: Duration,
     refusals: Refusals,
     last_success: Option<Duration>,
-    held_bytes: usize,
+    /// Of its calls; its batches and users come on top.
+    call_bytes: usize,
     held_calls: usize,
+    /// How many batches it has, on the wire or not.
+    batches: usize,
     freed: Vec<Freed>,
     /// The account's books.
     pub books: Books,
@@ -334,8 +337,9 @@ impl Lane {
             hinted: Duration::ZERO,
             refusals: Refusals::default(),
             last_success: None,
-            held_bytes: 0,
+            call_bytes: 0,
             held_calls: 0,
+            batches: 0,
             freed: Vec::new(),
             books: Books::default(),
             requests: Requests::default(),
@@ -358,10 +362,10 @@ impl Lane {
         self.settings.linger
     }
 
-    /// Bytes of calls that it holds, on the wire or not.
+    /// Bytes of calls that it holds, on the wire or not, with their batches, and what is known of their users.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.held_bytes
+        self.call_bytes + self.batches * OF_A_BATCH + self.order.held_bytes()
     }
 
     /// Calls that it holds, on the wire or not.
@@ -477,9 +481,8 @@ impl Lane {
         record: &dyn Fn(&mut Vec<u8>),
     ) -> Result<bool, Refusal> {
         let calls = u16::try_from(calls).unwrap_or(u16::MAX);
-        let alone = self.info(call.shape).max_calls.min(self.settings.max_calls) == 1;
         let Call { user, state, units, .. } = *call;
-        let ticket = Ticket { receipt, user, state, was_late: false, alone, calls, units };
+        let ticket = Ticket { receipt, user, state, was_late: false, calls, units };
         let place = self.order.place(call);
         let now = around.now;
         if place == Place::Wait {
@@ -500,6 +503,7 @@ impl Lane {
             Err(refusal) => {
                 // A batch that was opened for this call holds nothing, and would be sent all the same.
                 self.queues[queue].open.retain(|open| !open.is_empty());
+                self.count_batches();
                 return Err(refusal);
             }
         };
@@ -507,6 +511,7 @@ impl Lane {
             && let Err(refusal) = self.check_alone(call.shape, element)
         {
             self.queues[queue].open.retain_mut(|open| !open.takes(call) || open.pop().is_none());
+            self.count_batches();
             return Err(refusal);
         }
         let full = self.close_if_full(around, queue, index)?;
@@ -563,9 +568,20 @@ impl Lane {
         }
         found.unwrap_or_else(|| {
             let batch = self.settings.begin(around, call.shape, call.part.clone());
+            self.batches += 1;
+            // Most queues have one: room for four would be more than many a lane holds.
+            if open.capacity() == 0 {
+                open.reserve_exact(1);
+            }
             open.push(batch);
             open.len() - 1
         })
+    }
+
+    /// Counts the batches afresh, after some were taken apart.
+    fn count_batches(&mut self) {
+        let queued: usize = self.queues.iter().map(|queue| queue.open.len() + queue.ready.len()).sum();
+        self.batches = queued + self.in_flight;
     }
 
     /// Moves an open batch to the ready ones if it is full; a last call that was too much begins the next one. True if it
@@ -593,6 +609,7 @@ impl Lane {
             let mut next = self.settings.begin(around, shape, part);
             next.append_parcel(&parcel);
             self.queues[queue].open.push(next);
+            self.batches += 1;
         }
         Ok(!waits)
     }
@@ -607,7 +624,7 @@ impl Lane {
     }
 
     fn hold(&mut self, weight: usize) {
-        self.held_bytes += weight;
+        self.call_bytes += weight;
         self.held_calls += 1;
         self.books.owed += 1;
     }

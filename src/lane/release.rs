@@ -33,6 +33,7 @@ impl Lane {
             let ready = ready.into_iter().filter_map(|batch| self.without_stale(around, batch)).collect();
             self.queues[index].ready = ready;
         }
+        self.count_batches();
         self.let_freed_go(around);
     }
 
@@ -148,8 +149,11 @@ impl Lane {
                 }
                 around.reuse(batch);
             }
+            self.queues[index].ready.shrink_to_fit();
         }
+        self.count_batches();
         self.let_freed_go(around);
+        self.order.shrink();
         released
     }
 

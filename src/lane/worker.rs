@@ -242,6 +242,7 @@ impl Lane {
         let (first, rest) = (batch.copy(head, 0..1), batch.copy(head, 1..batch.len()));
         drop(batch.disband());
         self.queues[found.queue].ready.push_front(rest);
+        self.batches += 1;
         first
     }
 
@@ -322,7 +323,7 @@ impl Lane {
 
     /// The call leaves the lane; its user's waiting calls may be freed by that.
     pub(super) fn let_go(&mut self, weight: usize, ticket: &super::Ticket) {
-        self.held_bytes = self.held_bytes.saturating_sub(weight);
+        self.call_bytes = self.call_bytes.saturating_sub(weight);
         self.held_calls = self.held_calls.saturating_sub(1);
         if ticket.state {
             self.order.settled(ticket.user, &mut self.freed);

@@ -52,10 +52,9 @@ pub struct Deferral {
     pub partition: usize,
     /// The lowest offset that is owed there.
     pub offset: i64,
-    /// That record's time, if it is known: milliseconds since the epoch.
-    pub time_ms: Option<i64>,
-    /// The same, or the time of a record before.
-    pub since_ms: Option<i64>,
+    /// That record, or until it has been read the last one below that was: its offset, and its time in milliseconds since
+    /// the epoch.
+    pub since: Option<(i64, i64)>,
 }
 
 /// One account.
@@ -172,7 +171,7 @@ impl AccountReport {
 
 /// The time of the oldest record that is owed at these places, milliseconds since the epoch.
 pub(super) fn oldest(deferred: &[Deferral]) -> Option<i64> {
-    deferred.iter().filter_map(|deferral| deferral.since_ms).min()
+    deferred.iter().filter_map(|deferral| deferral.since).map(|(_, time_ms)| time_ms).min()
 }
 
 impl Report {
@@ -200,12 +199,13 @@ impl Report {
         let mut unknown = Vec::new();
         for (index, partition) in pipeline.partitions().iter().enumerate() {
             let lowest = partition.unknown().into_iter();
-            let deferral = |(offset, time_ms)| Deferral { partition: index, offset, time_ms, since_ms: time_ms };
-            unknown.extend(lowest.map(deferral));
+            unknown.extend(lowest.map(|(offset, time_ms): (i64, Option<i64>)| {
+                let since = time_ms.map(|time_ms| (offset, time_ms));
+                Deferral { partition: index, offset, since }
+            }));
         }
-        for Deferred { lane, slot, offset, time_ms, since_ms } in pipeline.deferred() {
-            let deferral = Deferral { partition: slot as usize, offset, time_ms, since_ms };
-            deferrals.entry(lane).or_default().push(deferral);
+        for Deferred { lane, slot, offset, since } in pipeline.deferred() {
+            deferrals.entry(lane).or_default().push(Deferral { partition: slot as usize, offset, since });
         }
         let mut accounts: Vec<AccountReport> = Vec::new();
         for (index, account) in (0..).zip(pipeline.accounts()) {

@@ -1,18 +1,16 @@
 //! What people are told of lanes: what binds each, and since which record it is deferred. Pure.
 //!
 //! Made when somebody asks, and not before: nothing on a record's way is kept for it. What an account is deferred since is a
-//! record, and its time is that record's own; it is `None` until somebody has read that record.
+//! record, and its time is that record's own.
 
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-use super::wire::Full;
 use super::{Account, Budget, Pipeline};
 use crate::clock::Now;
 use crate::lane::Binds;
 use crate::source::Receipt;
-use crate::source::deferral::Entry;
 
 /// An account that is deferred in a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,10 +21,8 @@ pub struct Deferred {
     pub slot: u32,
     /// The lowest record that the account owes there.
     pub offset: i64,
-    /// That record's time, if it is known.
-    pub time_ms: Option<i64>,
-    /// The same, or that of a record before: nothing that is owed is older.
-    pub since_ms: Option<i64>,
+    /// The same with its time; if nobody has read it yet, the last record below that was read for the account, with its own.
+    pub since: Option<(i64, i64)>,
 }
 
 impl Pipeline {
@@ -49,12 +45,7 @@ impl Pipeline {
         if !account.starved || !account.lane.has_unsent() {
             return None;
         }
-        let reason = match self.wire.full(account.host) {
-            Full::All => "requests of all hosts",
-            Full::Requests => "requests to its host",
-            Full::Bytes => "bytes to its host ([memory] total)",
-        };
-        Some(Binds { what: "wire", reason: reason.into(), until: None })
+        Some(Binds { what: "wire", reason: self.wire.full(account.host).into(), until: None })
     }
 
     /// It takes nothing more, or nothing is read again for anybody.
@@ -75,13 +66,12 @@ impl Pipeline {
         let mut all = Vec::new();
         let mut held: HashMap<u32, HashMap<Receipt, Option<i64>, RandomState>, RandomState> = HashMap::default();
         for (slot, partition) in (0..).zip(&self.partitions) {
-            for (lane, offset, time_ms) in partition.deferred() {
-                let entry = partition.entries.get(&lane);
-                let since_ms = entry.and_then(Entry::since_ms);
-                if entry.is_some_and(|entry| entry.holds(offset)) {
-                    held.entry(lane).or_default().insert(Receipt { slot, epoch: partition.epoch, offset }, time_ms);
+            for (lane, offset, _) in partition.deferred() {
+                let Some(entry) = partition.entries.get(&lane) else { continue };
+                if entry.holds(offset) {
+                    held.entry(lane).or_default().insert(Receipt { slot, epoch: partition.epoch, offset }, None);
                 }
-                all.push(Deferred { lane, slot, offset, time_ms, since_ms });
+                all.push(Deferred { lane, slot, offset, since: entry.since().filter(|(known, _)| *known <= offset) });
             }
         }
         for (lane, times) in &mut held {
@@ -98,9 +88,11 @@ impl Pipeline {
             let epoch = self.partitions[deferred.slot as usize].epoch;
             let receipt = Receipt { slot: deferred.slot, epoch, offset: deferred.offset };
             let told = held.get(&deferred.lane).and_then(|times| *times.get(&receipt)?);
-            deferred.time_ms = told.or(deferred.time_ms);
-            deferred.since_ms = deferred.time_ms.into_iter().chain(deferred.since_ms).min();
+            deferred.since = told.map(|time_ms| (deferred.offset, time_ms)).or(deferred.since);
         }
         all
     }
 }
+
+#[cfg(test)]
+mod tests;

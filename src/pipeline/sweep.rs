@@ -289,7 +289,7 @@ impl Pipeline {
         let front = partition.front();
         let waits = |(&lane, entry): (&u32, &Entry)| {
             let begins = entry.begins(front).filter(|_| entry.is_open() && !entry.in_pass)?;
-            (entry.since_ms().is_none() || self.is_ready(now, lane)).then_some((begins, lane))
+            (entry.since().is_none() || self.is_ready(now, lane)).then_some((begins, lane))
         };
         let unknown = partition.unknown().filter(|(lowest, since)| since.is_none() && *lowest < front);
         let unknown = unknown.map(|(lowest, _)| (lowest, UNKNOWN));

@@ -32,17 +32,6 @@ pub(super) struct Wire {
     turns: VecDeque<usize>,
 }
 
-/// What a lane waits for that finds no room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Full {
-    /// There is no place on the wire at all.
-    All,
-    /// Its host has its part of the places.
-    Requests,
-    /// Its host has its part of the bytes.
-    Bytes,
-}
-
 /// How much more may go to a host.
 #[derive(Clone, Copy, Debug)]
 pub struct Room {
@@ -91,12 +80,14 @@ impl Wire {
         Room { requests: part(host.requests, self.free), bytes }
     }
 
-    /// Why a host may have no more.
-    pub(super) fn full(&self, host: usize) -> Full {
-        match self.room(host) {
-            _ if self.free == 0 => Full::All,
-            Room { bytes: 0, .. } => Full::Bytes,
-            Room { .. } => Full::Requests,
+    /// What a host has too much of to have more; or all hosts have, if it has less than it could have alone.
+    pub(super) fn full(&self, host: usize) -> &'static str {
+        let (room, has) = (self.room(host), &self.hosts[host]);
+        match (room.requests, has.requests >= MAX_WIRE / 4, has.bytes >= self.most_bytes / 4) {
+            (0, true, _) => "requests to its host",
+            (0, false, _) => "requests to all hosts",
+            (_, _, true) => "bytes to its host ([memory] total)",
+            (_, _, false) => "bytes to all hosts ([memory] total)",
         }
     }
 

@@ -135,10 +135,10 @@ impl Entry {
         }
     }
 
-    /// The time of the lowest record that it owes and that no lane holds, or of one before.
+    /// The lowest record that it owes and that no lane holds, or one before: offset and time.
     #[must_use]
-    pub fn since_ms(&self) -> Option<i64> {
-        self.since.map(|(_, time_ms)| time_ms)
+    pub fn since(&self) -> Option<(i64, i64)> {
+        self.since
     }
 
     /// The time of the record at `offset`, if it is known here.
