@@ -182,7 +182,7 @@ impl Partition {
         self.tops.get(lane as usize).copied().unwrap_or(-1).max(self.top_loaded)
     }
 
-    fn raise_top(&mut self, lane: u32, offset: i64) {
+    pub(super) fn raise_top(&mut self, lane: u32, offset: i64) {
         let index = lane as usize;
         if self.tops.len() <= index {
             self.tops.resize(index + 1, -1);
