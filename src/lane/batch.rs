@@ -363,6 +363,12 @@ impl Batch {
         elements + self.records.len() + self.slots.len() * size_of::<Slot>()
     }
 
+    /// The same with its frame, without looking at each call.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.open.len() + self.sealed.len() + self.records.len() + self.slots.len() * size_of::<Slot>()
+    }
+
     /// What it takes in memory beside its body.
     #[must_use]
     pub fn overhead(&self) -> usize {

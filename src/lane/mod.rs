@@ -53,6 +53,8 @@ const LATEST: usize = 8;
 const MAX_BUDGETS: usize = 8;
 /// How many ended batches' memory is kept for new ones, and how many bytes of it.
 const MAX_SPARE: usize = 64;
+/// A batch is given no more of it than this many times what its lane's batches come to: growing leaves up to as much again.
+const SPARE_TIMES: usize = 3;
 const MAX_SPARE_BYTES: usize = 8 * 1024 * 1024;
 
 /// What a lane asks of the parts around it.
@@ -166,6 +168,12 @@ impl Surroundings<'_> {
         }
     }
 
+    /// Memory for a batch that becomes about so large. Much more would be held by one that holds little, and nobody counts it.
+    fn buffers(&mut self, usual: usize) -> Buffers {
+        let fits = |buffers: &Buffers| buffers.capacity() <= SPARE_TIMES * usual;
+        self.spare.iter().rposition(fits).map_or_else(Buffers::default, |index| self.spare.swap_remove(index))
+    }
+
     fn is_current(&self, receipt: Receipt) -> bool {
         self.epochs.get(receipt.slot as usize).copied().flatten() == Some(receipt.epoch)
     }
@@ -200,7 +208,7 @@ pub struct Settings {
 
 impl Settings {
     /// An open batch of this shape.
-    fn begin(&self, around: &mut Surroundings<'_>, shape: Shape, part: Option<Arc<str>>) -> Batch {
+    fn begin(&self, around: &mut Surroundings<'_>, shape: Shape, part: Option<Arc<str>>, usual: usize) -> Batch {
         let (head, tail) = self.destination.frame(shape);
         let info = &self.destination.shapes()[usize::from(shape.0)];
         let mut caps = Caps {
@@ -215,7 +223,7 @@ impl Settings {
                 *most = (*most).min(pacer.burst());
             }
         }
-        let spare = around.spare.pop().unwrap_or_default();
+        let spare = around.buffers(usual);
         Batch::new(shape, head, spare, around.now.mono).within(caps).for_part(part)
     }
 }
@@ -298,6 +306,8 @@ pub struct Lane {
     held_calls: usize,
     /// How many batches it has, on the wire or not.
     batches: usize,
+    /// What they came to lately.
+    usual: usize,
     freed: Vec<Freed>,
     /// The account's books.
     pub books: Books,
@@ -340,6 +350,7 @@ impl Lane {
             call_bytes: 0,
             held_calls: 0,
             batches: 0,
+            usual: 0,
             freed: Vec::new(),
             books: Books::default(),
             requests: Requests::default(),
@@ -567,7 +578,7 @@ impl Lane {
             found = None;
         }
         found.unwrap_or_else(|| {
-            let batch = self.settings.begin(around, call.shape, call.part.clone());
+            let batch = self.settings.begin(around, call.shape, call.part.clone(), self.usual);
             self.batches += 1;
             // Most queues have one: room for four would be more than many a lane holds.
             if open.capacity() == 0 {
@@ -606,7 +617,7 @@ impl Lane {
         ready.push_back(batch);
         if let Some(parcel) = surplus {
             self.check_alone(shape, parcel.element.len())?;
-            let mut next = self.settings.begin(around, shape, part);
+            let mut next = self.settings.begin(around, shape, part, self.usual);
             next.append_parcel(&parcel);
             self.queues[queue].open.push(next);
             self.batches += 1;

@@ -43,6 +43,7 @@ impl Lane {
         self.in_flight -= 1;
         self.wire_calls -= batch.len();
         self.queues[queue].in_flight -= 1;
+        self.usual = batch.size().max(self.usual / 4 * 3);
         let is_taken = matches!(&result, Ok(answer) if (200..300).contains(&answer.status));
         let judgement = match result {
             Ok(answer) => {
