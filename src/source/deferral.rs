@@ -323,6 +323,53 @@ mod tests {
     }
 
     #[test]
+    fn what_is_released_above_all_that_was_settled_is_read_from_its_first_record_on() {
+        let mut entry = open_at(100);
+        [10, 20, 30, 40, 50].map(|offset| entry.hold(offset, 1));
+        [20, 40, 50].map(|offset| entry.end(offset, true));
+        // 30 is held, and 35 was settled.
+        entry.fold(35);
+        assert_eq!((entry.next(), entry.begins(100), entry.held_bytes()), (40, Some(20), 3 * HOLE));
+        assert!(entry.wants(20) && !entry.wants(30) && !entry.wants(39) && entry.wants(40) && entry.wants(50));
+        entry.hold(20, 0);
+        assert_eq!((entry.begins(100), entry.owes_beyond()), (Some(40), true));
+        entry.read_to(100);
+        assert!(!entry.owes_beyond() && entry.lowest() == Some(10));
+    }
+
+    #[test]
+    fn what_was_settled_before_is_found_among_many_ranges_and_forgotten_behind_them() {
+        let settled: Loaded = (0..1_000).map(|index| 10 * index..10 * index + 3).collect();
+        let mut entry = Entry::closed();
+        entry.reopen(4_995, Loaded::clone(&settled));
+        let wanted = (4_990..5_015).filter(|offset| entry.wants(*offset)).collect::<Vec<_>>();
+        assert_eq!(
+            wanted,
+            [4_995, 4_996, 4_997, 4_998, 4_999].into_iter().chain(5_003..5_010).chain(5_013..5_015).collect::<Vec<_>>()
+        );
+        entry.read_to(9_992);
+        assert_eq!(entry.shared().len(), 1_000);
+        entry.read_to(9_993);
+        assert!(entry.shared().is_empty() && entry.wants(9_993));
+    }
+
+    #[test]
+    fn since_when_it_waits_is_said_of_the_record_that_it_waits_for_and_else_of_one_before() {
+        let mut entry = open_at(10);
+        assert_eq!(entry.since(), None);
+        entry.meet(12, Some(120));
+        assert_eq!((entry.since(), entry.time_of(12), entry.time_of(13)), (Some((12, 120)), Some(120), None));
+        entry.hold(4, 1);
+        entry.end(4, true);
+        entry.waits_since(4, 40);
+        entry.waits_since(11, 110);
+        assert_eq!(entry.since(), Some((4, 40)), "11 is not what it waits for");
+        entry.hold(4, 1);
+        entry.waits_since(12, 120);
+        assert_eq!(entry.since(), Some((12, 120)));
+    }
+
+    #[test]
     fn a_closed_entry_keeps_its_holes_and_can_be_opened_again() {
         let mut entry = open_at(10);
         entry.hold(4, 1);

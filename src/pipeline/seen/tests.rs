@@ -219,7 +219,7 @@ fn a_lane_that_memory_has_closed_names_the_setting_that_is_short() {
 #[test]
 fn what_a_commit_says_is_held_once_for_all_that_are_deferred_and_is_counted() {
     const TENANTS: usize = 300;
-    const SETTLED: i64 = 9_000;
+    const SETTLED: i32 = 9_000;
     let mut text = "[kafka]\nbrokers = \"nobody:1\"\ntopics = [\"events\"]\n".to_owned();
     for tenant in 0..TENANTS {
         writeln!(text, "[accounts.t{tenant}]\niterable = {{ region = \"us\", keys = [{{ file = \"k\" }}] }}")
@@ -228,12 +228,12 @@ fn what_a_commit_says_is_held_once_for_all_that_are_deferred_and_is_counted() {
     let rig = Rig::of(&text, Memory { lane: 1 << 10, total: 256 << 20 });
     let mut rig = rig.topic(40_000, |offset| usize::try_from(offset % 300).ok());
     // Every second record of what lies further on is settled.
-    let settled = (0..SETTLED).map(|index| 20_000 + 2 * index..20_001 + 2 * index).collect();
+    let settled = (0..i64::from(SETTLED)).map(|index| 20_000 + 2 * index..20_001 + 2 * index).collect();
     rig.assign(Contents { window: 0, settled, entries: Vec::new() });
     let all = |rig: &Rig| rig.pipeline.partitions()[0].deferred().count() == TENANTS;
     rig.until(SECOND, all).expect("nobody has a key: all are deferred");
     let remembered = rig.pipeline.partitions()[0].remembered();
-    let once = SETTLED.unsigned_abs() as usize * size_of::<std::ops::Range<i64>>();
+    let once = usize::try_from(SETTLED).expect("positive") * size_of::<std::ops::Range<i64>>();
     assert!(remembered > once && remembered < once + TENANTS * 1_024, "{remembered} bytes, {once} for what is settled");
     // They are caught up on, and what was settled is not sent again.
     let mut rig = rig.with_keys();
