@@ -325,8 +325,12 @@ mod tests {
     #[test]
     fn what_is_released_above_all_that_was_settled_is_read_from_its_first_record_on() {
         let mut entry = open_at(100);
-        [10, 20, 30, 40, 50].map(|offset| entry.hold(offset, 1));
-        [20, 40, 50].map(|offset| entry.end(offset, true));
+        for offset in [10, 20, 30, 40, 50] {
+            entry.hold(offset, 1);
+        }
+        for offset in [20, 40, 50] {
+            assert_eq!(entry.end(offset, true), Left::Released);
+        }
         // 30 is held, and 35 was settled.
         entry.fold(35);
         assert_eq!((entry.next(), entry.begins(100), entry.held_bytes()), (40, Some(20), 3 * HOLE));
