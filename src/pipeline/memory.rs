@@ -23,11 +23,19 @@ const SHED_EVERY: Duration = Duration::from_millis(100);
 const SHRUNK_AT_ONCE: usize = 128;
 
 impl Pipeline {
-    /// Lanes that wait give back what they hold unsent, the largest first, until half of the total is free. If that is
-    /// not enough, those whose vendors have trouble give back what was sent, too.
+    /// When memory is short, lanes that wait give back what they hold unsent, the largest first, until half of the total is
+    /// free. If that is not enough, those whose vendors have trouble give back what was sent, too.
+    #[inline]
     pub(super) fn shed_if_short(&mut self, now: Now) {
+        if self.is_short() {
+            self.shed(now);
+        }
+    }
+
+    #[cold]
+    fn shed(&mut self, now: Now) {
         let is_new = !self.over_total && self.is_over_total();
-        if !self.is_short() || (now.mono < self.next_shed && !is_new) {
+        if now.mono < self.next_shed && !is_new {
             return;
         }
         self.next_shed = now.mono + SHED_EVERY;
@@ -127,6 +135,7 @@ impl Pipeline {
                 self.pause(index);
             } else if !wait && partition.paused {
                 self.partitions[slot].paused = false;
+                self.pausing = true;
                 self.actions.push(Action::Pause { slot: index, paused: false });
             }
         }

@@ -388,7 +388,7 @@ impl Pipeline {
         self.timers.peek().map(|Reverse((at, _))| *at).into_iter().chain(self.next_look()).min()
     }
 
-    /// Whether a partition must be paused before the next record is read: budgets hold to the record.
+    /// Whether a partition must be paused, or goes on, before the next record is read: budgets hold to the record.
     #[must_use]
     pub fn is_pausing(&self) -> bool {
         self.pausing

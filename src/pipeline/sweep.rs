@@ -13,7 +13,7 @@ use super::{Action, Pipeline};
 use crate::clock::Now;
 use crate::event::Event;
 use crate::lane::Health;
-use crate::router::Tenant;
+use crate::router::{Space, Tenant};
 use crate::source::Receipt;
 use crate::source::deferral::Entry;
 use crate::source::record::Record;
@@ -153,8 +153,8 @@ impl Pipeline {
         let Some(value) = record.value else { return };
         let index = record.slot as usize;
         let origin = self.partitions[index].origin(record);
-        let mut tape = std::mem::take(&mut self.tape);
-        let message = self.router.message(record, value, origin, &mut tape);
+        let (mut tape, mut event) = (std::mem::take(&mut self.tape), None);
+        let message = self.router.message(record, value, origin, Space { tape: &mut tape, event: &mut event });
         // What has no tenant, or cannot be read, was the poll thread's to refuse.
         let tenant = self.router.tenant(origin.topic, record, message.event());
         let tenant = tenant.ok().and_then(|tenant| self.router.find(&tenant));
@@ -164,7 +164,7 @@ impl Pipeline {
         };
         if let Some(tenant) = tenant.filter(|tenant| self.router.lanes(*tenant).iter().any(wants)) {
             let event = message.read(record, value, origin);
-            self.offer_again_to(now, tenant, record, event.as_ref().ok(), receipt);
+            self.offer_again_to(now, tenant, record, event.ok(), receipt);
         }
         self.tape = tape;
     }
