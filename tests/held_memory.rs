@@ -167,3 +167,39 @@ fn lanes_with_one_call_that_come_after_large_batches() {
     assert!(given < held + held / 8 + (9 << 20), "{given} bytes were given out, {held} are counted");
     end(pipeline, at(100_000));
 }
+
+#[test]
+fn lanes_that_were_busy_once() {
+    const ACCOUNTS: usize = 300;
+    const USERS: i64 = 500;
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let config = configuration(ACCOUNTS, "", Memory { lane: 16 << 20, total: 1 << 30 });
+    let mut pipeline = Pipeline::new(Parts::of(&config, at(1), 1));
+    let slot = pipeline.slot("events", 0);
+    pipeline.assign(slot, Contents::default());
+    let region = Region::new(COUNTED);
+    let accounts = 0..u32::try_from(ACCOUNTS).unwrap();
+    let keys: Keys = vec![SecretString::from("key")].into();
+    let headers: Vec<String> = accounts.clone().map(|lane| format!("t{lane}")).collect();
+    for offset in 0..USERS * i64::try_from(ACCOUNTS).unwrap() {
+        let value = format!(r#"{{"type":"identify","userId":"u{offset}","messageId":"m","traits":{{"a":1}}}}"#);
+        let tenant: &[(&str, &[u8])] = &[("tenant", headers[usize::try_from(offset).unwrap() % ACCOUNTS].as_bytes())];
+        let (value, headers) = (Some(value.as_bytes()), &tenant as &dyn Headers);
+        pipeline.record(at(1), &Record { slot, offset, timestamp_ms: Some(0), key: None, value, headers });
+    }
+    let (given, held) = compare("busy lanes", &region, &pipeline);
+    assert!(given < 2 * held, "an open batch may have as much again: {given} bytes were given out, {held} are counted");
+    accounts.for_each(|lane| pipeline.set_keys(at(2), lane, &keys));
+    let none = HeaderMap::new();
+    for second in 3..200 {
+        pipeline.tick(at(second));
+        for flight in sent(&mut pipeline) {
+            pipeline.answered(at(second), flight, Ok(Answer { status: 200, headers: &none, body: ANSWER }));
+        }
+    }
+    let (given, held) = compare("lanes that were busy once", &region, &pipeline);
+    assert_eq!(pipeline.accounts().iter().map(|account| account.lane.held_calls()).sum::<usize>(), 0);
+    // A lane keeps where its requests go; of ended batches' memory 8 MiB are kept.
+    assert!(given < held + (9 << 20) + ACCOUNTS * 4_096, "{given} bytes were given out, {held} are counted");
+    end(pipeline, at(200));
+}

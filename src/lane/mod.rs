@@ -589,6 +589,16 @@ impl Lane {
         })
     }
 
+    /// Gives back the room for what has gone, if it holds nothing: a lane that was busy once costs no more than another.
+    pub fn shrink(&mut self) {
+        if self.held_calls == 0 && self.in_flight == 0 {
+            self.queues = Vec::new();
+            self.order.shrink();
+            self.on_wire.shrink_to_fit();
+            self.freed = Vec::new();
+        }
+    }
+
     /// Counts the batches afresh, after some were taken apart.
     fn count_batches(&mut self) {
         let queued: usize = self.queues.iter().map(|queue| queue.open.len() + queue.ready.len()).sum();

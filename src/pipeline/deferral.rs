@@ -213,6 +213,7 @@ impl Pipeline {
         }
         self.look_at = now.mono + LOOK_EVERY;
         self.look_for_life(now);
+        self.shrink_some();
         self.tell_of_unknown(now);
         let ledgers = || self.partitions.iter().filter_map(|partition| partition.ledger.as_ref());
         let room = self.bounds.total / LEDGERS_SHARE / size_of::<u16>() / ledgers().count().max(1);

@@ -19,6 +19,8 @@ const ALL_DOWN: Duration = Duration::from_mins(1);
 const SCAN_EVERY: u64 = 10;
 /// Lanes give memory back at most this often, before it is used up.
 const SHED_EVERY: Duration = Duration::from_millis(100);
+/// So many lanes are looked at each time for room that they no longer need: 10,000 in some seconds.
+const SHRUNK_AT_ONCE: usize = 128;
 
 impl Pipeline {
     /// When memory is short, lanes that wait give back what they hold unsent, the largest first, until half of the total is
@@ -59,6 +61,14 @@ impl Pipeline {
                 return;
             }
             self.release_by(now, u32::try_from(index).unwrap_or(u32::MAX), Lane::release_sent);
+        }
+    }
+
+    /// The next few lanes give back the room for what has gone.
+    pub(super) fn shrink_some(&mut self) {
+        for _ in 0..SHRUNK_AT_ONCE.min(self.accounts.len()) {
+            self.shrunk = (self.shrunk + 1) % self.accounts.len();
+            self.accounts[self.shrunk].lane.shrink();
         }
     }
 

@@ -200,6 +200,8 @@ pub struct Pipeline {
     /// What ledgers and holes of deferred accounts take, in bytes, as of the last look.
     remembered: usize,
     look_at: Duration,
+    /// The lane that gave back last what it no longer needs.
+    shrunk: usize,
     next_shed: Duration,
     next_reminder: Duration,
     /// Since when no vendor answers.
@@ -265,6 +267,7 @@ impl Pipeline {
             share: parts.bounds.lane,
             remembered: 0,
             look_at: Duration::ZERO,
+            shrunk: 0,
             next_shed: Duration::ZERO,
             next_reminder: Duration::ZERO,
             down_since: None,

@@ -7,6 +7,7 @@ use forebay::clock::Now;
 use forebay::config::{self, Config, Memory};
 use forebay::destination::Answer;
 use forebay::keys::Keys;
+use forebay::lane::batch::OF_A_BATCH;
 use forebay::lane::{Flight, Health};
 use forebay::metrics::report::Report;
 use forebay::outcome::Release;
@@ -613,19 +614,22 @@ impl World {
         assert!(differences.iter().all(|difference| *difference == 0), "the books do not balance: {differences:?}");
     }
 
-    /// A lane may go over its budget by what is read before its partitions pause: a record a partition.
+    /// A lane may go over its budget by what is read before its partitions pause: a record a partition; and by what it takes to
+    /// take its batches apart, in the end to a batch for each call.
     pub(super) fn check_memory(&mut self) {
         self.check_books();
         let slack = 4 * 4_096;
+        let apart = |account: &Account| account.lane.held_calls() * OF_A_BATCH;
         for account in self.pipeline.accounts() {
             let (held, lane) = (account.lane.held_bytes(), usize::try_from(self.config.memory.lane).unwrap());
-            assert!(held <= lane + slack, "a lane holds {held} of {lane} bytes");
+            assert!(held <= lane + slack + apart(account), "a lane holds {held} of {lane} bytes");
         }
         // Of so little memory, what it takes to remember deferred accounts is most; and each lane that waits keeps a batch,
         // to ask its vendor with.
         let held: usize = self.pipeline.accounts().iter().map(|account| account.lane.held_bytes()).sum();
         let total = usize::try_from(self.config.memory.total).unwrap();
         self.oracle.totals.most_over = self.oracle.totals.most_over.max(held.saturating_sub(total) as u64);
-        assert!(held <= total + 2 * slack, "{held} of {total} bytes are held");
+        let slack = 2 * slack + self.pipeline.accounts().iter().map(apart).sum::<usize>();
+        assert!(held <= total + slack, "{held} of {total} bytes are held");
     }
 }
