@@ -70,7 +70,7 @@ impl Pipeline {
     /// The vendor answered a request, or did not: `Err` is why, in words.
     pub fn answered(&mut self, now: Now, flight: Box<Flight>, result: Result<Answer<'_>, String>) {
         let index = flight.lane as usize;
-        let (host, weight) = (self.accounts[index].host, flight.weight());
+        let (lane, weight, is_answer) = (flight.lane, flight.weight(), result.is_ok());
         let before = self.accounts[index].lane.health(now.mono);
         self.with_lane(now, index, |lane, around| {
             lane.answered(around, *flight, result);
@@ -78,10 +78,7 @@ impl Pipeline {
         });
         self.accounts[index].tell_change(now, before);
         // Only now: the lane itself stands in line with the others for the place that it leaves.
-        self.wire.give_back(host, weight);
-        while let Some(lane) = self.wire.next() {
-            self.accounts[lane as usize].starved = false;
-            self.pump(now, lane as usize);
-        }
+        self.wire.give_back(now.mono, lane, weight, is_answer);
+        self.use_wire(now);
     }
 }

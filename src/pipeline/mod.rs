@@ -52,8 +52,10 @@ use crate::source::ledger::Ledger;
 
 /// Requests on the wire at a time, of all lanes: what the queue to the delivery holds.
 pub const MAX_WIRE: usize = 1_024;
-/// The same to one host of a vendor while no other needs any (`wire`), and connections to it.
+/// The same to one host of a vendor while no other needs any and no account hangs (`wire`).
 pub const MAX_HOST: usize = MAX_WIRE / 4;
+/// Connections to it: accounts that hang keep some beside what the others may have.
+pub const MAX_CONNECTIONS: usize = MAX_WIRE / 2;
 
 /// What has to happen outside.
 #[derive(Debug)]
@@ -118,8 +120,6 @@ pub struct Account {
     hash: u32,
     /// Whether the poll thread leaves its records to sweeps.
     closed: bool,
-    /// Where its requests go, as an index.
-    host: usize,
     /// Whether it waits for a place on the wire.
     starved: bool,
     selection: Selection,
@@ -132,6 +132,9 @@ impl Account {
     #[must_use]
     pub fn binds(&self, now: Now) -> Binds {
         let binds = self.lane.binds(now);
+        if self.starved && binds.what == "nothing" {
+            return Binds { what: "in_flight", reason: "no place at its host".into(), until: None };
+        }
         if self.closed && binds.what == "nothing" {
             return Binds { what: "budget", reason: "[memory] lane".into(), until: None };
         }
@@ -220,8 +223,8 @@ impl Pipeline {
     /// A pipeline without partitions, whose lanes have no keys yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let lanes = parts.lanes.into_iter().zip(parts.names).zip(parts.hashes).zip(parts.hosts);
-        let accounts = lanes.map(|((((settings, selection), name), hash), host)| Account {
+        let lanes = parts.lanes.into_iter().zip(parts.names).zip(parts.hashes);
+        let accounts = lanes.map(|(((settings, selection), name), hash)| Account {
             name,
             main: settings.account,
             is_main: settings.account == settings.index,
@@ -229,13 +232,11 @@ impl Pipeline {
             letters: 0,
             hash,
             closed: false,
-            host,
             starved: false,
             selection,
             wake: None,
         });
         let accounts: Vec<Account> = accounts.collect();
-        let hosts = accounts.iter().map(|account| account.host + 1).max().unwrap_or(0);
         let (lanes_by_hash, twins) = by_hash(&accounts);
         Self {
             router: parts.router,
@@ -250,7 +251,7 @@ impl Pipeline {
             letter_bytes: 0,
             ended: 0,
             lane_bytes: 0,
-            wire: Wire::new(hosts, parts.bounds.total / 4 * 3),
+            wire: Wire::new(parts.hosts, parts.bounds.total / 4 * 3),
             turns: Vec::new(),
             bounds: parts.bounds,
             rng: SmallRng::seed_from_u64(parts.seed),
@@ -372,6 +373,8 @@ impl Pipeline {
                 self.pump(now, lane as usize);
             }
         }
+        self.wire.look(now.mono);
+        self.use_wire(now);
         self.look_after_deferred(now);
         self.balance_memory(now);
     }
@@ -489,6 +492,14 @@ impl Pipeline {
         self.with_lane(now, index, |_, _| true);
     }
 
+    /// Lanes that wait for a place on the wire have what is free.
+    fn use_wire(&mut self, now: Now) {
+        while let Some(lane) = self.wire.next() {
+            self.accounts[lane as usize].starved = false;
+            self.pump(now, lane as usize);
+        }
+    }
+
     fn schedule(&mut self, lane: u32, at: Duration) {
         self.accounts[lane as usize].wake = Some(at);
         self.timers.push(Reverse((at, lane)));
@@ -496,6 +507,7 @@ impl Pipeline {
 
     /// Lets a lane work, pumps it if asked, and does what it wants done.
     fn with_lane(&mut self, now: Now, index: usize, work: impl FnOnce(&mut Lane, &mut Surroundings<'_>) -> bool) {
+        let lane = u32::try_from(index).unwrap_or(u32::MAX);
         let account = &mut self.accounts[index];
         let mut around = Surroundings {
             now,
@@ -504,7 +516,7 @@ impl Pipeline {
             epochs: &self.epochs,
             effects: &mut self.effects,
             spare: &mut self.spare,
-            room: self.wire.room(account.host),
+            room: self.wire.room(lane),
             starved: false,
             turns: &mut self.turns,
             flush: self.flush,
@@ -513,10 +525,9 @@ impl Pipeline {
         let before = account.lane.held_bytes();
         let pump = work(&mut account.lane, &mut around);
         let wake = if pump { account.lane.pump(&mut around) } else { None };
-        let lane = u32::try_from(index).unwrap_or(u32::MAX);
         if around.starved && !account.starved {
             account.starved = true;
-            self.wire.wait(account.host, lane);
+            self.wire.wait(lane);
         }
         self.lane_bytes = self.lane_bytes + account.lane.held_bytes() - before;
         if let Some(at) = wake
@@ -530,16 +541,16 @@ impl Pipeline {
             }
         }
         if !self.effects.is_empty() {
-            self.carry_out(lane);
+            self.carry_out(now, lane);
         }
     }
 
-    fn carry_out(&mut self, lane: u32) {
+    fn carry_out(&mut self, now: Now, lane: u32) {
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
             match effect {
                 Effect::Send(flight) => {
-                    self.wire.take(self.accounts[lane as usize].host, flight.weight());
+                    self.wire.take(now.mono, lane, flight.weight());
                     self.actions.push(Action::Send(flight));
                 }
                 Effect::Settled(receipt) => self.settle(receipt, Some(lane)),
