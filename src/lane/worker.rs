@@ -128,6 +128,8 @@ impl Lane {
         let now = around.now.mono;
         let mut seen = 0_u64;
         for (position, batch) in queue.ready.iter().enumerate() {
+            #[cfg(test)]
+            crate::work::count(crate::work::Work::Batch);
             let bit = 1_u64 << batch.shape().0;
             if is_shard && seen & bit != 0 {
                 continue;

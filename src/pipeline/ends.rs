@@ -18,7 +18,7 @@ impl Pipeline {
         self.letter_bytes += weight;
         self.letters.insert(id, Pending { receipt, lane, reason: refusal.reason, weight });
         if let Some(lane) = lane {
-            self.accounts[lane as usize].letters += 1;
+            self.accounts[lane as usize].letters.insert(id);
         }
         let partition = &self.partitions[receipt.slot as usize];
         let topic = partition.topic;
@@ -43,7 +43,7 @@ impl Pipeline {
         match lane {
             Some(lane) => {
                 let account = &mut self.accounts[lane as usize];
-                account.letters -= 1;
+                account.letters.remove(&id);
                 account.lane.dead_lettered(reason);
             }
             None => self.orphans[reason as usize] += 1,

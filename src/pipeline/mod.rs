@@ -16,6 +16,7 @@
 mod commits;
 mod deferral;
 mod ends;
+mod entries;
 mod memory;
 mod partition;
 mod parts;
@@ -24,7 +25,7 @@ mod sweep;
 mod wire;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -111,7 +112,7 @@ pub struct Account {
     /// The lane.
     pub lane: Lane,
     /// Dead letters that wait for their acknowledgement.
-    pub letters: u64,
+    pub letters: BTreeSet<u64>,
     /// The account's index in the configuration.
     pub main: u32,
     /// Whether the lane carries what the account's other lanes do not.
@@ -120,6 +121,10 @@ pub struct Account {
     hash: u32,
     /// Whether the poll thread leaves its records to sweeps.
     closed: bool,
+    /// Whether it might be read for, or handed over, where it is deferred; as of the last look.
+    awake: bool,
+    /// Whether commits write what it holds as entries.
+    lags: bool,
     /// Whether it waits for a place on the wire.
     starved: bool,
     selection: Selection,
@@ -191,6 +196,10 @@ pub struct Pipeline {
     /// Accounts by what commits call them, and the others of those that share that.
     lanes_by_hash: Lanes,
     twins: Lanes,
+    /// Where each account is deferred, or was: partitions, by lane.
+    deferred: HashMap<u32, Vec<u32>, RandomState>,
+    /// The cluster that commits speak of.
+    cluster: String,
     /// Lanes that take nothing from the poll thread.
     closed: Vec<u32>,
     /// Lanes that must give memory back once the record at hand is done.
@@ -229,9 +238,11 @@ impl Pipeline {
             main: settings.account,
             is_main: settings.account == settings.index,
             lane: Lane::new(settings),
-            letters: 0,
+            letters: BTreeSet::new(),
             hash,
             closed: false,
+            awake: true,
+            lags: false,
             starved: false,
             selection,
             wake: None,
@@ -258,6 +269,8 @@ impl Pipeline {
             timers: BinaryHeap::new(),
             lanes_by_hash,
             twins,
+            deferred: HashMap::default(),
+            cluster: String::new(),
             closed: Vec::new(),
             to_release: Vec::new(),
             share: parts.bounds.lane,
@@ -320,6 +333,10 @@ impl Pipeline {
         partition.give_up();
         partition.epoch += 1;
         partition.load(&contents, |hash| self.lanes_by_hash.get(&hash).cloned().unwrap_or_default());
+        for &lane in partition.entries.keys() {
+            self.accounts[lane as usize].awake = true;
+            self.deferred.entry(lane).or_default().push(slot);
+        }
         if !partition.unknown.is_empty() {
             self.next_reminder = Duration::ZERO;
         }

@@ -1,9 +1,7 @@
 //! One partition: its ledger, its deferred accounts, and its records by how they ended. Pure.
 
-use std::collections::HashMap;
-
-use foldhash::fast::RandomState;
-
+use super::Commit;
+use super::entries::Entries;
 use super::sweep::{Sweep, Turn};
 use crate::event::Origin;
 use crate::source::commit;
@@ -37,7 +35,7 @@ pub struct Partition {
     /// How often its fetching was paused.
     pub pauses: u64,
     /// Accounts that are read by sweeps, or were and have calls left from then.
-    pub(super) entries: HashMap<u32, Entry, RandomState>,
+    pub(super) entries: Entries,
     /// Entries of accounts that the configuration no longer has: carried on.
     pub(super) unknown: Vec<commit::Entry>,
     /// The lowest offset that one of them owes, with the time of its record; as it was when that was looked up.
@@ -46,6 +44,8 @@ pub struct Partition {
     /// of: above both an account has settled nothing.
     tops: Vec<i64>,
     pub(super) top_loaded: i64,
+    /// The last commit, and what it was made of.
+    pub(super) told: Option<Told>,
     pub(super) sweep: Option<Sweep>,
     pub(super) turn: Turn,
     pub(super) epoch: u32,
@@ -53,7 +53,19 @@ pub struct Partition {
     pub(super) paused: bool,
 }
 
+/// A commit, and the numbers of changes to the ledger and to the entries that it speaks of.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) changes: (u64, u64),
+    pub(super) commit: Commit,
+}
+
 impl Partition {
+    /// Differs from what it was if the next commit may.
+    pub(super) fn changes(&self) -> (u64, u64) {
+        (self.ledger.as_ref().map_or(0, Ledger::changes), self.entries.changes())
+    }
+
     /// Where one of its records stands.
     pub(super) fn origin(&self, record: &Record<'_>) -> Origin<'static> {
         let Record { offset, timestamp_ms, .. } = *record;
@@ -71,11 +83,12 @@ impl Partition {
             already_settled: 0,
             reread: 0,
             pauses: 0,
-            entries: HashMap::default(),
+            entries: Entries::default(),
             unknown: Vec::new(),
             unknown_since: None,
             tops: Vec::new(),
             top_loaded: -1,
+            told: None,
             sweep: None,
             turn: Turn::default(),
             epoch: 0,
@@ -196,10 +209,10 @@ impl Partition {
     /// The sweep ends. True if there was one.
     pub(super) fn end_sweep(&mut self) -> bool {
         self.note_progress();
+        let Some(ended) = self.sweep.take() else { return false };
         self.entries.values_mut().for_each(|entry| entry.in_pass = false);
-        let ended = self.sweep.take();
-        self.turn.after = ended.as_ref().map_or(self.turn.after, |sweep| sweep.at);
-        ended.is_some()
+        self.turn.after = ended.at;
+        true
     }
 
     /// It is no longer ours: what it owes is given back.
@@ -210,6 +223,7 @@ impl Partition {
         self.unknown.clear();
         self.unknown_since = None;
         self.tops.clear();
+        self.told = None;
         self.sweep = None;
         self.turn = Turn::default();
         self.revoking = false;

@@ -20,7 +20,7 @@ use crate::source::record::{Headers, Record};
 
 const LANES: usize = 100;
 
-fn at(millis: u64) -> Now {
+pub(super) fn at(millis: u64) -> Now {
     let mono = Duration::from_millis(millis);
     Now { mono, wall_ms: 1_795_207_260_000 + i64::try_from(millis).expect("small") }
 }
@@ -47,7 +47,7 @@ fn pipeline() -> Pipeline {
 }
 
 /// The pipeline of a configuration, with one partition.
-fn of(text: &str) -> Pipeline {
+pub(super) fn of(text: &str) -> Pipeline {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("config.toml");
     std::fs::write(&path, text).expect("a file");
@@ -76,7 +76,7 @@ fn track(pipeline: &mut Pipeline, now: Now, offset: i64, tenant: usize) {
 }
 
 #[expect(clippy::vec_box, reason = "flights come and go boxed")]
-fn sent(pipeline: &mut Pipeline) -> Vec<Box<Flight>> {
+pub(super) fn sent(pipeline: &mut Pipeline) -> Vec<Box<Flight>> {
     let mut actions = Vec::new();
     pipeline.take_actions(&mut actions);
     let flight = |action| if let Action::Send(flight) = action { Some(flight) } else { None };

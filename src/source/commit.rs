@@ -9,6 +9,8 @@ use std::ops::Range;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 
+use super::deferral;
+
 /// The version that this release writes, and the only one so far.
 const VERSION: u8 = 1;
 /// The most characters that are written; brokers take 4,096 bytes by default.
@@ -126,6 +128,77 @@ pub struct Written {
     pub lost: u64,
 }
 
+/// A deferred account's debt as it is to be written: of its holes no more are looked at than there is room for.
+#[derive(Clone, Copy, Debug)]
+pub struct Owing<'a> {
+    account: u32,
+    next: i64,
+    lowest: i64,
+    is_orphan: bool,
+    holes: Holes<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Holes<'a> {
+    These(&'a [i64]),
+    Of(&'a deferral::Entry),
+}
+
+impl<'a> Owing<'a> {
+    /// An account that is read again from `next` on, and owes the entry's holes below.
+    #[must_use]
+    pub fn of(account: u32, next: i64, entry: &'a deferral::Entry) -> Self {
+        let lowest = entry.offsets().next().map_or(next, |hole| hole.min(next));
+        Self { account, next, lowest, is_orphan: false, holes: Holes::Of(entry) }
+    }
+
+    fn holes(&self) -> Box<dyn Iterator<Item = i64> + 'a> {
+        let next = self.next;
+        match self.holes {
+            Holes::These(holes) => Box::new(holes.iter().copied()),
+            Holes::Of(entry) => Box::new(entry.offsets().take_while(move |hole| *hole < next)),
+        }
+    }
+
+    /// About what it takes with all of its holes; no more exactly than there could be room for.
+    fn size(&self, base: i64) -> usize {
+        let apart = match self.holes {
+            Holes::These(holes) => apart(holes.iter().copied()),
+            Holes::Of(entry) => entry.measured(|entry| apart(entry.offsets())),
+        };
+        SMALLEST_ENTRY + apart + if self.lowest < self.next { length_of(self.lowest - base) } else { 0 }
+    }
+}
+
+impl<'a> From<&'a Entry> for Owing<'a> {
+    fn from(entry: &'a Entry) -> Self {
+        let (lowest, is_orphan) = (entry.lowest(), entry.is_orphan());
+        Self { account: entry.account, next: entry.next, lowest, is_orphan, holes: Holes::These(&entry.holes) }
+    }
+}
+
+/// What the holes behind the first one take.
+fn apart(holes: impl Iterator<Item = i64>) -> usize {
+    let (mut size, mut last) = (0, None);
+    for hole in holes {
+        #[cfg(test)]
+        crate::work::count(crate::work::Work::Hole);
+        size += last.map_or(0, |last| length_of(hole - last));
+        last = Some(hole);
+        if size > MAX_BYTES {
+            break;
+        }
+    }
+    size
+}
+
+/// Writes a commit of what `contents` says.
+#[must_use]
+pub fn encode(place: Place<'_>, contents: Contents) -> Written {
+    let Contents { window, settled, entries } = contents;
+    write(place, window, settled, entries.iter().map(Owing::from).collect())
+}
+
 /// Writes a commit.
 ///
 /// What has no room is left out so that it costs duplicates only: settled ranges at the upper end; an entry's holes by
@@ -134,9 +207,8 @@ pub struct Written {
 /// would remember them; if even they have no room, one without a name stands for the rest, and the window stays below it
 /// for as long as it is there.
 #[must_use]
-pub fn encode(place: Place<'_>, contents: Contents) -> Written {
-    let Contents { mut window, mut settled, mut entries } = contents;
-    let base = entries.iter().map(Entry::lowest).min().map_or(window, |lowest| lowest.min(window));
+pub fn write(place: Place<'_>, mut window: i64, mut settled: Vec<Range<i64>>, mut entries: Vec<Owing<'_>>) -> Written {
+    let base = entries.iter().map(|entry| entry.lowest).min().map_or(window, |lowest| lowest.min(window));
     let mut body = Vec::with_capacity(256);
     body.extend_from_slice(&crc32fast::hash(place.cluster.as_bytes()).to_le_bytes());
     body.extend_from_slice(&crc32fast::hash(place.topic.as_bytes()).to_le_bytes());
@@ -146,10 +218,10 @@ pub fn encode(place: Place<'_>, contents: Contents) -> Written {
     let room = MAX_BYTES - FRAME - body.len();
     let total = length(&settled);
     let wanted = set(window, &settled, room).0.len();
-    entries.sort_by_key(|entry| (!entry.is_orphan(), entry.lowest()));
+    entries.sort_unstable_by_key(|entry| (!entry.is_orphan, entry.lowest, entry.account));
     let written = fitting(&entries, base, (room / 2).max(room - wanted));
     let mut lost = written.lost;
-    let unnamed = entries.iter().filter(|entry| entry.account == UNNAMED).map(Entry::lowest);
+    let unnamed = entries.iter().filter(|entry| entry.account == UNNAMED).map(|entry| entry.lowest);
     if let Some(lowest) = unnamed.chain(written.omitted).min() {
         // What the window passes for it is owed by everybody else again.
         lost += u64::try_from(window - lowest).unwrap_or(0).max(1);
@@ -242,9 +314,19 @@ struct Entries {
 
 impl Entries {
     /// Writes an entry with the holes that fit into `room`; how far that lowers its `next`.
-    fn push(&mut self, entry: &Entry, base: i64, room: usize) -> i64 {
-        let (holes, count) = holes_of(entry, base, room - SMALLEST_ENTRY);
-        let next = entry.holes.get(count).map_or(entry.next, |hole| entry.next.min(*hole));
+    fn push(&mut self, entry: &Owing<'_>, base: i64, room: usize) -> i64 {
+        let (mut holes, mut count, mut last, mut next) = (Vec::new(), 0, base, entry.next);
+        for hole in entry.holes() {
+            let before = holes.len();
+            put(&mut holes, hole - last);
+            if holes.len() > room - SMALLEST_ENTRY {
+                holes.truncate(before);
+                next = next.min(hole);
+                break;
+            }
+            last = hole;
+            count += 1;
+        }
         self.count += 1;
         self.bytes.extend_from_slice(&entry.account.to_le_bytes());
         put(&mut self.bytes, next - base);
@@ -255,10 +337,9 @@ impl Entries {
 }
 
 /// Orphans come first.
-fn fitting(entries: &[Entry], base: i64, room: usize) -> Entries {
-    let sizes: Vec<usize> = entries.iter().map(|entry| SMALLEST_ENTRY + holes_of(entry, base, room).0.len()).collect();
-    let share = fair_share(sizes, room).max(SMALLEST_ENTRY);
-    let orphans = entries.partition_point(Entry::is_orphan);
+fn fitting(entries: &[Owing<'_>], base: i64, room: usize) -> Entries {
+    let share = fair_share(entries.iter().map(|entry| entry.size(base)).collect(), room).max(SMALLEST_ENTRY);
+    let orphans = entries.partition_point(|entry| entry.is_orphan);
     let mut written = Entries::default();
     for (index, entry) in entries.iter().enumerate() {
         let left = room - written.bytes.len();
@@ -266,9 +347,9 @@ fn fitting(entries: &[Entry], base: i64, room: usize) -> Entries {
         // Room for one that stands for the rest.
         let kept = if rest.len() > 1 { SMALLEST_ENTRY } else { 0 };
         if left < SMALLEST_ENTRY + kept {
-            written.omitted = entries[index..].iter().map(Entry::lowest).min();
+            written.omitted = entries[index..].iter().map(|entry| entry.lowest).min();
             if kept > 0 {
-                written.push(&unnamed(rest), base, left);
+                written.push(&Owing::from(&unnamed(rest)), base, left);
             }
             return written;
         }
@@ -281,25 +362,10 @@ fn fitting(entries: &[Entry], base: i64, room: usize) -> Entries {
 }
 
 /// One entry for all of these.
-fn unnamed(orphans: &[Entry]) -> Entry {
-    let next = orphans.iter().map(Entry::lowest).min().unwrap_or(0);
-    let end = orphans.iter().filter_map(|orphan| orphan.holes.last().copied()).max();
+fn unnamed(orphans: &[Owing<'_>]) -> Entry {
+    let next = orphans.iter().map(|orphan| orphan.lowest).min().unwrap_or(0);
+    let end = orphans.iter().filter_map(|orphan| orphan.holes().last()).max();
     Entry { account: UNNAMED, next, holes: end.into_iter().collect() }
-}
-
-/// The holes that fit into `room`, and how many they are.
-fn holes_of(entry: &Entry, base: i64, room: usize) -> (Vec<u8>, usize) {
-    let (mut holes, mut last) = (Vec::new(), base);
-    for (count, &hole) in entry.holes.iter().enumerate() {
-        let before = holes.len();
-        put(&mut holes, hole - last);
-        if holes.len() > room {
-            holes.truncate(before);
-            return (holes, count);
-        }
-        last = hole;
-    }
-    (holes, entry.holes.len())
 }
 
 /// The most that each may take so that all fit: what the small ones do not take is for the large ones.
@@ -354,6 +420,12 @@ fn put(out: &mut Vec<u8>, number: i64) {
         bits >>= 7;
     }
     out.push(bits as u8);
+}
+
+/// How many bytes [`put`] writes.
+fn length_of(number: i64) -> usize {
+    let bits = (number << 1) ^ (number >> 63);
+    (64 - (bits | 1).leading_zeros()).div_ceil(7) as usize
 }
 
 fn put_count(out: &mut Vec<u8>, count: usize) {

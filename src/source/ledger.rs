@@ -46,6 +46,7 @@ pub struct Ledger {
     loaded: VecDeque<Range<i64>>,
     /// Records that owe at least one call.
     in_flight: u64,
+    changes: u64,
 }
 
 impl Ledger {
@@ -53,7 +54,7 @@ impl Ledger {
     #[must_use]
     pub fn new(window: i64, settled: Vec<Range<i64>>) -> Self {
         let loaded = settled.into_iter().filter(|range| range.end > window && range.start < range.end).collect();
-        Self { window, front: window, slots: VecDeque::new(), gaps: Vec::new(), loaded, in_flight: 0 }
+        Self { window, front: window, slots: VecDeque::new(), gaps: Vec::new(), loaded, in_flight: 0, changes: 0 }
     }
 
     /// The offset that may be committed.
@@ -72,6 +73,12 @@ impl Ledger {
     #[must_use]
     pub fn in_flight(&self) -> u64 {
         self.in_flight
+    }
+
+    /// Differs from what it was if anything else here does.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// How many records lie between the committed offset and the front.
@@ -112,6 +119,7 @@ impl Ledger {
 
     /// The record at `offset` owes `calls` calls; offsets skipped since the last one do not exist and owe nothing.
     pub fn push(&mut self, offset: i64, calls: u16) {
+        self.changes += 1;
         let gap = offset - self.front;
         if self.slots.is_empty() {
             self.window = offset;
@@ -145,6 +153,7 @@ impl Ledger {
             return false;
         }
         *open -= 1;
+        self.changes += 1;
         if *open > 0 {
             return false;
         }
