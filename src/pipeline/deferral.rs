@@ -255,7 +255,9 @@ impl Pipeline {
                 slots.sort_unstable();
                 slots.dedup();
                 slots.retain(|slot| self.partitions[*slot as usize].entries.contains_key(&lane));
-                slots.iter().for_each(|slot| partitions[*slot as usize] = true);
+                for &slot in slots.iter() {
+                    partitions[slot as usize] = true;
+                }
             }
             !slots.is_empty()
         });

@@ -106,6 +106,7 @@ pub struct DeadLetter {
 
 /// A lane and what the pipeline keeps beside it.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent marks, each of one rule")]
 pub struct Account {
     /// The account's name, for logs.
     pub name: String,

@@ -315,7 +315,7 @@ fn an_absurd_limit_delays_its_own_account_at_most() {
         .expect("a string");
     }
     let (lane, total) = (1 << 20, 8 << 20);
-    let mut rig = Rig::of(&text, Memory { lane, total }).with_keys();
+    let mut rig = Rig::of(&text, Memory { total, lane }).with_keys();
     rig.pad = 500;
     // Ten times as much as there is memory for, and half of it of the one that takes next to nothing.
     rig = rig.topic(100_000, |offset| usize::try_from(offset % 2).ok());
