@@ -258,7 +258,9 @@ fn one_is_well_beside(name: &str, hanging: usize, each: usize) {
     let mut names = tenants(hanging);
     names.push("well".to_owned());
     let mut accounts: Vec<Account> = names.iter().map(|name| Account::iterable(name)).collect();
-    accounts.iter_mut().for_each(|account| account.settings = "max_calls = 1".to_owned());
+    for account in &mut accounts {
+        "max_calls = 1".clone_into(&mut account.settings);
+    }
     let stage = Stage::of(name, &accounts)
         .configured(|config| config.section("[delivery]\nlinger = \"5ms\"\ntimeout = \"80s\""));
     let (names, well) = names.split_at(hanging);
