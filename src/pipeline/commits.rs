@@ -226,6 +226,7 @@ impl Partition {
             for lane in lanes {
                 let loaded = Entry::loaded(entry.next, &entry.holes, end);
                 self.entries.insert(lane, loaded);
+                self.raise_top(lane, entry.next - 1);
             }
         }
     }

@@ -25,8 +25,10 @@ pub(super) struct Entries {
 pub(super) struct Sums {
     /// Entries that sweeps read for.
     pub(super) open: usize,
-    /// Offsets that are remembered.
-    pub(super) holes: usize,
+    /// Bytes of their holes.
+    pub(super) bytes: usize,
+    /// Bytes of the largest set of settled records that one of them knows: most share one.
+    pub(super) shared: usize,
     /// Entries that owe something, and nobody knows since when.
     pub(super) untimed: usize,
 }
@@ -42,9 +44,10 @@ impl Entries {
             self.summed_at = self.changes;
             self.sums = Sums::default();
             for entry in self.by_lane.values() {
-                let is_untimed = entry.is_open() && entry.since_ms.is_none() && entry.lowest().is_some();
+                let is_untimed = entry.is_open() && entry.since().is_none() && entry.lowest().is_some();
                 self.sums.open += usize::from(entry.is_open());
-                self.sums.holes += entry.holes();
+                self.sums.bytes += entry.held_bytes();
+                self.sums.shared = self.sums.shared.max(size_of_val(&**entry.shared()));
                 self.sums.untimed += usize::from(is_untimed);
             }
         }

@@ -21,6 +21,7 @@ mod memory;
 mod partition;
 mod parts;
 mod records;
+mod seen;
 mod sweep;
 mod wire;
 
@@ -36,6 +37,7 @@ use foldhash::fast::RandomState;
 pub use self::commits::Commit;
 pub use self::partition::Partition;
 pub use self::parts::{Bounds, Parts};
+pub use self::seen::Deferred;
 pub use self::wire::Room;
 use self::wire::Wire;
 use crate::clock::Now;
@@ -44,7 +46,7 @@ use crate::json::Tape;
 use crate::keys::Keys;
 use crate::lane::batch::Buffers;
 use crate::lane::pacing::Pacer;
-use crate::lane::{Binds, Effect, Flight, Health, Lane, Surroundings};
+use crate::lane::{Effect, Flight, Health, Lane, Surroundings};
 use crate::outcome::{Reason, Refusal, Skip};
 use crate::router::{Router, Selection};
 use crate::source::Receipt;
@@ -116,12 +118,14 @@ pub struct Account {
     pub letters: BTreeSet<u64>,
     /// The account's index in the configuration.
     pub main: u32,
+    /// The lane's index.
+    index: u32,
     /// Whether the lane carries what the account's other lanes do not.
     is_main: bool,
     /// What commits call it.
     hash: u32,
-    /// Whether the poll thread leaves its records to sweeps.
-    closed: bool,
+    /// Whether the poll thread leaves its records to sweeps, and for want of what.
+    closed: Option<Budget>,
     /// Whether it might be read for, or handed over, where it is deferred; as of the last look.
     awake: bool,
     /// Whether commits write what it holds as entries.
@@ -133,20 +137,16 @@ pub struct Account {
     wake: Option<Duration>,
 }
 
-impl Account {
-    /// What keeps its calls from going now.
-    #[must_use]
-    pub fn binds(&self, now: Now) -> Binds {
-        let binds = self.lane.binds(now);
-        if self.starved && binds.what == "nothing" {
-            return Binds { what: "in_flight", reason: "no place at its host".into(), until: None };
-        }
-        if self.closed && binds.what == "nothing" {
-            return Binds { what: "budget", reason: "[memory] lane".into(), until: None };
-        }
-        binds
-    }
+/// Which memory a closed lane waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Budget {
+    /// Its own.
+    Lane,
+    /// That of all.
+    Total,
+}
 
+impl Account {
     /// Logs that the lane's health changed, once a change.
     fn tell_change(&self, now: Now, before: Health) {
         let health = self.lane.health(now.mono);
@@ -168,6 +168,8 @@ struct Pending {
     lane: Option<u32>,
     reason: Reason,
     weight: usize,
+    /// The record's time.
+    time_ms: Option<i64>,
 }
 
 /// The core of one poll thread.
@@ -237,11 +239,12 @@ impl Pipeline {
         let accounts = lanes.map(|(((settings, selection), name), hash)| Account {
             name,
             main: settings.account,
+            index: settings.index,
             is_main: settings.account == settings.index,
             lane: Lane::new(settings),
             letters: BTreeSet::new(),
             hash,
-            closed: false,
+            closed: None,
             awake: true,
             lags: false,
             starved: false,
@@ -403,7 +406,7 @@ impl Pipeline {
         self.timers.peek().map(|Reverse((at, _))| *at).into_iter().chain(self.next_look()).min()
     }
 
-    /// Whether a partition must be paused before the next record is read: budgets hold to the record.
+    /// Whether a partition must be paused, or goes on, before the next record is read: budgets hold to the record.
     #[must_use]
     pub fn is_pausing(&self) -> bool {
         self.pausing

@@ -210,6 +210,22 @@ impl Wire {
         Room { requests: requests.of(class), bytes: bytes.of(class) }
     }
 
+    /// What the lane's host has too much of for more of this lane; or all hosts have, if it has less than it could have
+    /// alone.
+    pub(super) fn full(&self, lane: u32) -> &'static str {
+        let (room, guest) = (self.room(lane), &self.guests[lane as usize]);
+        let has = self.hosts[guest.host].load;
+        // But for what is kept for lanes with nothing on the wire.
+        let alone = |most: usize| most / 4 - most / 4 / KEPT;
+        match (room.requests, has.requests >= alone(MAX_WIRE), has.bytes >= alone(self.most_bytes)) {
+            (0, _, _) if guest.silent => "its host's accounts that hang",
+            (0, true, _) => "requests to its host",
+            (0, false, _) => "requests to all hosts",
+            (_, _, true) => "bytes to its host ([memory] total)",
+            (_, _, false) => "bytes to all hosts ([memory] total)",
+        }
+    }
+
     /// A request of this size begins.
     pub(super) fn take(&mut self, now: Duration, lane: u32, bytes: usize) {
         let load = Load { requests: 1, bytes };

@@ -36,7 +36,7 @@ fn pipeline() -> Pipeline {
         let slot = pipeline.slot("events", i32::try_from(number).expect("small"));
         pipeline.assign(slot, contents.clone());
         for entry in pipeline.partitions[slot as usize].entries.values_mut() {
-            entry.since_ms = Some(0);
+            entry.waits_since(20_000, 0);
         }
     }
     pipeline
