@@ -68,3 +68,5 @@ pub mod metrics;
 pub mod proxy;
 pub mod sandbox;
 pub mod status;
+#[cfg(test)]
+mod work;

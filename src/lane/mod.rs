@@ -15,12 +15,13 @@ mod books;
 pub mod health;
 pub mod order;
 pub mod pacing;
+mod ready;
 mod redact;
 mod release;
 mod verdict;
 mod worker;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ use self::batch::{Batch, Buffers, Caps, OF_A_BATCH, Parcel, Ticket};
 use self::health::{Refusals, ShapeHealth};
 use self::order::{Freed, Order, Place};
 use self::pacing::Pacer;
+use self::ready::Ready;
 use self::redact::Redactor;
 use crate::clock::Now;
 use crate::destination::{self, Call, Destination, Shape, Sign, Target};
@@ -266,7 +268,7 @@ struct Queue {
     /// At most one a shape.
     open: Vec<Batch>,
     /// Full, split or to be sent again; in order.
-    ready: VecDeque<Batch>,
+    ready: Ready,
     in_flight: usize,
 }
 

@@ -10,6 +10,7 @@ use rand::Rng;
 
 use super::batch::Batch;
 use super::health::Health;
+use super::ready::bit;
 use super::{Binds, Effect, Flight, Lane, OnWire, Sent, Surroundings};
 use crate::clock::Now;
 use crate::destination::{Hold, Shape, Target};
@@ -125,14 +126,19 @@ impl Lane {
             return;
         }
         let now = around.now.mono;
-        let mut seen = 0_u64;
+        // Of a failing lane whatever failed least is looked for.
+        let (mut seen, mut missing) = (0_u64, if failing { u64::MAX } else { queue.ready.shapes() });
         for (position, batch) in queue.ready.iter().enumerate() {
-            let bit = 1_u64 << batch.shape().0;
-            if is_shard && seen & bit != 0 {
+            #[cfg(test)]
+            crate::work::count(crate::work::Work::Batch);
+            let shape = bit(batch.shape());
+            if (is_shard && seen & shape != 0) || missing & shape == 0 {
                 continue;
             }
-            seen |= bit;
-            match self.ready_at(batch) {
+            seen |= shape;
+            let ready_at = self.ready_at(batch);
+            let is_one_like_all = is_shard || ready_at.is_none_or(|at| at <= now || batch.not_before <= now);
+            match ready_at {
                 Some(at) if at <= now => search.offer(Found {
                     queue: index,
                     index: position,
@@ -144,9 +150,18 @@ impl Lane {
                 Some(at) => search.not_before(at),
                 None => {}
             }
+            if is_one_like_all && !failing {
+                missing &= !shape;
+                if missing == 0 {
+                    break;
+                }
+            }
+        }
+        if missing != 0 {
+            queue.ready.note(seen);
         }
         for (position, batch) in queue.open.iter().enumerate() {
-            if is_shard && seen & (1_u64 << batch.shape().0) != 0 {
+            if is_shard && seen & bit(batch.shape()) != 0 {
                 continue;
             }
             let due = if around.flush { Duration::ZERO } else { batch.opened + self.settings.linger };

@@ -127,7 +127,7 @@ impl AccountReport {
         let held_calls = lane.counted_calls() as u64;
         Self {
             books: lane.books.clone(),
-            in_flight: held_calls + account.letters,
+            in_flight: held_calls + account.letters.len() as u64,
             held_calls,
             held_bytes: lane.held_bytes() as u64,
             requests_in_flight: lane.in_flight() as u64,

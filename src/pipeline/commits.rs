@@ -3,14 +3,19 @@
 //! A record has one mark for all of its accounts. So an account that lags behind the others is written as an entry, as
 //! if it were deferred: else it would make them repeat what they have done, after a restart. While accounts keep their
 //! order, an entry is an offset and little more.
+//!
+//! A commit is written anew only where something has changed since the last one; however many accounts are deferred,
+//! what stands still costs nothing but a comparison.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::partition::Told;
 use super::{Partition, Pipeline};
 use crate::clock::Now;
 use crate::source::Receipt;
-use crate::source::commit::{self, Contents, Place, Written};
+use crate::source::commit::{self, Contents, Owing, Place, Written};
+use crate::source::deferral::Entry;
 
 /// An account that has held a call for so long is written as an entry; none for that alone in the last case.
 const LAGS: [Option<Duration>; 3] = [Some(Duration::from_secs(5)), Some(Duration::from_millis(250)), None];
@@ -20,7 +25,7 @@ const LAGS: [Option<Duration>; 3] = [Some(Duration::from_secs(5)), Some(Duration
 const WAYS: [(usize, bool); 4] = [(0, false), (0, true), (1, true), (2, true)];
 
 /// A commit that is due.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
     /// Topic.
     pub topic: &'static str,
@@ -38,7 +43,7 @@ pub struct Commit {
 type Owed = BTreeMap<u32, BTreeMap<i64, u16>>;
 
 impl Pipeline {
-    /// The commits that are due, unchanged ones too.
+    /// The commits that are due, unchanged ones too: these as they were written before.
     #[must_use]
     pub fn commits(&mut self, now: Now, cluster: &str, only: Option<&[u32]>) -> Vec<Commit> {
         let all: Vec<u32> = (0..).take(self.partitions.len()).collect();
@@ -51,31 +56,69 @@ impl Pipeline {
         if only.is_none() {
             self.ended = 0;
         }
+        if self.cluster != cluster {
+            cluster.clone_into(&mut self.cluster);
+            self.partitions.iter_mut().for_each(|partition| partition.told = None);
+        }
+        self.note_who_lags(now);
         let mut lagging: [Option<BTreeMap<u32, Owed>>; LAGS.len()] = [const { None }; LAGS.len()];
         let mut commits = Vec::with_capacity(wanted.len());
         for slot in wanted {
-            let mut best: Option<Written> = None;
-            for (lag, short) in WAYS {
-                let owed = lagging[lag].get_or_insert_with(|| self.owed_by_lagging(now, LAGS[lag]));
-                let owed = owed.get(&slot).cloned().unwrap_or_default();
-                let written = self.write_commit(cluster, slot, owed, short);
-                if best.as_ref().is_none_or(|best| written.lost < best.lost) {
-                    best = Some(written);
-                }
-                if best.as_ref().is_some_and(|best| best.lost == 0) {
-                    break;
-                }
+            if !self.partitions[slot as usize].is_told() {
+                let commit = self.best_commit(now, slot, &mut lagging);
+                let partition = &mut self.partitions[slot as usize];
+                partition.told = Some(Told { changes: partition.changes(), commit });
             }
-            let Some(Written { base, text, lost }) = best else { continue };
-            let partition = &self.partitions[slot as usize];
-            let topic = partition.topic;
-            commits.push(Commit { topic, partition: partition.number, offset: base, metadata: text, cut: lost > 0 });
+            commits.extend(self.partitions[slot as usize].told.as_ref().map(|told| told.commit.clone()));
         }
         commits
     }
 
-    /// What accounts owe that lag, by partition; also those that were just handed over, and those that share their hash
-    /// with a deferred one, which would have to share its entry.
+    /// What accounts hold that lag behind the others is written as an entry: where one begins or ceases to, the commit is
+    /// another. Also those that are deferred anywhere, and those that share a hash with one.
+    fn note_who_lags(&mut self, now: Now) {
+        let mut deferred = vec![false; self.accounts.len()];
+        for &lane in self.partitions.iter().flat_map(|partition| partition.entries.keys()) {
+            deferred[lane as usize] = true;
+            self.twins.get(&lane).into_iter().flatten().for_each(|twin| deferred[*twin as usize] = true);
+        }
+        let mut receipts = Vec::new();
+        for (lane, deferred) in (0..).zip(deferred) {
+            let opened = || self.accounts[lane as usize].lane.oldest_opened().zip(LAGS[0]);
+            let lags = deferred || opened().is_some_and(|(opened, lag)| opened + lag <= now.mono);
+            if std::mem::replace(&mut self.accounts[lane as usize].lags, lags) != lags {
+                self.owed_by(lane, &mut receipts);
+            }
+        }
+        for Receipt { slot, .. } in receipts {
+            self.partitions[slot as usize].told = None;
+        }
+    }
+
+    fn best_commit(&self, now: Now, slot: u32, lagging: &mut [Option<BTreeMap<u32, Owed>>; LAGS.len()]) -> Commit {
+        let (mut best, mut is_bare) = (Written { base: -1, text: String::new(), lost: u64::MAX }, false);
+        for (lag, short) in WAYS {
+            let owed = lagging[lag].get_or_insert_with(|| self.owed_by_lagging(now, LAGS[lag]));
+            let owed = owed.get(&slot).cloned().unwrap_or_default();
+            // If nobody lags, one way is like another.
+            if owed.is_empty() && std::mem::replace(&mut is_bare, true) {
+                continue;
+            }
+            let written = self.write_commit(slot, owed, short);
+            if written.lost < best.lost {
+                best = written;
+            }
+            if best.lost == 0 {
+                break;
+            }
+        }
+        let (Partition { topic, number, .. }, cut) = (&self.partitions[slot as usize], best.lost > 0);
+        Commit { topic, partition: *number, offset: best.base, metadata: best.text, cut }
+    }
+
+    /// What accounts owe that lag, by partition, where the commit is to be written anew and their entry does not say it;
+    /// also those that were just handed over, and those that share their hash with a deferred one, which would have to
+    /// share its entry.
     fn owed_by_lagging(&self, now: Now, lag: Option<Duration>) -> BTreeMap<u32, Owed> {
         let mut lanes: BTreeSet<u32> = BTreeSet::new();
         for (lane, account) in (0..).zip(&self.accounts) {
@@ -93,7 +136,9 @@ impl Pipeline {
             receipts.clear();
             self.owed_by(lane, &mut receipts);
             for &Receipt { slot, epoch, offset } in &receipts {
-                if self.epochs[slot as usize] == Some(epoch) {
+                let partition = &self.partitions[slot as usize];
+                let is_entered = || partition.entries.get(&lane).is_some_and(Entry::is_open);
+                if self.epochs[slot as usize] == Some(epoch) && !partition.is_told() && !is_entered() {
                     *owed.entry(slot).or_default().entry(lane).or_default().entry(offset).or_default() += 1;
                 }
             }
@@ -102,21 +147,28 @@ impl Pipeline {
     }
 
     /// In `short`, what lies above all that an account has settled needs no hole: it is read for that.
-    fn write_commit(&self, cluster: &str, slot: u32, mut lagging: Owed, short: bool) -> Written {
+    fn write_commit(&self, slot: u32, mut lagging: Owed, short: bool) -> Written {
         let partition = &self.partitions[slot as usize];
-        let place = Place { cluster, topic: partition.topic, partition: partition.number };
+        let place = Place { cluster: &self.cluster, topic: partition.topic, partition: partition.number };
         let front = partition.front();
         let written = partition.entries.keys().chain(lagging.keys());
         let twins: Vec<u32> = written.filter_map(|lane| self.twins.get(lane)).flatten().copied().collect();
         for twin in twins {
             lagging.entry(twin).or_default();
         }
-        let mut entries = BTreeMap::new();
-        for (&lane, entry) in &partition.entries {
+        let mut entries: Vec<Owing<'_>> = partition.unknown.iter().map(Owing::from).collect();
+        let mut shared = BTreeMap::new();
+        for (&lane, entry) in partition.entries.iter() {
             if entry.is_open() && entry.lowest().is_some() {
                 lagging.remove(&lane);
                 let next = if entry.owes_beyond() { entry.next() } else { entry.next().max(front) };
-                self.enter(&mut entries, lane, next, entry.offsets());
+                if self.twins.contains_key(&lane) {
+                    self.enter(&mut shared, lane, next, entry.offsets().collect());
+                } else {
+                    #[cfg(test)]
+                    crate::work::count(crate::work::Work::Entry);
+                    entries.push(Owing::of(self.accounts[lane as usize].hash, next, entry));
+                }
             }
         }
         let mut left_out: BTreeMap<i64, u16> = BTreeMap::new();
@@ -130,13 +182,13 @@ impl Pipeline {
             if !calls.is_empty() || self.twins.contains_key(&lane) {
                 let top = if short { partition.top(lane) } else { front };
                 let next = calls.range(top + 1..).next().map_or(front, |(offset, _)| *offset);
-                self.enter(&mut entries, lane, next, calls.range(..next).map(|(offset, _)| *offset).collect());
+                self.enter(&mut shared, lane, next, calls.range(..next).map(|(offset, _)| *offset).collect());
             }
         }
         let left_out: Vec<(i64, u16)> = left_out.into_iter().collect();
         let (window, settled) = partition.ledger.as_ref().map_or((-1, Vec::new()), |ledger| ledger.view(&left_out));
-        let entries = partition.unknown.iter().cloned().chain(entries.into_values()).collect();
-        commit::encode(place, Contents { window, settled, entries })
+        entries.extend(shared.values().map(Owing::from));
+        commit::write(place, window, settled, entries)
     }
 
     /// Accounts of equal hash share one entry: the lower `next`, and the holes of both.
@@ -153,6 +205,13 @@ impl Pipeline {
 }
 
 impl Partition {
+    /// Whether the last commit says what the next one would. One that had no room for all may find a better way to be
+    /// written with time, while something is on its way.
+    fn is_told(&self) -> bool {
+        let is_final = |commit: &Commit| !commit.cut || self.ledger.as_ref().is_none_or(|it| it.in_flight() == 0);
+        self.told.as_ref().is_some_and(|told| told.changes == self.changes() && is_final(&told.commit))
+    }
+
     /// What a commit said of deferred accounts: each is read again for whoever its hash matches.
     pub(super) fn load(&mut self, contents: &Contents, lanes_of: impl Fn(u32) -> Vec<u32>) {
         let end = contents.settled.iter().map(|range| range.end).max().unwrap_or(contents.window).max(contents.window);
@@ -165,10 +224,13 @@ impl Partition {
                 self.unknown.push(entry);
             }
             for lane in lanes {
-                let loaded = crate::source::deferral::Entry::loaded(entry.next, &entry.holes, end);
+                let loaded = Entry::loaded(entry.next, &entry.holes, end);
                 self.entries.insert(lane, loaded);
                 self.raise_top(lane, entry.next - 1);
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,7 +87,11 @@ impl Pipeline {
         self.owed_by(lane, &mut owed);
         let partition = &mut self.partitions[slot as usize];
         let Some(ledger) = partition.ledger.as_mut() else { return };
-        let entry = partition.entries.entry(lane).or_insert_with(Entry::closed);
+        let entry = partition.entries.entry(lane).or_insert_with(|| {
+            self.deferred.entry(lane).or_default().push(slot);
+            Entry::closed()
+        });
+        self.accounts[lane as usize].awake = true;
         owed.retain(|receipt| {
             receipt.slot == slot && receipt.epoch == partition.epoch && !entry.covers(receipt.offset)
         });
@@ -110,7 +114,8 @@ impl Pipeline {
     /// The record of every call that the account's lane, or the dead-letter topic, has not ended yet.
     pub(super) fn owed_by(&self, lane: u32, into: &mut Vec<Receipt>) {
         self.accounts[lane as usize].lane.owed(into);
-        into.extend(self.letters.values().filter(|letter| letter.lane == Some(lane)).map(|letter| letter.receipt));
+        let letters = self.accounts[lane as usize].letters.iter();
+        into.extend(letters.filter_map(|id| Some(self.letters.get(id)?.receipt)));
     }
 
     /// The lane gives back what it holds unsent; it is read again later.
@@ -186,6 +191,7 @@ impl Pipeline {
         }
         self.end_sweep(slot as usize);
         let partition = &mut self.partitions[slot as usize];
+        partition.told = None;
         partition.unknown.retain_mut(|entry| entry.expire(low));
         partition.entries.values_mut().map(|entry| entry.expire(low)).max().unwrap_or(0)
     }
@@ -222,8 +228,13 @@ impl Pipeline {
         for slot in (0..self.partitions.len()).filter(wide).collect::<Vec<_>>() {
             self.narrow(now, slot);
         }
-        self.partitions.iter_mut().for_each(Partition::shrink);
-        self.remembered = self.partitions.iter().map(Partition::remembered).sum();
+        let mut open = 0;
+        self.remembered = 0;
+        for partition in &mut self.partitions {
+            partition.shrink();
+            self.remembered += partition.remembered();
+            open += partition.entries.sums().open;
+        }
         let (short, half) = (self.is_short(), self.bounds.lane / 2);
         let accounts = &mut self.accounts;
         self.closed.retain(|&lane| {
@@ -237,17 +248,48 @@ impl Pipeline {
             };
             account.closed.is_some()
         });
-        let open = self.partitions.iter().flat_map(|partition| partition.entries.values()).filter(|e| e.is_open());
-        let sharers = open.count().max(1);
-        self.share = (self.bounds.total / 2 / sharers).max(LEAST_SHARE).min(self.bounds.lane);
-        for slot in 0..self.partitions.len() {
-            let partition = &self.partitions[slot];
-            if partition.is_looked_after() && partition.ledger.is_some() && !partition.revoking && !self.draining {
+        self.share = (self.bounds.total / 2 / open.max(1)).max(LEAST_SHARE).min(self.bounds.lane);
+        let waking = self.look_who_is_awake(now);
+        for (slot, waking) in waking.into_iter().enumerate() {
+            let partition = &mut self.partitions[slot];
+            let untimed = partition.unknown().is_some_and(|(_, since)| since.is_none());
+            let wanted = waking || untimed || partition.sweep.is_some() || partition.entries.sums().untimed > 0;
+            if wanted && partition.ledger.is_some() && !partition.revoking && !self.draining {
+                #[cfg(test)]
+                crate::work::count(crate::work::Work::Look);
                 self.partitions[slot].note_progress();
                 self.hand_over(now, slot);
                 self.sweep(now, slot);
             }
         }
+    }
+
+    /// Notes which deferred accounts might be read for or handed over now: who is held costs no more than this, in however
+    /// many partitions. The result is in which partitions there is one.
+    fn look_who_is_awake(&mut self, now: Now) -> Vec<bool> {
+        let mut deferred = std::mem::take(&mut self.deferred);
+        let mut partitions = vec![false; self.partitions.len()];
+        deferred.retain(|&lane, slots| {
+            let awake = self.is_awake(now, lane);
+            self.accounts[lane as usize].awake = awake;
+            if awake {
+                slots.sort_unstable();
+                slots.dedup();
+                slots.retain(|slot| self.partitions[*slot as usize].entries.contains_key(&lane));
+                for &slot in slots.iter() {
+                    partitions[slot as usize] = true;
+                }
+            }
+            !slots.is_empty()
+        });
+        self.deferred = deferred;
+        partitions
+    }
+
+    fn is_awake(&self, now: Now, lane: u32) -> bool {
+        let account = &self.accounts[lane as usize];
+        let is_well = matches!(account.lane.health(now.mono), Health::Ok | Health::Throttled);
+        if is_well { account.closed.is_none() } else { self.is_ready(now, lane) }
     }
 
     /// Deferred accounts that the configuration no longer has hold up what is committed: people are told again and again.

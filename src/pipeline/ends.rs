@@ -23,7 +23,7 @@ impl Pipeline {
         self.letter_bytes += weight;
         self.letters.insert(id, Pending { receipt, lane, reason: refusal.reason, weight, time_ms });
         if let Some(lane) = lane {
-            self.accounts[lane as usize].letters += 1;
+            self.accounts[lane as usize].letters.insert(id);
         }
         let partition = &self.partitions[receipt.slot as usize];
         let topic = partition.topic;
@@ -48,7 +48,7 @@ impl Pipeline {
         match lane {
             Some(lane) => {
                 let account = &mut self.accounts[lane as usize];
-                account.letters -= 1;
+                account.letters.remove(&id);
                 account.lane.dead_lettered(reason);
             }
             None => self.orphans[reason as usize] += 1,
@@ -75,7 +75,7 @@ impl Pipeline {
     /// The vendor answered a request, or did not: `Err` is why, in words.
     pub fn answered(&mut self, now: Now, flight: Box<Flight>, result: Result<Answer<'_>, String>) {
         let index = flight.lane as usize;
-        let (host, weight) = (self.accounts[index].host, flight.weight());
+        let (lane, weight, is_answer) = (flight.lane, flight.weight(), result.is_ok());
         let before = self.accounts[index].lane.health(now.mono);
         self.with_lane(now, index, |lane, around| {
             lane.answered(around, *flight, result);
@@ -83,10 +83,7 @@ impl Pipeline {
         });
         self.accounts[index].tell_change(now, before);
         // Only now: the lane itself stands in line with the others for the place that it leaves.
-        self.wire.give_back(host, weight);
-        while let Some(lane) = self.wire.next() {
-            self.accounts[lane as usize].starved = false;
-            self.pump(now, lane as usize);
-        }
+        self.wire.give_back(now.mono, lane, weight, is_answer);
+        self.use_wire(now);
     }
 }

@@ -16,6 +16,7 @@
 mod commits;
 mod deferral;
 mod ends;
+mod entries;
 mod memory;
 mod partition;
 mod parts;
@@ -25,7 +26,7 @@ mod sweep;
 mod wire;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -54,8 +55,10 @@ use crate::source::ledger::Ledger;
 
 /// Requests on the wire at a time, of all lanes: what the queue to the delivery holds.
 pub const MAX_WIRE: usize = 1_024;
-/// The same to one host of a vendor while no other needs any (`wire`), and connections to it.
+/// The same to one host of a vendor while no other needs any and no account hangs (`wire`).
 pub const MAX_HOST: usize = MAX_WIRE / 4;
+/// Connections to it: accounts that hang keep some beside what the others may have.
+pub const MAX_CONNECTIONS: usize = MAX_WIRE / 2;
 
 /// What has to happen outside.
 #[derive(Debug)]
@@ -105,23 +108,28 @@ pub struct DeadLetter {
 
 /// A lane and what the pipeline keeps beside it.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent marks, each of one rule")]
 pub struct Account {
     /// The account's name, for logs.
     pub name: String,
     /// The lane.
     pub lane: Lane,
     /// Dead letters that wait for their acknowledgement.
-    pub letters: u64,
+    pub letters: BTreeSet<u64>,
     /// The account's index in the configuration.
     pub main: u32,
+    /// The lane's index.
+    index: u32,
     /// Whether the lane carries what the account's other lanes do not.
     is_main: bool,
     /// What commits call it.
     hash: u32,
     /// Whether the poll thread leaves its records to sweeps, and for want of what.
     closed: Option<Budget>,
-    /// Where its requests go, as an index.
-    host: usize,
+    /// Whether it might be read for, or handed over, where it is deferred; as of the last look.
+    awake: bool,
+    /// Whether commits write what it holds as entries.
+    lags: bool,
     /// Whether it waits for a place on the wire.
     starved: bool,
     selection: Selection,
@@ -191,6 +199,10 @@ pub struct Pipeline {
     /// Accounts by what commits call them, and the others of those that share that.
     lanes_by_hash: Lanes,
     twins: Lanes,
+    /// Where each account is deferred, or was: partitions, by lane.
+    deferred: HashMap<u32, Vec<u32>, RandomState>,
+    /// The cluster that commits speak of.
+    cluster: String,
     /// Lanes that take nothing from the poll thread.
     closed: Vec<u32>,
     /// Lanes that must give memory back once the record at hand is done.
@@ -225,22 +237,23 @@ impl Pipeline {
     /// A pipeline without partitions, whose lanes have no keys yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let lanes = parts.lanes.into_iter().zip(parts.names).zip(parts.hashes).zip(parts.hosts);
-        let accounts = lanes.map(|((((settings, selection), name), hash), host)| Account {
+        let lanes = parts.lanes.into_iter().zip(parts.names).zip(parts.hashes);
+        let accounts = lanes.map(|(((settings, selection), name), hash)| Account {
             name,
             main: settings.account,
+            index: settings.index,
             is_main: settings.account == settings.index,
             lane: Lane::new(settings),
-            letters: 0,
+            letters: BTreeSet::new(),
             hash,
             closed: None,
-            host,
+            awake: true,
+            lags: false,
             starved: false,
             selection,
             wake: None,
         });
         let accounts: Vec<Account> = accounts.collect();
-        let hosts = accounts.iter().map(|account| account.host + 1).max().unwrap_or(0);
         let (lanes_by_hash, twins) = by_hash(&accounts);
         Self {
             router: parts.router,
@@ -255,13 +268,15 @@ impl Pipeline {
             letter_bytes: 0,
             ended: 0,
             lane_bytes: 0,
-            wire: Wire::new(hosts, parts.bounds.total / 4 * 3),
+            wire: Wire::new(parts.hosts, parts.bounds.total / 4 * 3),
             turns: Vec::new(),
             bounds: parts.bounds,
             rng: SmallRng::seed_from_u64(parts.seed),
             timers: BinaryHeap::new(),
             lanes_by_hash,
             twins,
+            deferred: HashMap::default(),
+            cluster: String::new(),
             closed: Vec::new(),
             to_release: Vec::new(),
             share: parts.bounds.lane,
@@ -325,6 +340,10 @@ impl Pipeline {
         partition.give_up();
         partition.epoch += 1;
         partition.load(&contents, |hash| self.lanes_by_hash.get(&hash).cloned().unwrap_or_default());
+        for &lane in partition.entries.keys() {
+            self.accounts[lane as usize].awake = true;
+            self.deferred.entry(lane).or_default().push(slot);
+        }
         if !partition.unknown.is_empty() {
             self.next_reminder = Duration::ZERO;
         }
@@ -378,6 +397,8 @@ impl Pipeline {
                 self.pump(now, lane as usize);
             }
         }
+        self.wire.look(now.mono);
+        self.use_wire(now);
         self.look_after_deferred(now);
         self.balance_memory(now);
     }
@@ -495,6 +516,14 @@ impl Pipeline {
         self.with_lane(now, index, |_, _| true);
     }
 
+    /// Lanes that wait for a place on the wire have what is free.
+    fn use_wire(&mut self, now: Now) {
+        while let Some(lane) = self.wire.next() {
+            self.accounts[lane as usize].starved = false;
+            self.pump(now, lane as usize);
+        }
+    }
+
     fn schedule(&mut self, lane: u32, at: Duration) {
         self.accounts[lane as usize].wake = Some(at);
         self.timers.push(Reverse((at, lane)));
@@ -502,6 +531,7 @@ impl Pipeline {
 
     /// Lets a lane work, pumps it if asked, and does what it wants done.
     fn with_lane(&mut self, now: Now, index: usize, work: impl FnOnce(&mut Lane, &mut Surroundings<'_>) -> bool) {
+        let lane = u32::try_from(index).unwrap_or(u32::MAX);
         let account = &mut self.accounts[index];
         let mut around = Surroundings {
             now,
@@ -510,7 +540,7 @@ impl Pipeline {
             epochs: &self.epochs,
             effects: &mut self.effects,
             spare: &mut self.spare,
-            room: self.wire.room(account.host),
+            room: self.wire.room(lane),
             starved: false,
             turns: &mut self.turns,
             flush: self.flush,
@@ -519,10 +549,9 @@ impl Pipeline {
         let before = account.lane.held_bytes();
         let pump = work(&mut account.lane, &mut around);
         let wake = if pump { account.lane.pump(&mut around) } else { None };
-        let lane = u32::try_from(index).unwrap_or(u32::MAX);
         if around.starved && !account.starved {
             account.starved = true;
-            self.wire.wait(account.host, lane);
+            self.wire.wait(lane);
         }
         self.lane_bytes = self.lane_bytes + account.lane.held_bytes() - before;
         if let Some(at) = wake
@@ -536,16 +565,16 @@ impl Pipeline {
             }
         }
         if !self.effects.is_empty() {
-            self.carry_out(lane);
+            self.carry_out(now, lane);
         }
     }
 
-    fn carry_out(&mut self, lane: u32) {
+    fn carry_out(&mut self, now: Now, lane: u32) {
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
             match effect {
                 Effect::Send(flight) => {
-                    self.wire.take(self.accounts[lane as usize].host, flight.weight());
+                    self.wire.take(now.mono, lane, flight.weight());
                     self.actions.push(Action::Send(flight));
                 }
                 Effect::Settled(receipt) => self.settle(receipt, Some(lane)),

@@ -1,9 +1,7 @@
 //! One partition: its ledger, its deferred accounts, and its records by how they ended. Pure.
 
-use std::collections::HashMap;
-
-use foldhash::fast::RandomState;
-
+use super::Commit;
+use super::entries::Entries;
 use super::sweep::{Sweep, Turn};
 use crate::event::Origin;
 use crate::source::commit;
@@ -42,7 +40,7 @@ pub struct Partition {
     /// How often its fetching was paused.
     pub pauses: u64,
     /// Accounts that are read by sweeps, or were and have calls left from then.
-    pub(super) entries: HashMap<u32, Entry, RandomState>,
+    pub(super) entries: Entries,
     /// Entries of accounts that the configuration no longer has: carried on.
     pub(super) unknown: Vec<commit::Entry>,
     /// The lowest offset that one of them owes, with the time of its record; as it was when that was looked up.
@@ -51,6 +49,8 @@ pub struct Partition {
     /// of: above both an account has settled nothing.
     tops: Vec<i64>,
     pub(super) top_loaded: i64,
+    /// The last commit, and what it was made of.
+    pub(super) told: Option<Told>,
     pub(super) sweep: Option<Sweep>,
     pub(super) turn: Turn,
     pub(super) epoch: u32,
@@ -58,7 +58,19 @@ pub struct Partition {
     pub(super) paused: bool,
 }
 
+/// A commit, and the numbers of changes to the ledger and to the entries that it speaks of.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) changes: (u64, u64),
+    pub(super) commit: Commit,
+}
+
 impl Partition {
+    /// Differs from what it was if the next commit may.
+    pub(super) fn changes(&self) -> (u64, u64) {
+        (self.ledger.as_ref().map_or(0, Ledger::changes), self.entries.changes())
+    }
+
     /// Where one of its records stands.
     pub(super) fn origin(&self, record: &Record<'_>) -> Origin<'static> {
         let Record { offset, timestamp_ms, .. } = *record;
@@ -76,11 +88,12 @@ impl Partition {
             already_settled: 0,
             reread: 0,
             pauses: 0,
-            entries: HashMap::default(),
+            entries: Entries::default(),
             unknown: Vec::new(),
             unknown_since: None,
             tops: Vec::new(),
             top_loaded: -1,
+            told: None,
             sweep: None,
             turn: Turn::default(),
             epoch: 0,
@@ -144,14 +157,14 @@ impl Partition {
     }
 
     /// Bytes that all this takes: the ledger, the entries of deferred accounts, and what they share.
-    pub(super) fn remembered(&self) -> usize {
-        let shared = self.ledger.iter().map(Ledger::shared).chain(self.entries.values().map(Entry::shared));
-        let shared = shared.map(|settled| size_of_val(&**settled)).max().unwrap_or(0);
+    pub(super) fn remembered(&mut self) -> usize {
+        let sums = self.entries.sums();
+        let shared = self.ledger.as_ref().map_or(0, |ledger| size_of_val(&**ledger.shared())).max(sums.shared);
         let unknown = |entry: &commit::Entry| size_of_val(entry) + entry.holes.capacity() * size_of::<i64>();
         self.ledger.as_ref().map_or(0, Ledger::held_bytes)
             + shared
             + self.entries.capacity() * OF_AN_ENTRY
-            + self.entries.values().map(Entry::held_bytes).sum::<usize>()
+            + sums.bytes
             + self.unknown.iter().map(unknown).sum::<usize>()
             + self.tops.capacity() * size_of::<i64>()
     }
@@ -159,7 +172,8 @@ impl Partition {
     /// Gives back the room of entries that have gone.
     pub(super) fn shrink(&mut self) {
         if self.entries.capacity() > LEAST_ROOM && self.entries.len() < self.entries.capacity() / 8 {
-            self.entries.shrink_to((2 * self.entries.len()).max(LEAST_ROOM));
+            let room = (2 * self.entries.len()).max(LEAST_ROOM);
+            self.entries.shrink_to(room);
         }
     }
 
@@ -225,20 +239,21 @@ impl Partition {
     /// The sweep ends. True if there was one.
     pub(super) fn end_sweep(&mut self) -> bool {
         self.note_progress();
+        let Some(ended) = self.sweep.take() else { return false };
         self.entries.values_mut().for_each(|entry| entry.in_pass = false);
-        let ended = self.sweep.take();
-        self.turn.after = ended.as_ref().map_or(self.turn.after, |sweep| sweep.at);
-        ended.is_some()
+        self.turn.after = ended.at;
+        true
     }
 
     /// It is no longer ours: what it owes is given back.
     pub(super) fn give_up(&mut self) {
         self.released += self.in_flight();
         self.ledger = None;
-        self.entries = HashMap::default();
+        self.entries = Entries::default();
         self.unknown = Vec::new();
         self.unknown_since = None;
         self.tops = Vec::new();
+        self.told = None;
         self.sweep = None;
         self.turn = Turn::default();
         self.revoking = false;

@@ -45,7 +45,7 @@ impl Pipeline {
         if !account.starved || !account.lane.has_unsent() {
             return None;
         }
-        Some(Binds { what: "wire", reason: self.wire.full(account.host).into(), until: None })
+        Some(Binds { what: "wire", reason: self.wire.full(account.index).into(), until: None })
     }
 
     /// It takes nothing more, or nothing is read again for anybody.

@@ -216,22 +216,28 @@ impl Pipeline {
 
     /// The poll thread takes on the accounts that have met it.
     pub(super) fn hand_over(&mut self, now: Now, slot: usize) {
-        let partition = &mut self.partitions[slot];
+        let partition = &self.partitions[slot];
         let front = partition.front();
-        let (accounts, sweep) = (&self.accounts, &mut partition.sweep);
-        partition.entries.retain(|lane, entry| {
-            let account = &accounts[*lane as usize];
-            let well = matches!(account.lane.health(now.mono), Health::Ok | Health::Throttled);
-            if well && account.closed.is_none() && entry.has_met(front) {
-                if entry.in_pass
-                    && let Some(sweep) = sweep
-                {
-                    sweep.members -= 1;
-                }
-                entry.close(front);
+        let may_take = |lane: u32| {
+            let account = &self.accounts[lane as usize];
+            let is_well = || matches!(account.lane.health(now.mono), Health::Ok | Health::Throttled);
+            account.awake && account.closed.is_none() && is_well()
+        };
+        let met = partition.entries.iter().filter(|(lane, entry)| entry.has_met(front) && may_take(**lane));
+        let met: Vec<u32> = met.map(|(lane, _)| *lane).collect();
+        let partition = &mut self.partitions[slot];
+        for lane in met {
+            let Some(entry) = partition.entries.get_mut(&lane) else { continue };
+            if entry.in_pass
+                && let Some(sweep) = &mut partition.sweep
+            {
+                sweep.members -= 1;
             }
-            !entry.is_over()
-        });
+            entry.close(front);
+            if entry.is_over() {
+                partition.entries.remove(&lane);
+            }
+        }
     }
 
     /// Begins a sweep, ends it, or lets it know who begins further on.
@@ -289,7 +295,8 @@ impl Pipeline {
         let front = partition.front();
         let waits = |(&lane, entry): (&u32, &Entry)| {
             let begins = entry.begins(front).filter(|_| entry.is_open() && !entry.in_pass)?;
-            (entry.since().is_none() || self.is_ready(now, lane)).then_some((begins, lane))
+            let is_ready = || self.accounts[lane as usize].awake && self.is_ready(now, lane);
+            (entry.since().is_none() || is_ready()).then_some((begins, lane))
         };
         let unknown = partition.unknown().filter(|(lowest, since)| since.is_none() && *lowest < front);
         let unknown = unknown.map(|(lowest, _)| (lowest, UNKNOWN));
@@ -299,7 +306,7 @@ impl Pipeline {
     }
 
     /// Whether a sweep may give the account something: room, or what the vendor could be asked with.
-    fn is_ready(&self, now: Now, lane: u32) -> bool {
+    pub(super) fn is_ready(&self, now: Now, lane: u32) -> bool {
         let account = &self.accounts[lane as usize];
         match account.lane.health(now.mono) {
             Health::Ok | Health::Throttled => account.closed.is_none() && account.lane.held_bytes() <= self.share / 2,

@@ -17,10 +17,11 @@ use crate::lane::Flight;
 use crate::outcome::Release;
 use crate::source::commit::Contents;
 use crate::source::record::{Headers, Record};
+use crate::work::{self, Work};
 
 const LANES: usize = 100;
 
-fn at(millis: u64) -> Now {
+pub(super) fn at(millis: u64) -> Now {
     let mono = Duration::from_millis(millis);
     Now { mono, wall_ms: 1_795_207_260_000 + i64::try_from(millis).expect("small") }
 }
@@ -47,7 +48,7 @@ fn pipeline() -> Pipeline {
 }
 
 /// The pipeline of a configuration, with one partition.
-fn of(text: &str) -> Pipeline {
+pub(super) fn of(text: &str) -> Pipeline {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("config.toml");
     std::fs::write(&path, text).expect("a file");
@@ -76,7 +77,7 @@ fn track(pipeline: &mut Pipeline, now: Now, offset: i64, tenant: usize) {
 }
 
 #[expect(clippy::vec_box, reason = "flights come and go boxed")]
-fn sent(pipeline: &mut Pipeline) -> Vec<Box<Flight>> {
+pub(super) fn sent(pipeline: &mut Pipeline) -> Vec<Box<Flight>> {
     let mut actions = Vec::new();
     pipeline.take_actions(&mut actions);
     let flight = |action| if let Action::Send(flight) = action { Some(flight) } else { None };
@@ -89,21 +90,23 @@ fn a_host_that_hangs_leaves_the_others_room_on_the_wire_and_its_lanes_go_on_when
     let (mut offset, mut hanging) = (0, Vec::new());
     for round in 1..=4 {
         for tenant in 0..LANES {
-            track(&mut pipeline, at(round * 1_000), offset, tenant);
+            track(&mut pipeline, at(round * 600), offset, tenant);
             offset += 1;
         }
-        pipeline.tick(at(round * 1_000 + 500));
+        pipeline.tick(at(round * 600 + 500));
         hanging.extend(sent(&mut pipeline));
     }
-    assert_eq!(hanging.len(), MAX_HOST, "of four requests of each of a hundred lanes");
-    track(&mut pipeline, at(5_000), offset, LANES);
-    pipeline.tick(at(5_500));
+    let kept = MAX_HOST / 8;
+    assert_eq!(hanging.len(), MAX_HOST - kept, "of four requests of each of a hundred lanes");
+    // Before anybody is taken for one that hangs.
+    track(&mut pipeline, at(2_450), offset, LANES);
+    pipeline.tick(at(2_950));
     let other = sent(&mut pipeline);
     assert_eq!(other.len(), 1, "the other host's lane does not wait");
 
     let flight = hanging.pop().expect("one of them");
     let lane = flight.lane;
-    pipeline.answered(at(6_000), flight, Err("no answer".into()));
+    pipeline.answered(at(3_000), flight, Err("no answer".into()));
     let next = sent(&mut pipeline);
     let lanes: Vec<u32> = next.iter().map(|flight| flight.lane).collect();
     assert!(lanes.len() == 1 && lanes[0] != lane, "one that waited takes its place: {lanes:?} after {lane}");
@@ -311,11 +314,25 @@ fn an_absurd_limit_delays_its_own_account_at_most() {
         )
         .expect("a string");
     }
-    let mut rig = Rig::of(&text, Memory { lane: 16 << 20, total: 64 << 20 }).with_keys();
-    rig = rig.topic(400, |offset| usize::try_from(offset % 2).ok());
-    assert!(rig.until(Duration::from_secs(30), |rig| rig.taken(1) == 200).is_some(), "{}", rig.taken(1));
+    let (lane, total) = (1 << 20, 8 << 20);
+    let mut rig = Rig::of(&text, Memory { total, lane }).with_keys();
+    rig.pad = 500;
+    // Ten times as much as there is memory for, and half of it of the one that takes next to nothing.
+    rig = rig.topic(100_000, |offset| usize::try_from(offset % 2).ok());
+    let (begun, mut most, mut most_of_one) = (rig.now.mono, 0, 0);
+    while rig.taken(1) < 50_000 {
+        rig.step();
+        most = most.max(rig.pipeline.held_bytes());
+        most_of_one = most_of_one.max(rig.pipeline.accounts()[0].lane.held_bytes());
+        assert!(rig.now.mono < begun + Duration::from_secs(30), "the other one got {}", rig.taken(1));
+    }
+    let size = usize::try_from(lane).expect("small");
+    assert!((size / 2..size + size / 8).contains(&most_of_one), "it has its part: {most_of_one}");
+    assert!(most < usize::try_from(total).expect("small") / 4 * 3, "{most} bytes were held");
     assert!(rig.until(Duration::from_mins(10), |_| false).is_none());
     assert!((8..=11).contains(&rig.taken(0)), "one a minute: {}", rig.taken(0));
+    let reread = rig.pipeline.partitions()[0].reread;
+    assert!(reread < 1_000, "{reread} records were read again for nothing");
     assert_eq!(rig.pauses, 0);
     rig.finish();
 }
@@ -394,4 +411,29 @@ fn a_partition_that_comes_while_memory_is_used_up_is_not_read_beyond_it() {
     let all = rig.until(Duration::from_mins(1), |rig| rig.position == 10_000);
     assert!(all.is_some(), "and it goes on: {}", rig.position);
     rig.finish();
+}
+
+#[test]
+fn a_backlog_of_single_calls_is_not_looked_through_for_each_call() {
+    for limit in [1, 100] {
+        let mut text = "[kafka]\nbrokers = \"nobody:1\"\ntopics = [\"events\"]\n".to_owned();
+        for (tenant, how) in ["delivery = \"single\", ", ""].iter().enumerate() {
+            writeln!(
+                text,
+                "[accounts.t{tenant}]\nlimits = {{ requests_per_second = {{ events = {limit} }} }}\nlinger = \"100ms\"\n\
+                 iterable = {{ region = \"us\", {how}keys = [{{ file = \"k\" }}] }}"
+            )
+            .expect("a string");
+        }
+        let mut rig = Rig::of(&text, Memory { lane: 64 << 20, total: 256 << 20 }).with_keys();
+        // Twenty thousand of the one that sends each call in a request of its own.
+        rig = rig.topic(22_000, |offset| Some(usize::from(offset % 11 == 0)));
+        work::take(Work::Batch);
+        rig.until(Duration::from_secs(20), |_| false);
+        let (looks, requests) = (work::take(Work::Batch), usize::try_from(rig.taken(0)).expect("small"));
+        assert_eq!(rig.taken(1), 2_000, "the other one goes on");
+        assert!(requests >= 15 * limit, "{requests} requests");
+        assert!(looks < 10 * requests + 1_000, "{looks} looks at a batch for {requests} requests");
+        rig.finish();
+    }
 }

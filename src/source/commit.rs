@@ -9,6 +9,11 @@ use std::ops::Range;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 
+mod owing;
+
+pub use self::owing::Owing;
+use self::owing::fitting;
+
 /// The version that this release writes, and the only one so far.
 const VERSION: u8 = 1;
 /// The most characters that are written; brokers take 4,096 bytes by default.
@@ -126,6 +131,13 @@ pub struct Written {
     pub lost: u64,
 }
 
+/// Writes a commit of what `contents` says.
+#[must_use]
+pub fn encode(place: Place<'_>, contents: Contents) -> Written {
+    let Contents { window, settled, entries } = contents;
+    write(place, window, settled, entries.iter().map(Owing::from).collect())
+}
+
 /// Writes a commit.
 ///
 /// What has no room is left out so that it costs duplicates only: settled ranges at the upper end; an entry's holes by
@@ -134,9 +146,8 @@ pub struct Written {
 /// would remember them; if even they have no room, one without a name stands for the rest, and the window stays below it
 /// for as long as it is there.
 #[must_use]
-pub fn encode(place: Place<'_>, contents: Contents) -> Written {
-    let Contents { mut window, mut settled, mut entries } = contents;
-    let base = entries.iter().map(Entry::lowest).min().map_or(window, |lowest| lowest.min(window));
+pub fn write(place: Place<'_>, mut window: i64, mut settled: Vec<Range<i64>>, mut entries: Vec<Owing<'_>>) -> Written {
+    let base = entries.iter().map(|entry| entry.lowest).min().map_or(window, |lowest| lowest.min(window));
     let mut body = Vec::with_capacity(256);
     body.extend_from_slice(&crc32fast::hash(place.cluster.as_bytes()).to_le_bytes());
     body.extend_from_slice(&crc32fast::hash(place.topic.as_bytes()).to_le_bytes());
@@ -146,10 +157,10 @@ pub fn encode(place: Place<'_>, contents: Contents) -> Written {
     let room = MAX_BYTES - FRAME - body.len();
     let total = length(&settled);
     let wanted = set(window, &settled, room).0.len();
-    entries.sort_by_key(|entry| (!entry.is_orphan(), entry.lowest()));
+    entries.sort_unstable_by_key(|entry| (!entry.is_orphan, entry.lowest, entry.account));
     let written = fitting(&entries, base, (room / 2).max(room - wanted));
     let mut lost = written.lost;
-    let unnamed = entries.iter().filter(|entry| entry.account == UNNAMED).map(Entry::lowest);
+    let unnamed = entries.iter().filter(|entry| entry.account == UNNAMED).map(|entry| entry.lowest);
     if let Some(lowest) = unnamed.chain(written.omitted).min() {
         // What the window passes for it is owed by everybody else again.
         lost += u64::try_from(window - lowest).unwrap_or(0).max(1);
@@ -229,93 +240,6 @@ fn bits_of(start: i64, settled: &[Range<i64>], length: usize) -> Vec<u8> {
     bits
 }
 
-/// The entries that fit, each with its fair share of the room.
-#[derive(Default)]
-struct Entries {
-    count: usize,
-    bytes: Vec<u8>,
-    /// The lowest offset that an entry owes that did not fit.
-    omitted: Option<i64>,
-    /// About how many settled records holes that did not fit make owed again: an entry's part of the stretch.
-    lost: u64,
-}
-
-impl Entries {
-    /// Writes an entry with the holes that fit into `room`; how far that lowers its `next`.
-    fn push(&mut self, entry: &Entry, base: i64, room: usize) -> i64 {
-        let (holes, count) = holes_of(entry, base, room - SMALLEST_ENTRY);
-        let next = entry.holes.get(count).map_or(entry.next, |hole| entry.next.min(*hole));
-        self.count += 1;
-        self.bytes.extend_from_slice(&entry.account.to_le_bytes());
-        put(&mut self.bytes, next - base);
-        put_count(&mut self.bytes, count);
-        self.bytes.extend_from_slice(&holes);
-        entry.next - next
-    }
-}
-
-/// Orphans come first.
-fn fitting(entries: &[Entry], base: i64, room: usize) -> Entries {
-    let sizes: Vec<usize> = entries.iter().map(|entry| SMALLEST_ENTRY + holes_of(entry, base, room).0.len()).collect();
-    let share = fair_share(sizes, room).max(SMALLEST_ENTRY);
-    let orphans = entries.partition_point(Entry::is_orphan);
-    let mut written = Entries::default();
-    for (index, entry) in entries.iter().enumerate() {
-        let left = room - written.bytes.len();
-        let rest = &entries[index..orphans.max(index)];
-        // Room for one that stands for the rest.
-        let kept = if rest.len() > 1 { SMALLEST_ENTRY } else { 0 };
-        if left < SMALLEST_ENTRY + kept {
-            written.omitted = entries[index..].iter().map(Entry::lowest).min();
-            if kept > 0 {
-                written.push(&unnamed(rest), base, left);
-            }
-            return written;
-        }
-        let lowered = written.push(entry, base, share.min(left - kept));
-        if lowered > 0 {
-            written.lost += u64::try_from(lowered).unwrap_or(0) / entries.len() as u64 + 1;
-        }
-    }
-    written
-}
-
-/// One entry for all of these.
-fn unnamed(orphans: &[Entry]) -> Entry {
-    let next = orphans.iter().map(Entry::lowest).min().unwrap_or(0);
-    let end = orphans.iter().filter_map(|orphan| orphan.holes.last().copied()).max();
-    Entry { account: UNNAMED, next, holes: end.into_iter().collect() }
-}
-
-/// The holes that fit into `room`, and how many they are.
-fn holes_of(entry: &Entry, base: i64, room: usize) -> (Vec<u8>, usize) {
-    let (mut holes, mut last) = (Vec::new(), base);
-    for (count, &hole) in entry.holes.iter().enumerate() {
-        let before = holes.len();
-        put(&mut holes, hole - last);
-        if holes.len() > room {
-            holes.truncate(before);
-            return (holes, count);
-        }
-        last = hole;
-    }
-    (holes, entry.holes.len())
-}
-
-/// The most that each may take so that all fit: what the small ones do not take is for the large ones.
-fn fair_share(mut sizes: Vec<usize>, room: usize) -> usize {
-    sizes.sort_unstable();
-    let mut left = room;
-    for (index, &size) in sizes.iter().enumerate() {
-        let share = left / (sizes.len() - index);
-        if size > share {
-            return share;
-        }
-        left -= size;
-    }
-    room
-}
-
 /// Reads the metadata of a commit at `offset`.
 pub fn decode(text: &[u8], place: Place<'_>, offset: i64) -> Result<Contents, Unusable> {
     if text.is_empty() || text.len() > 2 * MAX_TEXT {
@@ -354,6 +278,12 @@ fn put(out: &mut Vec<u8>, number: i64) {
         bits >>= 7;
     }
     out.push(bits as u8);
+}
+
+/// How many bytes [`put`] writes.
+fn length_of(number: i64) -> usize {
+    let bits = (number << 1) ^ (number >> 63);
+    (64 - (bits | 1).leading_zeros()).div_ceil(7) as usize
 }
 
 fn put_count(out: &mut Vec<u8>, count: usize) {

@@ -11,6 +11,7 @@
 //! closed at an offset keeps only the holes below it: from there on the poll thread reads for the account again, and
 //! the entry goes when its last hole is settled. Never decides when; rules: the pipeline's `deferral`.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ledger::Loaded;
@@ -52,6 +53,8 @@ pub struct Entry {
     not_before: i64,
     /// What was settled above `next` when the account was deferred; and below, which says nothing of it.
     settled: Loaded,
+    /// What was made of the holes as they are ([`Entry::measured`]).
+    measured: Cell<Option<usize>>,
     /// Whether a sweep reads for it now.
     pub in_pass: bool,
     /// The lowest record that it owes and that no lane holds, or one before, with its time; `None` if nobody knows.
@@ -116,6 +119,7 @@ impl Entry {
     /// or this one's before the configuration changed.
     pub fn read_to(&mut self, at: i64) {
         self.next = self.next.max(at);
+        self.measured.take();
         self.released = self.released.split_off(&at);
         if self.settled.last().is_some_and(|range| range.end <= self.next) {
             self.settled = Loaded::default();
@@ -151,6 +155,7 @@ impl Entry {
     /// remembered one by one. Reading for it goes on at the lowest of it.
     pub fn fold(&mut self, top: i64) {
         let held = self.held.last_key_value().map_or(top, |(offset, _)| top.max(*offset));
+        self.measured.take();
         let folded = self.released.split_off(&(held + 1));
         if let (Some(&first), Some(&last)) = (folded.first(), folded.last()) {
             self.next = self.next.min(first);
@@ -166,6 +171,7 @@ impl Entry {
 
     /// The lane holds `calls` calls of the record at `offset`.
     pub fn hold(&mut self, offset: i64, calls: u16) {
+        self.measured.take();
         self.released.remove(&offset);
         if calls > 0 {
             self.held.entry(offset).or_default().calls += calls;
@@ -175,6 +181,7 @@ impl Entry {
     /// A held call ended; `again` if it was released.
     pub fn end(&mut self, offset: i64, again: bool) -> Left {
         let Some(hole) = self.held.get_mut(&offset) else { return Left::Open };
+        self.measured.take();
         if again && !hole.again {
             hole.again = true;
             self.again += 1;
@@ -271,15 +278,25 @@ impl Entry {
     }
 
     /// All holes, ascending.
-    #[must_use]
-    pub fn offsets(&self) -> Vec<i64> {
-        let mut all: Vec<i64> = self.held.keys().chain(&self.released).copied().collect();
-        all.sort_unstable();
-        all
+    pub fn offsets(&self) -> impl Iterator<Item = i64> {
+        let (mut held, mut released) = (self.held.keys().copied().peekable(), self.released.iter().copied().peekable());
+        std::iter::from_fn(move || match (held.peek(), released.peek()) {
+            (Some(a), Some(b)) if b < a => released.next(),
+            (None, _) => released.next(),
+            _ => held.next(),
+        })
+    }
+
+    /// What `measure` makes of it, worked out again only if the holes are others since.
+    pub fn measured(&self, measure: impl FnOnce(&Self) -> usize) -> usize {
+        let known = self.measured.get().unwrap_or_else(|| measure(self));
+        self.measured.set(Some(known));
+        known
     }
 
     /// The topic no longer has what lies below `low`. The result is how far the account was behind that.
     pub fn expire(&mut self, low: i64) -> i64 {
+        self.measured.take();
         let lost = self.begins(i64::MAX).map_or(0, |begins| (low - begins).max(0));
         self.released = self.released.split_off(&low);
         self.next = self.next.max(low);

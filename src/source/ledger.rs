@@ -53,6 +53,7 @@ pub struct Ledger {
     passed: usize,
     /// Records that owe at least one call.
     in_flight: u64,
+    changes: u64,
 }
 
 impl Ledger {
@@ -60,7 +61,16 @@ impl Ledger {
     #[must_use]
     pub fn new(window: i64, settled: Vec<Range<i64>>) -> Self {
         let loaded = settled.into_iter().filter(|range| range.end > window && range.start < range.end).collect();
-        Self { window, front: window, slots: VecDeque::new(), gaps: Vec::new(), loaded, passed: 0, in_flight: 0 }
+        Self {
+            window,
+            front: window,
+            slots: VecDeque::new(),
+            gaps: Vec::new(),
+            loaded,
+            passed: 0,
+            in_flight: 0,
+            changes: 0,
+        }
     }
 
     /// The offset that may be committed.
@@ -79,6 +89,12 @@ impl Ledger {
     #[must_use]
     pub fn in_flight(&self) -> u64 {
         self.in_flight
+    }
+
+    /// Differs from what it was if anything else here does.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// How many records lie between the committed offset and the front.
@@ -128,6 +144,7 @@ impl Ledger {
 
     /// The record at `offset` owes `calls` calls; offsets skipped since the last one do not exist and owe nothing.
     pub fn push(&mut self, offset: i64, calls: u16) {
+        self.changes += 1;
         let gap = offset - self.front;
         if self.slots.is_empty() {
             self.window = offset;
@@ -161,6 +178,7 @@ impl Ledger {
             return false;
         }
         *open -= 1;
+        self.changes += 1;
         if *open > 0 {
             return false;
         }

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::support::config::{Account, tenants};
 use crate::support::events::{Event, Events};
 use crate::support::eventually;
+use crate::support::metrics;
 use crate::support::stage::{JOIN, Stage, WORK, account, assert_books, wait_health};
 
 fn events(seed: u64, tenant_count: usize, count: usize) -> Vec<Event> {
@@ -249,4 +250,57 @@ fn a_redirect_is_never_followed_and_holds_the_account() {
     assert_eq!(visitors.load(Ordering::Relaxed), 0, "nobody went there");
     assert_eq!(stage.letters(), []);
     assert_books(&mut forebay);
+}
+
+/// So many accounts of one host hang, with `each` requests on the wire or as many as the host has room for; and then comes
+/// one that is well.
+fn one_is_well_beside(name: &str, hanging: usize, each: usize) {
+    let mut names = tenants(hanging);
+    names.push("well".to_owned());
+    let mut accounts: Vec<Account> = names.iter().map(|name| Account::iterable(name)).collect();
+    for account in &mut accounts {
+        "max_calls = 1".clone_into(&mut account.settings);
+    }
+    let stage = Stage::of(name, &accounts)
+        .configured(|config| config.section("[delivery]\nlinger = \"5ms\"\ntimeout = \"80s\""));
+    let (names, well) = names.split_at(hanging);
+    let faults: Vec<String> =
+        names.iter().map(|name| format!("[[fault]]\nkind = \"hang\"\naccount = \"{name}-iterable\"")).collect();
+    stage.vendors.set_faults(&faults.join("\n"));
+    let mut forebay = stage.config.setup().start();
+    forebay.wait_ready(JOIN);
+    for round in 0..each {
+        let events: Vec<Event> =
+            names.iter().map(|name| Event::track(name, "user", &format!("{name}-{round}"), "plain")).collect();
+        stage.produce(&events);
+    }
+    let wanted = (hanging * each).min(200);
+    let hits = || stage.vendors.report().faults.iter().map(|fault| fault.hits).sum::<u64>();
+    eventually(WORK, "they hang", || if hits() >= wanted as u64 { Ok(()) } else { Err(hits().to_string()) });
+
+    let events = strangers(&well[0], 60);
+    stage.produce(&events);
+    stage.wait_accepted("well-iterable", 60);
+    let samples = forebay.metrics();
+    let of = |name: &str, account: &str| metrics::sum(&samples, name, &[("account", account)]).unwrap_or(0.0);
+    for name in names {
+        let account = format!("{name}-iterable");
+        assert_eq!(of("forebay_http_requests_total", &account), 0.0, "{account}: its first request still hangs");
+        assert!(of("forebay_lane_inflight_requests", &account) <= 4.0, "{account}");
+    }
+    let on_the_wire: f64 =
+        names.iter().map(|name| of("forebay_lane_inflight_requests", &format!("{name}-iterable"))).sum();
+    println!("60 requests of the one that is well were answered while {on_the_wire} of {hanging} others hung");
+    assert!(on_the_wire >= 200.0, "{on_the_wire}");
+    assert_books(&mut forebay);
+}
+
+#[test]
+fn accounts_that_hang_with_many_requests_each_leave_places_at_their_host() {
+    one_is_well_beside("hang-64", 64, 6);
+}
+
+#[test]
+fn hundreds_of_accounts_that_hang_leave_places_at_their_host() {
+    one_is_well_beside("hang-400", 400, 1);
 }

@@ -44,7 +44,7 @@ use self::guard::Guard;
 use self::pool::{Connection, Host, LongAnswer};
 use self::tls::Tls;
 use crate::config::Delivery;
-use crate::pipeline::MAX_HOST;
+use crate::pipeline::MAX_CONNECTIONS;
 
 /// How much of an answer is read however small the request was, in bytes, and how many times the request otherwise: what many
 /// answers could take in memory is bounded by what was sent.
@@ -145,7 +145,7 @@ impl Options {
             max_connection_age: Duration::from_mins(5),
             // Below the 60 s after which AWS's load balancers close, the shortest of the common ones.
             idle: Duration::from_secs(50),
-            max_connections_per_origin: MAX_HOST,
+            max_connections_per_origin: MAX_CONNECTIONS,
             allow_hosts: delivery.allow_hosts.clone(),
         })
     }

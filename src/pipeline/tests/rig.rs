@@ -179,8 +179,8 @@ impl Rig {
 
     fn answer(&mut self) {
         let headers = HeaderMap::new();
-        // Either vendor's.
-        let body = br#"{"status":"success","message":"","successCount":0,"failCount":0,"failedUpdates":{}}"#;
+        // Any request of either vendor.
+        let body = br#"{"status":"success","message":"","code":"Success","msg":"","successCount":0,"failCount":0,"failedUpdates":{}}"#;
         for flight in std::mem::take(&mut self.wire) {
             let tenant = flight.account as usize;
             let status = match (self.vendor)(tenant, self.now) {

@@ -193,6 +193,20 @@ impl<'a> Stage<'a> {
         unsettled
     }
 
+    /// What the group's commits leave to be read again for one account: by its entry, or if it has none by the window.
+    pub(crate) fn unsettled_for(&self, account: &str) -> BTreeSet<Spot> {
+        let mut unsettled = BTreeSet::new();
+        for (partition, end, Contents { window, settled, entries, .. }) in self.commits() {
+            let entry = entries.iter().find(|entry| entry.account == commit::hash(account));
+            let is_settled = |at: i64| match entry {
+                Some(entry) => at < entry.next && !entry.holes.contains(&at),
+                None => at < window || settled.iter().any(|range| range.contains(&at)),
+            };
+            unsettled.extend((0..end).filter(|at| !is_settled(*at)).map(|at| (partition, at)));
+        }
+        unsettled
+    }
+
     /// Where each message lies.
     pub(crate) fn spots(&self) -> BTreeMap<String, Spot> {
         let records = self.kafka.consume_all(&self.topic);

@@ -15,9 +15,11 @@
 {{- if and .Values.kafka.keys (not .Values.kafka.existingSecret) }}
 {{- fail "kafka.existingSecret: name the Secret that holds kafka.keys" }}
 {{- end }}
-{{- with .Values.metrics.podMonitor }}
+{{- range $name := list "podMonitor" "prometheusRule" }}
+{{- with index $.Values.metrics $name }}
 {{- if and .enabled (not .skipApiCheck) (not ($.Capabilities.APIVersions.Has "monitoring.coreos.com/v1")) }}
-{{- fail "metrics.podMonitor.enabled: this cluster does not know monitoring.coreos.com/v1. Install the Prometheus operator, or, where the cluster can't be asked, set metrics.podMonitor.skipApiCheck" }}
+{{- fail (printf "metrics.%s.enabled: this cluster does not know monitoring.coreos.com/v1. Install the Prometheus operator, or, where the cluster can't be asked, set metrics.%s.skipApiCheck" $name $name) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
