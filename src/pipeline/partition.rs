@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use foldhash::fast::RandomState;
+use foldhash::fast::FixedState;
 
 use super::sweep::{Sweep, Turn};
 use crate::event::Origin;
@@ -37,7 +37,7 @@ pub struct Partition {
     /// How often its fetching was paused.
     pub pauses: u64,
     /// Accounts that are read by sweeps, or were and have calls left from then.
-    pub(super) entries: HashMap<u32, Entry, RandomState>,
+    pub(super) entries: HashMap<u32, Entry, FixedState>,
     /// Entries of accounts that the configuration no longer has: carried on.
     pub(super) unknown: Vec<commit::Entry>,
     /// The lowest offset that one of them owes, with the time of its record; as it was when that was looked up.

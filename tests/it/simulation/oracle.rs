@@ -83,6 +83,8 @@ pub(super) struct Totals {
     /// The most bytes that were held beyond the configured total.
     pub(super) most_over: u64,
     pub(super) faults: BTreeMap<&'static str, u64>,
+    /// Of all that happened, in its order.
+    pub(super) digest: u64,
 }
 
 impl Totals {
@@ -106,6 +108,7 @@ impl Totals {
         self.known += other.known;
         self.untold += other.untold;
         self.most_over = self.most_over.max(other.most_over);
+        self.digest = self.digest.rotate_left(1) ^ other.digest;
         for (fault, count) in &other.faults {
             *self.faults.entry(fault).or_default() += count;
         }

@@ -1,6 +1,7 @@
 //! The world around the core: a topic, a group that keeps commits, a clock, and chance.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use forebay::clock::Now;
@@ -63,7 +64,9 @@ pub(super) struct World {
     /// Whether the topic drops what is old.
     forgets: bool,
     pub(super) hashes: Vec<u32>,
+    /// The last of what happened, and all of it as a digest.
     history: VecDeque<String>,
+    digest: DefaultHasher,
     verbose: bool,
 }
 
@@ -127,6 +130,7 @@ impl World {
             forgets: false,
             hashes,
             history: VecDeque::new(),
+            digest: DefaultHasher::new(),
             verbose,
         };
         world.forgets = world.rng.random_bool(0.15);
@@ -173,7 +177,7 @@ impl World {
         self.oracle.totals.released = self.report().accounts.iter().map(released).sum();
         let totals = self.oracle.finish();
         self.stop();
-        totals
+        Totals { digest: self.digest.finish(), ..totals }
     }
 
     pub(super) fn note(&mut self, what: impl FnOnce() -> String) {
@@ -181,6 +185,7 @@ impl World {
         if self.verbose {
             println!("{line}");
         }
+        line.hash(&mut self.digest);
         if self.history.len() == 60 {
             self.history.pop_front();
         }
@@ -346,6 +351,7 @@ impl World {
                 Action::Send(flight) => {
                     let (lane, calls) = (flight.lane, flight.calls());
                     self.note(|| format!("lane {lane} sends {calls} calls"));
+                    flight.body.hash(&mut self.digest);
                     assert!(self.proven, "a request began although membership was not proven");
                     self.wire.push((flight, self.life));
                 }
