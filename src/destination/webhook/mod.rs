@@ -17,8 +17,8 @@ use secrecy::SecretString;
 
 use super::{Answer, Budget, Call, Destination, Elements, Judgement, Reach, Shape, ShapeInfo, Sign, Target, UserHash};
 use crate::clock::Now;
-use crate::event::fields::Fields;
-use crate::event::{Event, Kind};
+use crate::config::Key;
+use crate::event::{Event, Kind, fields::Fields};
 use crate::outcome::{No, Refusal};
 pub use settings::FOLDER;
 
@@ -40,6 +40,7 @@ const SHAPES: &[ShapeInfo] = &[ShapeInfo {
 pub struct Webhook {
     origin: String,
     path: String,
+    keys: Vec<Key>,
     budgets: Vec<Budget>,
     fields: Option<Fields>,
     users: UserHash,

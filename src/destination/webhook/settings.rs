@@ -13,14 +13,6 @@ const LIMIT: &str = "requests_per_second";
 /// What the configuration knows of webhooks.
 pub const FOLDER: Folder = Folder { name: "webhook", limits: &[LIMIT], maps: false, read };
 
-/// An account's table.
-#[derive(Debug)]
-struct Endpoint {
-    origin: String,
-    path: String,
-    keys: Vec<Key>,
-}
-
 fn read(own: &Own<'_>) -> Option<Arc<dyn Settings>> {
     let mut table = own.value.table()?;
     let url = table.require("url", "write the URL that events are posted to");
@@ -28,10 +20,10 @@ fn read(own: &Own<'_>) -> Option<Arc<dyn Settings>> {
     table.finish();
     let (origin, path) = url.and_then(|url| own.endpoint(&url)).unwrap_or_default();
     let keys = keys.map(|keys| own.keys(&keys, Form::Also(|key| sign::bytes(key).map(drop)))).unwrap_or_default();
-    Some(Arc::new(Endpoint { origin, path, keys }))
+    Some(Arc::new(Webhook { origin, path, keys, budgets: Vec::new(), fields: None, users: UserHash::new(0) }))
 }
 
-impl Settings for Endpoint {
+impl Settings for Webhook {
     fn folder(&self) -> &'static Folder {
         &FOLDER
     }
@@ -45,7 +37,7 @@ impl Settings for Endpoint {
         let limit = account.limits.get(LIMIT).copied();
         let budget = limit.map(|limit| Budget { key, name: LIMIT, limit, per, charge, shapes: vec![EVENTS] });
         let fields = Fields::new(&account.fields, &needed(&account.vendor));
-        let (origin, path, users) = (self.origin.clone(), self.path.clone(), users.clone());
-        Arc::new(Webhook { origin, path, budgets: budget.into_iter().collect(), fields, users })
+        let (origin, path, keys, users) = (self.origin.clone(), self.path.clone(), self.keys.clone(), users.clone());
+        Arc::new(Self { origin, path, keys, budgets: budget.into_iter().collect(), fields, users })
     }
 }
