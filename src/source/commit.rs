@@ -24,6 +24,8 @@ const FEW: usize = 4;
 /// What checksum, version and the window take at most, and the size of an entry without holes at most.
 const FRAME: usize = 32;
 const SMALLEST_ENTRY: usize = 4 + 10 + 3;
+/// What an orphan's end takes beside that.
+const END: usize = 10;
 
 /// No account's hash: the entry of accounts that the configuration does not have and that there was no room to name.
 const UNNAMED: u32 = 0;
@@ -78,6 +80,19 @@ impl Entry {
         self.next = self.next.max(low);
         self.holes.retain(|hole| *hole >= low);
         !is_over
+    }
+
+    /// Its holes, and up to where its records had been read, if it is an orphan.
+    fn parts(&self) -> (&[i64], Option<i64>) {
+        match self.holes.split_last() {
+            Some((end, holes)) if self.is_orphan() => (holes, Some(*end)),
+            _ => (&self.holes, None),
+        }
+    }
+
+    /// What it takes at most when none of its holes has room.
+    fn smallest(&self) -> usize {
+        SMALLEST_ENTRY + if self.is_orphan() { END } else { 0 }
     }
 
     /// The lowest offset that it owes.
@@ -243,36 +258,41 @@ struct Entries {
 impl Entries {
     /// Writes an entry with the holes that fit into `room`; how far that lowers its `next`.
     fn push(&mut self, entry: &Entry, base: i64, room: usize) -> i64 {
-        let (holes, count) = holes_of(entry, base, room - SMALLEST_ENTRY);
-        let next = entry.holes.get(count).map_or(entry.next, |hole| entry.next.min(*hole));
+        let (holes, end) = entry.parts();
+        let (mut written, count) = holes_of(holes, base, room - entry.smallest());
+        let next = holes.get(count).map_or(entry.next, |hole| entry.next.min(*hole));
+        // Without it the next owner would take the window for it, which may be far below.
+        if let Some(end) = end {
+            put(&mut written, end - holes[..count].last().unwrap_or(&base));
+        }
         self.count += 1;
         self.bytes.extend_from_slice(&entry.account.to_le_bytes());
         put(&mut self.bytes, next - base);
-        put_count(&mut self.bytes, count);
-        self.bytes.extend_from_slice(&holes);
+        put_count(&mut self.bytes, count + usize::from(end.is_some()));
+        self.bytes.extend_from_slice(&written);
         entry.next - next
     }
 }
 
 /// Orphans come first.
 fn fitting(entries: &[Entry], base: i64, room: usize) -> Entries {
-    let sizes: Vec<usize> = entries.iter().map(|entry| SMALLEST_ENTRY + holes_of(entry, base, room).0.len()).collect();
-    let share = fair_share(sizes, room).max(SMALLEST_ENTRY);
+    let sizes = entries.iter().map(|entry| entry.smallest() + holes_of(entry.parts().0, base, room).0.len());
+    let share = fair_share(sizes.collect(), room);
     let orphans = entries.partition_point(Entry::is_orphan);
     let mut written = Entries::default();
     for (index, entry) in entries.iter().enumerate() {
         let left = room - written.bytes.len();
         let rest = &entries[index..orphans.max(index)];
         // Room for one that stands for the rest.
-        let kept = if rest.len() > 1 { SMALLEST_ENTRY } else { 0 };
-        if left < SMALLEST_ENTRY + kept {
+        let kept = if rest.len() > 1 { SMALLEST_ENTRY + END } else { 0 };
+        if left < entry.smallest() + kept {
             written.omitted = entries[index..].iter().map(Entry::lowest).min();
             if kept > 0 {
                 written.push(&unnamed(rest), base, left);
             }
             return written;
         }
-        let lowered = written.push(entry, base, share.min(left - kept));
+        let lowered = written.push(entry, base, share.max(entry.smallest()).min(left - kept));
         if lowered > 0 {
             written.lost += u64::try_from(lowered).unwrap_or(0) / entries.len() as u64 + 1;
         }
@@ -288,18 +308,18 @@ fn unnamed(orphans: &[Entry]) -> Entry {
 }
 
 /// The holes that fit into `room`, and how many they are.
-fn holes_of(entry: &Entry, base: i64, room: usize) -> (Vec<u8>, usize) {
-    let (mut holes, mut last) = (Vec::new(), base);
-    for (count, &hole) in entry.holes.iter().enumerate() {
-        let before = holes.len();
-        put(&mut holes, hole - last);
-        if holes.len() > room {
-            holes.truncate(before);
-            return (holes, count);
+fn holes_of(holes: &[i64], base: i64, room: usize) -> (Vec<u8>, usize) {
+    let (mut written, mut last) = (Vec::new(), base);
+    for (count, &hole) in holes.iter().enumerate() {
+        let before = written.len();
+        put(&mut written, hole - last);
+        if written.len() > room {
+            written.truncate(before);
+            return (written, count);
         }
         last = hole;
     }
-    (holes, entry.holes.len())
+    (written, holes.len())
 }
 
 /// The most that each may take so that all fit: what the small ones do not take is for the large ones.
