@@ -6,6 +6,7 @@
 
 mod oracle;
 mod parted;
+mod quiet;
 mod scenes;
 mod vendor;
 mod world;
