@@ -97,8 +97,7 @@ fn batch(criterion: &mut Criterion) {
             let mut batch = Batch::new(EVENTS, head, std::mem::take(&mut buffers), Duration::ZERO);
             for (offset, element) in (0..).zip(&sent.0) {
                 let receipt = Receipt { slot: 0, epoch: 1, offset };
-                let ticket =
-                    Ticket { receipt, user: 1, state: false, was_late: false, alone: false, calls: 1, units: [0, 1] };
+                let ticket = Ticket { receipt, user: 1, state: false, was_late: false, calls: 1, units: [0, 1] };
                 let copy = |into: &mut Vec<u8>| into.extend_from_slice(element);
                 let _never: Result<_, ()> = batch.append(
                     ticket,

@@ -36,41 +36,48 @@ pub struct Tenant(u32);
 
 /// Where a record goes.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly every record is the large one, and none may allocate")]
-pub enum Route<'a> {
+pub enum Route<'a, 'e> {
     /// To nobody, and nothing is owed.
     Skipped(Skip),
     /// To nobody, as a dead letter. The tenant, as far as it is known.
     Refused(Option<String>, Refusal),
     /// To this tenant's lanes, each of which may still leave it out.
-    Lanes(Tenant, Event<'a>),
+    Lanes(Tenant, &'e Event<'a>),
+}
+
+/// Memory for reading a message: where its values stand, and the event's place. Events are large, so they stay there.
+#[derive(Debug)]
+pub struct Space<'a, 'e> {
+    /// Where values stand.
+    pub tape: &'a mut Tape,
+    /// The event.
+    pub event: &'e mut Option<Event<'a>>,
 }
 
 /// A record's message, which is read when it has to be.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "none may allocate")]
-pub enum Message<'a> {
+pub enum Message<'a, 'e> {
     /// As it was read.
-    Read(Result<Event<'a>, Refusal>),
+    Read(Result<&'e Event<'a>, Refusal>),
     /// The memory for reading it.
-    Unread(&'a mut Tape),
+    Unread(Space<'a, 'e>),
 }
 
-impl<'a> Message<'a> {
+impl<'a, 'e> Message<'a, 'e> {
     /// What was read so far.
     #[must_use]
-    pub fn event(&self) -> Option<&Event<'a>> {
+    pub fn event(&self) -> Option<&'e Event<'a>> {
         match self {
-            Self::Read(read) => read.as_ref().ok(),
+            Self::Read(read) => read.as_ref().ok().copied(),
             Self::Unread(_) => None,
         }
     }
 
     /// Reads it, unless it was.
-    pub fn read(self, record: &Record<'a>, value: &'a [u8], origin: Origin<'a>) -> Result<Event<'a>, Refusal> {
+    pub fn read(self, record: &Record<'a>, value: &'a [u8], origin: Origin<'a>) -> Result<&'e Event<'a>, Refusal> {
         match self {
             Self::Read(read) => read,
-            Self::Unread(tape) => decode(record, value, origin, tape),
+            Self::Unread(space) => decode(record, value, origin, space),
         }
     }
 }
@@ -98,9 +105,10 @@ impl Router {
     }
 
     /// Where the record goes.
-    pub fn route<'a>(&self, record: &Record<'a>, origin: Origin<'a>, tape: &'a mut Tape) -> Route<'a> {
+    #[must_use]
+    pub fn route<'a, 'e>(&self, record: &Record<'a>, origin: Origin<'a>, space: Space<'a, 'e>) -> Route<'a, 'e> {
         let Some(value) = record.value else { return Route::Skipped(Skip::Tombstone) };
-        let message = self.message(record, value, origin, tape);
+        let message = self.message(record, value, origin, space);
         if let Message::Read(Err(refusal)) = message {
             return Route::Refused(None, refusal);
         }
@@ -122,14 +130,15 @@ impl Router {
     }
 
     /// The record's message. It is read before its tenant is known only if that stands in it.
-    pub fn message<'a>(
+    #[must_use]
+    pub fn message<'a, 'e>(
         &self,
         record: &Record<'a>,
         value: &'a [u8],
         origin: Origin<'a>,
-        tape: &'a mut Tape,
-    ) -> Message<'a> {
-        let unread = Message::Unread(tape);
+        space: Space<'a, 'e>,
+    ) -> Message<'a, 'e> {
+        let unread = Message::Unread(space);
         if self.reads_message { Message::Read(unread.read(record, value, origin)) } else { unread }
     }
 
@@ -211,13 +220,26 @@ fn cut(text: &str) -> String {
 }
 
 /// The event of a record: a message, or, where its header says so, a vendor's element.
-pub fn decode<'a>(
+pub fn decode<'a, 'e>(
+    record: &Record<'a>,
+    value: &'a [u8],
+    origin: Origin<'a>,
+    Space { tape, event }: Space<'a, 'e>,
+) -> Result<&'e Event<'a>, Refusal> {
+    match record.header("forebay-shape") {
+        Some(shape) => decode_raw(shape, record, value, origin, tape).map(|raw| &*event.insert(raw)),
+        None => Event::decode_in(event, value, origin, tape),
+    }
+}
+
+#[cold]
+fn decode_raw<'a>(
+    shape: &'a [u8],
     record: &Record<'a>,
     value: &'a [u8],
     origin: Origin<'a>,
     tape: &'a mut Tape,
 ) -> Result<Event<'a>, Refusal> {
-    let Some(shape) = record.header("forebay-shape") else { return Event::decode(value, origin, tape) };
     let text = |header: &'a [u8]| std::str::from_utf8(header).ok();
     let no_shape = || Refusal::new(Reason::RawNotAllowed, "the header forebay-shape is not UTF-8");
     let shape = text(shape).ok_or_else(no_shape)?;

@@ -5,13 +5,16 @@ pub(crate) mod allocations;
 pub(crate) mod counting;
 pub(crate) mod event;
 
+use std::array;
 use std::time::Duration;
 
 use forebay::clock::Now;
 use forebay::config;
 use forebay::destination::Answer;
+use forebay::json::Tape;
 use forebay::lane::Flight;
 use forebay::pipeline::{Action, Parts, Pipeline};
+use forebay::router::Space;
 use forebay::source::commit::Contents;
 use forebay::source::record::{Headers, Record};
 use http::HeaderMap;
@@ -35,6 +38,9 @@ const GAP: Duration = Duration::from_micros(10);
 /// As the poll thread does, between one look at the timers and the next.
 const TURN: i64 = 2_000;
 
+/// So many records are decoded at a time.
+const AHEAD: usize = 32;
+
 /// A pipeline of eight tenants whose limits never bind, reading partition 0 from its beginning.
 pub(crate) struct Core {
     pub(crate) pipeline: Pipeline,
@@ -42,6 +48,7 @@ pub(crate) struct Core {
     headers: HeaderMap,
     offset: i64,
     now: Now,
+    tapes: [Tape; AHEAD],
 }
 
 impl Core {
@@ -57,28 +64,52 @@ impl Core {
         }
         let slot = pipeline.slot("events", 0);
         pipeline.assign(slot, Contents::default());
-        Self { pipeline, actions: Vec::new(), headers: HeaderMap::new(), offset: 0, now }
+        Self { pipeline, actions: Vec::new(), headers: HeaderMap::new(), offset: 0, now, tapes: Default::default() }
     }
 
     /// The next record, of the next tenant.
     pub(crate) fn record(&mut self, value: &str) {
-        self.now = self.now.later(GAP);
-        let now = self.now;
-        if self.offset % TURN == 0 {
-            self.pipeline.tick(now);
+        self.records(&[value]);
+    }
+
+    /// The next records, each of the next tenant, as the poll thread takes them: decoded some at a time.
+    pub(crate) fn records<T: AsRef<str>>(&mut self, values: &[T]) {
+        for values in values.chunks(AHEAD) {
+            self.few(values);
         }
-        let tenant = TENANTS[usize::try_from(self.offset % 8).unwrap_or(0)];
-        let headers: &[(&str, &[u8])] = &[("tenant", tenant.as_bytes())];
-        let record = Record {
-            slot: 0,
-            offset: self.offset,
-            timestamp_ms: Some(now.wall_ms),
-            key: Some(b"user-0001234"),
-            value: Some(value.as_bytes()),
-            headers: &headers as &dyn Headers,
-        };
-        self.offset += 1;
-        self.pipeline.record(now, &record);
+    }
+
+    fn few<T: AsRef<str>>(&mut self, values: &[T]) {
+        self.now = self.now.later(GAP * u32::try_from(values.len()).unwrap_or(0));
+        let (now, first) = (self.now, self.offset);
+        let offset = |at: usize| first + i64::try_from(at).unwrap_or(0);
+        let headers: [[(&str, &[u8]); 1]; AHEAD] =
+            array::from_fn(|at| [("tenant", TENANTS[usize::try_from(offset(at) % 8).unwrap_or(0)].as_bytes())]);
+        let headers: [&[(&str, &[u8])]; AHEAD] = array::from_fn(|at| &headers[at][..]);
+        let records: [_; AHEAD] = array::from_fn(|at| {
+            Some(Record {
+                slot: 0,
+                offset: offset(at),
+                timestamp_ms: Some(now.wall_ms),
+                key: Some(b"user-0001234"),
+                value: Some(values.get(at)?.as_ref().as_bytes()),
+                headers: &headers[at] as &dyn Headers,
+            })
+        });
+        #[allow(clippy::large_stack_arrays, reason = "as the poll thread has it")]
+        let mut events = [const { None }; AHEAD];
+        let mut rooms = self.tapes.iter_mut().zip(&mut events);
+        let routes: [_; AHEAD] = array::from_fn(|at| {
+            let (tape, event) = rooms.next()?;
+            self.pipeline.route(records[at].as_ref()?, Space { tape, event })
+        });
+        for (record, route) in records.iter().flatten().zip(routes.iter().flatten()) {
+            if record.offset % TURN == 0 {
+                self.pipeline.tick(now);
+            }
+            self.pipeline.take(now, record, route);
+        }
+        self.offset = offset(values.len());
     }
 
     /// Hands all requests over.

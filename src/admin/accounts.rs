@@ -134,11 +134,12 @@ fn unknown(report: &Report) -> Option<Account> {
 
 fn deferred(report: &Report, deferral: &Deferral) -> Option<Deferred> {
     let partition = report.partitions.get(deferral.partition)?;
-    let time = deferral.time_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let offset = deferral.since.map_or(deferral.offset, |(offset, _)| offset);
+    let time = deferral.since.and_then(|(_, ms)| Timestamp::from_millisecond(ms).ok());
     Some(Deferred {
         topic: partition.topic.to_string(),
         partition: partition.partition,
-        offset: deferral.offset,
+        offset,
         time: time.map(|time| format!("{time:.3}")),
         front: partition.front,
     })

@@ -12,11 +12,19 @@ impl<'a> Event<'a> {
     /// counts; unknown ones are left alone.
     pub fn decode(value: &'a [u8], origin: Origin<'a>, tape: &'a mut Tape) -> Result<Self, Refusal> {
         let mut event = Self::empty(origin, whole(value, tape)?);
-        let mut kind = None;
-        for field in event.whole.fields() {
-            event.take(&field.name(), field.value, &mut kind);
-        }
-        event.kind = kind_of(kind)?;
+        event.read()?;
+        Ok(event)
+    }
+
+    /// The same in its place: an event is large, and to move it costs as much as a part of decoding it.
+    pub fn decode_in<'e>(
+        place: &'e mut Option<Self>,
+        value: &'a [u8],
+        origin: Origin<'a>,
+        tape: &'a mut Tape,
+    ) -> Result<&'e Self, Refusal> {
+        let event = place.insert(Self::empty(origin, whole(value, tape)?));
+        event.read()?;
         Ok(event)
     }
 
@@ -52,6 +60,17 @@ impl<'a> Event<'a> {
             whole,
             raw: None,
         }
+    }
+
+    /// Reads the fields of the message.
+    #[inline]
+    fn read(&mut self) -> Result<(), Refusal> {
+        let mut kind = None;
+        for field in self.whole.fields() {
+            self.take(&field.name(), field.value, &mut kind);
+        }
+        self.kind = kind_of(kind)?;
+        Ok(())
     }
 
     /// Keeps a field of the message, if it is one of those that an event has.

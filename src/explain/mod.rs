@@ -20,7 +20,7 @@ use crate::event::{Event, Origin};
 use crate::json::Tape;
 use crate::outcome::{No, Reason, Refusal, Skip};
 use crate::pipeline::Parts;
-use crate::router::{Route, Router, Rule, Selection, decode};
+use crate::router::{Route, Router, Rule, Selection, Space, decode};
 use crate::source::record::Record;
 
 /// What stands where a request has a credential.
@@ -77,14 +77,8 @@ impl Explainer {
     /// What becomes of a record; of one account's calls only, if one is asked for.
     #[must_use]
     pub fn explain(&self, record: &Record<'_>, origin: Origin<'_>, asked: Option<Asked<'_>>, now: Now) -> Explanation {
-        let place = Place {
-            topic: origin.topic.to_owned(),
-            partition: origin.partition,
-            offset: origin.offset,
-            time: origin.timestamp_ms.and_then(written),
-        };
         let mut explanation = Explanation {
-            record: place,
+            record: place(origin),
             event: None,
             tenant: None,
             tenant_from: None,
@@ -94,8 +88,9 @@ impl Explainer {
         };
         let wanted = |account: &&Account| asked.is_none_or(|asked| asked.account == account.name);
         let theirs = asked.and_then(|asked| self.accounts.iter().find(|account| account.name == asked.account));
-        let (mut tape, mut again) = (Tape::default(), Tape::default());
-        let (accounts, event): (Vec<&Account>, Event<'_>) = match self.router.route(record, origin, &mut tape) {
+        let (mut tape, mut event, mut tape_again, mut event_again) = (Tape::default(), None, Tape::default(), None);
+        let space = Space { tape: &mut tape, event: &mut event };
+        let (accounts, event): (Vec<&Account>, &Event<'_>) = match self.router.route(record, origin, space) {
             Route::Skipped(skip) => {
                 let setting = (skip == Skip::UnknownTenant).then_some("tenant.unknown");
                 explanation.end = Some(End::skipped(skip, skip.meaning(), setting.map(str::to_owned)));
@@ -103,7 +98,8 @@ impl Explainer {
             }
             Route::Refused(tenant, refusal) => {
                 let assumed = theirs.filter(|_| asked.is_some_and(|asked| asked.assume));
-                let event = record.value.map(|value| decode(record, value, origin, &mut again));
+                let space = Space { tape: &mut tape_again, event: &mut event_again };
+                let event = record.value.map(|value| decode(record, value, origin, space));
                 match (assumed, event) {
                     (Some(account), Some(Ok(event))) => {
                         explanation.tenant_assumed = true;
@@ -128,9 +124,9 @@ impl Explainer {
             }
         };
         explanation.tenant = accounts.first().map(|account| account.tenant.clone());
-        explanation.event = Some(Seen::of(&event));
+        explanation.event = Some(Seen::of(event));
         explanation.accounts =
-            accounts.iter().copied().filter(wanted).map(|account| account.explain(&event, now)).collect();
+            accounts.iter().copied().filter(wanted).map(|account| account.explain(event, now)).collect();
         if let Some(account) = theirs.filter(|_| explanation.accounts.is_empty()) {
             let why = format!("the record is not of its tenant, {}", account.tenant);
             let end = End { outcome: "elsewhere", reason: "", why, setting: None };
@@ -141,9 +137,10 @@ impl Explainer {
 
     /// The place of `[tenant] from` that names the record's tenant.
     fn source(&self, record: &Record<'_>, origin: Origin<'_>) -> Option<String> {
-        let mut tape = Tape::default();
-        let event = record.value.and_then(|value| decode(record, value, origin, &mut tape).ok());
-        self.router.named_by(origin.topic, record, event.as_ref()).map(ToString::to_string)
+        let (mut tape, mut event) = (Tape::default(), None);
+        let space = Space { tape: &mut tape, event: &mut event };
+        let event = record.value.and_then(|value| decode(record, value, origin, space).ok());
+        self.router.named_by(origin.topic, record, event).map(ToString::to_string)
     }
 
     /// Whether there is an account of this name.
@@ -241,6 +238,15 @@ impl Account {
             element: if refused.is_none() { element } else { String::new() },
             end: refused.as_ref().map(|refusal| self.refused(refusal)),
         }
+    }
+}
+
+fn place(origin: Origin<'_>) -> Place {
+    Place {
+        topic: origin.topic.to_owned(),
+        partition: origin.partition,
+        offset: origin.offset,
+        time: origin.timestamp_ms.and_then(written),
     }
 }
 

@@ -34,19 +34,10 @@ pub struct Ticket {
     pub state: bool,
     /// Whether it had its late second chance.
     pub was_late: bool,
-    /// Whether it goes in a request of its own, and so pays for a whole batch in memory.
-    pub alone: bool,
     /// How many calls its record makes in the lane.
     pub calls: u16,
     /// What it costs.
     pub units: [u32; 2],
-}
-
-impl Ticket {
-    /// What its place takes in memory.
-    const fn place(&self) -> usize {
-        size_of::<Slot>() + if self.alone { OF_A_BATCH } else { 0 }
-    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,17 +65,17 @@ impl Parcel {
     /// What it weighs in memory, in a batch or outside.
     #[must_use]
     pub fn weight(&self) -> usize {
-        weight(&self.ticket, self.element.len(), self.record.len())
+        weight(self.element.len(), self.record.len())
     }
 }
 
-/// What a batch takes beside its calls: itself, and what the allocator adds to its three pieces of memory.
-const OF_A_BATCH: usize = size_of::<Batch>() + 256;
+/// What a batch takes beside its calls: itself, its body's head, its place in its queue, and what the allocator adds to its
+/// three pieces of memory. Many lanes have batches of one call each, for want of more or because of a tiny limit.
+pub const OF_A_BATCH: usize = 2 * size_of::<Batch>() + 256;
 
-/// What a call weighs in memory: its element, its record, and its place in the table; alone, a batch, too. What many calls
-/// share does not count.
-fn weight(ticket: &Ticket, element: usize, record: usize) -> usize {
-    element + record + ticket.place()
+/// What a call weighs in memory: its element, its record, and its place in the table.
+const fn weight(element: usize, record: usize) -> usize {
+    element + record + size_of::<Slot>()
 }
 
 /// Memory of a batch that has ended, for one that begins: growing it anew would cost more than filling it.
@@ -266,7 +257,7 @@ impl Batch {
         record(&mut self.records);
         self.note(ticket, start);
         let element = self.open.len() - start;
-        Ok((element, weight(&ticket, element, self.records.len() - kept)))
+        Ok((element, weight(element, self.records.len() - kept)))
     }
 
     /// Appends a call that was encoded before.
@@ -362,21 +353,26 @@ impl Batch {
     /// What the call at `index` weighs in memory.
     #[must_use]
     pub fn weight(&self, index: usize) -> usize {
-        let ticket = self.slots.get(index).map(|slot| &slot.ticket);
-        ticket.map_or(0, |ticket| weight(ticket, self.element(index).len(), self.record(index).len()))
+        if index < self.len() { weight(self.element(index).len(), self.record(index).len()) } else { 0 }
     }
 
     /// The same of all its calls together.
     #[must_use]
     pub fn calls_weight(&self) -> usize {
         let elements: usize = self.slots.iter().map(|slot| (slot.end - slot.start) as usize).sum();
-        elements + self.overhead()
+        elements + self.records.len() + self.slots.len() * size_of::<Slot>()
+    }
+
+    /// The same with its frame, without looking at each call.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.open.len() + self.sealed.len() + self.records.len() + self.slots.len() * size_of::<Slot>()
     }
 
     /// What it takes in memory beside its body.
     #[must_use]
     pub fn overhead(&self) -> usize {
-        self.records.len() + self.tickets().map(Ticket::place).sum::<usize>()
+        OF_A_BATCH + self.records.len() + self.slots.len() * size_of::<Slot>()
     }
 
     /// A new open batch of the same shape with the calls at `indices`, in that order.
@@ -459,7 +455,7 @@ mod tests {
 
     fn ticket(offset: i64) -> Ticket {
         let receipt = Receipt { slot: 0, epoch: 1, offset };
-        Ticket { receipt, user: 0, state: false, was_late: false, alone: false, calls: 1, units: [1, 2] }
+        Ticket { receipt, user: 0, state: false, was_late: false, calls: 1, units: [1, 2] }
     }
 
     fn batch_of(elements: &[&str]) -> Batch {
@@ -489,26 +485,23 @@ mod tests {
     }
 
     #[test]
-    fn what_enters_is_what_leaves_and_a_call_alone_pays_for_its_batch() {
-        for (alone, more) in [(false, 0), (true, OF_A_BATCH)] {
-            let mut batch = Batch::new(Shape(0), b"[", Buffers::default(), Duration::ZERO);
-            let mut entered = 0;
-            for offset in 0..2 {
-                let element = |body: &mut Vec<u8>| {
-                    body.extend_from_slice(b"12345");
-                    Ok::<(), ()>(())
-                };
-                let ticket = Ticket { alone, ..ticket(offset) };
-                let (_, weight) = batch.append(ticket, element, |kept| kept.extend_from_slice(b"123")).unwrap();
-                assert_eq!(weight, 8 + size_of::<Slot>() + more);
-                assert_eq!(weight, batch.weight(batch.len() - 1));
-                entered += weight;
-            }
-            assert_eq!(batch.calls_weight(), entered);
-            let parcel = batch.pop().unwrap();
-            assert_eq!(parcel.weight(), entered / 2);
-            drop(batch.disband());
+    fn what_enters_is_what_leaves() {
+        let mut batch = Batch::new(Shape(0), b"[", Buffers::default(), Duration::ZERO);
+        let mut entered = 0;
+        for offset in 0..2 {
+            let element = |body: &mut Vec<u8>| {
+                body.extend_from_slice(b"12345");
+                Ok::<(), ()>(())
+            };
+            let (_, weight) = batch.append(ticket(offset), element, |kept| kept.extend_from_slice(b"123")).unwrap();
+            assert_eq!(weight, 8 + size_of::<Slot>());
+            assert_eq!(weight, batch.weight(batch.len() - 1));
+            entered += weight;
         }
+        assert_eq!(batch.calls_weight(), entered);
+        let parcel = batch.pop().unwrap();
+        assert_eq!(parcel.weight(), entered / 2);
+        drop(batch.disband());
     }
 
     #[test]

@@ -44,9 +44,9 @@ impl Health {
 /// What keeps a lane from sending now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Binds {
-    /// `nothing`, `limit`, `gate`, `failing`, `held`, `in_flight`.
+    /// `nothing`, `limit`, `gate`, `failing`, `held`, `in_flight`, `wire`, `budget`.
     pub what: &'static str,
-    /// In words: the limit's name, the hold's reason, the last error.
+    /// In words: the limit's name, the hold's reason, the last error, the setting.
     pub reason: String,
     /// When it is tried again.
     pub until: Option<Now>,

@@ -29,7 +29,7 @@ use foldhash::fast::RandomState;
 use http::HeaderMap;
 use rand::rngs::SmallRng;
 
-use self::batch::{Batch, Buffers, Caps, Parcel, Ticket};
+use self::batch::{Batch, Buffers, Caps, OF_A_BATCH, Parcel, Ticket};
 use self::health::{Refusals, ShapeHealth};
 use self::order::{Freed, Order, Place};
 use self::pacing::Pacer;
@@ -45,6 +45,7 @@ use crate::source::record::Kept;
 
 pub use self::books::{Books, Requests};
 pub use self::health::{Binds, Health};
+pub use self::release::Timed;
 
 /// Among so many of the latest batches there is one of each shape, nearly always.
 const LATEST: usize = 8;
@@ -52,6 +53,8 @@ const LATEST: usize = 8;
 const MAX_BUDGETS: usize = 8;
 /// How many ended batches' memory is kept for new ones, and how many bytes of it.
 const MAX_SPARE: usize = 64;
+/// A batch is given no more of it than this many times what its lane's batches come to: growing leaves up to as much again.
+const SPARE_TIMES: usize = 3;
 const MAX_SPARE_BYTES: usize = 8 * 1024 * 1024;
 
 /// What a lane asks of the parts around it.
@@ -165,6 +168,12 @@ impl Surroundings<'_> {
         }
     }
 
+    /// Memory for a batch that becomes about so large. Much more would be held by one that holds little, and nobody counts it.
+    fn buffers(&mut self, usual: usize) -> Buffers {
+        let fits = |buffers: &Buffers| buffers.capacity() <= SPARE_TIMES * usual;
+        self.spare.iter().rposition(fits).map_or_else(Buffers::default, |index| self.spare.swap_remove(index))
+    }
+
     fn is_current(&self, receipt: Receipt) -> bool {
         self.epochs.get(receipt.slot as usize).copied().flatten() == Some(receipt.epoch)
     }
@@ -199,7 +208,7 @@ pub struct Settings {
 
 impl Settings {
     /// An open batch of this shape.
-    fn begin(&self, around: &mut Surroundings<'_>, shape: Shape, part: Option<Arc<str>>) -> Batch {
+    fn begin(&self, around: &mut Surroundings<'_>, shape: Shape, part: Option<Arc<str>>, usual: usize) -> Batch {
         let (head, tail) = self.destination.frame(shape);
         let info = &self.destination.shapes()[usize::from(shape.0)];
         let mut caps = Caps {
@@ -214,7 +223,7 @@ impl Settings {
                 *most = (*most).min(pacer.burst());
             }
         }
-        let spare = around.spare.pop().unwrap_or_default();
+        let spare = around.buffers(usual);
         Batch::new(shape, head, spare, around.now.mono).within(caps).for_part(part)
     }
 }
@@ -226,6 +235,30 @@ struct OnWire {
     oldest_ms: Option<i64>,
     opened: Duration,
     receipts: Vec<Receipt>,
+    /// The first record of each other partition, where there are any.
+    others: Vec<Timed>,
+}
+
+impl OnWire {
+    fn of(batch: &Batch) -> Self {
+        let receipts: Vec<Receipt> = batch.tickets().map(|ticket| ticket.receipt).collect();
+        let mut others: Vec<Timed> = Vec::new();
+        let first = receipts.first().map_or(0, |receipt| receipt.slot);
+        if receipts.iter().any(|receipt| receipt.slot != first) {
+            for (index, receipt) in receipts.iter().enumerate().filter(|(_, receipt)| receipt.slot != first) {
+                if others.iter().all(|(other, _)| other.slot != receipt.slot) {
+                    others.push((*receipt, Kept::timestamp(batch.record(index))));
+                }
+            }
+        }
+        Self { oldest_ms: Kept::timestamp(batch.record(0)), opened: batch.opened, receipts, others }
+    }
+
+    /// Of each partition the first record.
+    fn firsts(&self) -> impl Iterator<Item = Timed> {
+        let first = self.receipts.first().map(|receipt| (*receipt, self.oldest_ms));
+        first.into_iter().chain(self.others.iter().copied())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -268,8 +301,13 @@ pub struct Lane {
     hinted: Duration,
     refusals: Refusals,
     last_success: Option<Duration>,
-    held_bytes: usize,
+    /// Of its calls; its batches and users come on top.
+    call_bytes: usize,
     held_calls: usize,
+    /// How many batches it has, on the wire or not.
+    batches: usize,
+    /// What they came to lately.
+    usual: usize,
     freed: Vec<Freed>,
     /// The account's books.
     pub books: Books,
@@ -309,8 +347,10 @@ impl Lane {
             hinted: Duration::ZERO,
             refusals: Refusals::default(),
             last_success: None,
-            held_bytes: 0,
+            call_bytes: 0,
             held_calls: 0,
+            batches: 0,
+            usual: 0,
             freed: Vec::new(),
             books: Books::default(),
             requests: Requests::default(),
@@ -333,16 +373,22 @@ impl Lane {
         self.settings.linger
     }
 
-    /// Bytes of calls that it holds, on the wire or not.
+    /// Bytes of calls that it holds, on the wire or not, with their batches, and what is known of their users.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.held_bytes
+        self.call_bytes + self.batches * OF_A_BATCH + self.order.held_bytes()
     }
 
     /// Calls that it holds, on the wire or not.
     #[must_use]
     pub fn held_calls(&self) -> usize {
         self.held_calls
+    }
+
+    /// Whether some of them are not on the wire.
+    #[must_use]
+    pub fn has_unsent(&self) -> bool {
+        self.held_calls > self.wire_calls
     }
 
     /// Requests on the wire.
@@ -379,6 +425,25 @@ impl Lane {
         into.extend(queued.flat_map(|batch| batch.tickets().map(|ticket| ticket.receipt)));
         into.extend(self.on_wire.values().flat_map(|request| request.receipts.iter().copied()));
         self.order.each_waiting(|parcel| into.push(parcel.ticket.receipt));
+    }
+
+    /// Finds the times of these records, as far as it holds them; of those on the wire, of the first of each partition.
+    pub fn tell_times(&self, of: &mut HashMap<Receipt, Option<i64>, RandomState>) {
+        let mut tell = |receipt, record: &[u8]| {
+            if let Some(time_ms) = of.get_mut(&receipt) {
+                *time_ms = Kept::timestamp(record);
+            }
+        };
+        let queued = self.queues.iter().flat_map(|queue| queue.open.iter().chain(&queue.ready));
+        for batch in queued {
+            batch.tickets().enumerate().for_each(|(index, ticket)| tell(ticket.receipt, batch.record(index)));
+        }
+        self.order.each_waiting(|parcel| tell(parcel.ticket.receipt, &parcel.record));
+        for (receipt, known) in self.on_wire.values().flat_map(OnWire::firsts) {
+            if let Some(time_ms) = of.get_mut(&receipt) {
+                *time_ms = known;
+            }
+        }
     }
 
     /// Whether what it holds has to wait: for its vendor, for a limit, or for an answer.
@@ -427,9 +492,8 @@ impl Lane {
         record: &dyn Fn(&mut Vec<u8>),
     ) -> Result<bool, Refusal> {
         let calls = u16::try_from(calls).unwrap_or(u16::MAX);
-        let alone = self.info(call.shape).max_calls.min(self.settings.max_calls) == 1;
         let Call { user, state, units, .. } = *call;
-        let ticket = Ticket { receipt, user, state, was_late: false, alone, calls, units };
+        let ticket = Ticket { receipt, user, state, was_late: false, calls, units };
         let place = self.order.place(call);
         let now = around.now;
         if place == Place::Wait {
@@ -450,6 +514,7 @@ impl Lane {
             Err(refusal) => {
                 // A batch that was opened for this call holds nothing, and would be sent all the same.
                 self.queues[queue].open.retain(|open| !open.is_empty());
+                self.count_batches();
                 return Err(refusal);
             }
         };
@@ -457,6 +522,7 @@ impl Lane {
             && let Err(refusal) = self.check_alone(call.shape, element)
         {
             self.queues[queue].open.retain_mut(|open| !open.takes(call) || open.pop().is_none());
+            self.count_batches();
             return Err(refusal);
         }
         let full = self.close_if_full(around, queue, index)?;
@@ -512,10 +578,21 @@ impl Lane {
             found = None;
         }
         found.unwrap_or_else(|| {
-            let batch = self.settings.begin(around, call.shape, call.part.clone());
+            let batch = self.settings.begin(around, call.shape, call.part.clone(), self.usual);
+            self.batches += 1;
+            // Most queues have one: room for four would be more than many a lane holds.
+            if open.capacity() == 0 {
+                open.reserve_exact(1);
+            }
             open.push(batch);
             open.len() - 1
         })
+    }
+
+    /// Counts the batches afresh, after some were taken apart.
+    fn count_batches(&mut self) {
+        let queued: usize = self.queues.iter().map(|queue| queue.open.len() + queue.ready.len()).sum();
+        self.batches = queued + self.in_flight;
     }
 
     /// Moves an open batch to the ready ones if it is full; a last call that was too much begins the next one. True if it
@@ -540,9 +617,10 @@ impl Lane {
         ready.push_back(batch);
         if let Some(parcel) = surplus {
             self.check_alone(shape, parcel.element.len())?;
-            let mut next = self.settings.begin(around, shape, part);
+            let mut next = self.settings.begin(around, shape, part, self.usual);
             next.append_parcel(&parcel);
             self.queues[queue].open.push(next);
+            self.batches += 1;
         }
         Ok(!waits)
     }
@@ -557,7 +635,7 @@ impl Lane {
     }
 
     fn hold(&mut self, weight: usize) {
-        self.held_bytes += weight;
+        self.call_bytes += weight;
         self.held_calls += 1;
         self.books.owed += 1;
     }

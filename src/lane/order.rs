@@ -217,6 +217,17 @@ impl Order {
         names.find(|(_, (user, after))| must_wait(*user, **after)).map(|(at, (user, _))| (at, user))
     }
 
+    /// What it takes in memory, about: a table is never full, nor is a queue. The calls themselves are the lane's to count.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        2 * (self.users.len() * size_of::<(u64, User)>() + self.waiting * size_of::<Waiting>())
+    }
+
+    /// Gives back what many users took that are gone.
+    pub fn shrink(&mut self) {
+        self.users.shrink_to_fit();
+    }
+
     /// How many calls wait.
     #[must_use]
     pub fn waiting(&self) -> usize {

@@ -9,6 +9,10 @@ use super::batch::{Batch, Parcel, Ticket};
 use super::{Lane, Surroundings};
 use crate::outcome::Release;
 use crate::source::Receipt;
+use crate::source::record::Kept;
+
+/// A record, and its time if it has one.
+pub type Timed = (Receipt, Option<i64>);
 
 /// A batch's queue and its place there.
 type At = (usize, usize);
@@ -29,6 +33,7 @@ impl Lane {
             let ready = ready.into_iter().filter_map(|batch| self.without_stale(around, batch)).collect();
             self.queues[index].ready = ready;
         }
+        self.count_batches();
         self.let_freed_go(around);
     }
 
@@ -63,7 +68,7 @@ impl Lane {
     ///
     /// Nor are the calls of one record parted: were the second given back after the first was sent, both would be made
     /// anew, again and again for as long as memory is short.
-    pub fn release_unsent(&mut self, around: &mut Surroundings<'_>) -> Vec<Receipt> {
+    pub fn release_unsent(&mut self, around: &mut Surroundings<'_>) -> Vec<Timed> {
         let asks = self.in_flight > 0 || self.queued().any(|(_, batch)| batch.tried);
         let oldest = self.queued().min_by_key(|(_, batch)| batch.opened);
         let probe = oldest.filter(|_| !asks).map(|(at, _)| at);
@@ -75,7 +80,7 @@ impl Lane {
     /// The same with what was sent before, for a lane that is failing or held: that is not the fault of the calls, and
     /// they lose nothing by forgetting it. One batch from the front of a queue stays, to ask the vendor with, unless a
     /// request is on the wire.
-    pub fn release_sent(&mut self, around: &mut Surroundings<'_>) -> Vec<Receipt> {
+    pub fn release_sent(&mut self, around: &mut Surroundings<'_>) -> Vec<Timed> {
         let is_held = |batch: &Batch| self.shapes[usize::from(batch.shape().0)].held.is_some();
         let is_late = |batch: &Batch| batch.tickets().any(|ticket| ticket.was_late);
         let in_front = self.queued().filter(|((_, place), _)| *place == 0);
@@ -112,10 +117,12 @@ impl Lane {
         around: &mut Surroundings<'_>,
         stays: impl Fn(At, &Batch) -> bool,
         begun: &HashSet<Receipt>,
-    ) -> Vec<Receipt> {
+    ) -> Vec<Timed> {
         let mut parcels = Vec::new();
         self.order.release(|parcel| !begun.contains(&parcel.ticket.receipt), &mut parcels, &mut self.freed);
-        let mut released: Vec<Receipt> = parcels.iter().map(|parcel| parcel.ticket.receipt).collect();
+        let timed = |receipt, record: &[u8]| (receipt, Kept::timestamp(record));
+        let mut released: Vec<Timed> =
+            parcels.iter().map(|parcel| timed(parcel.ticket.receipt, &parcel.record)).collect();
         for parcel in parcels {
             self.release_waiting(&parcel, Release::Deferred);
         }
@@ -133,7 +140,7 @@ impl Lane {
                         kept.push(call);
                         continue;
                     }
-                    released.push(ticket.receipt);
+                    released.push(timed(ticket.receipt, batch.record(call)));
                     self.release(batch.weight(call), ticket, Release::Deferred);
                 }
                 if !kept.is_empty() {
@@ -142,8 +149,11 @@ impl Lane {
                 }
                 around.reuse(batch);
             }
+            self.queues[index].ready.shrink_to_fit();
         }
+        self.count_batches();
         self.let_freed_go(around);
+        self.order.shrink();
         released
     }
 

@@ -43,6 +43,7 @@ impl Lane {
         self.in_flight -= 1;
         self.wire_calls -= batch.len();
         self.queues[queue].in_flight -= 1;
+        self.usual = batch.size().max(self.usual / 4 * 3);
         let is_taken = matches!(&result, Ok(answer) if (200..300).contains(&answer.status));
         let judgement = match result {
             Ok(answer) => {
@@ -90,6 +91,7 @@ impl Lane {
                 self.queues[queue].ready.push_front(part);
             }
         }
+        self.count_batches();
         self.let_freed_go(around);
     }
 
@@ -390,7 +392,7 @@ impl Lane {
     /// All calls of the batch were taken: these are their records.
     fn deliver_all(&mut self, around: &mut Surroundings<'_>, batch: Batch, receipts: Vec<Receipt>) {
         self.books.delivered += batch.len() as u64;
-        self.held_bytes = self.held_bytes.saturating_sub(batch.calls_weight());
+        self.call_bytes = self.call_bytes.saturating_sub(batch.calls_weight());
         self.held_calls = self.held_calls.saturating_sub(batch.len());
         for ticket in batch.tickets() {
             self.refusals.count(false);

@@ -14,7 +14,6 @@ use super::{Binds, Effect, Flight, Lane, OnWire, Sent, Surroundings};
 use crate::clock::Now;
 use crate::destination::{Hold, Shape, Target};
 use crate::keys::Keys;
-use crate::source::record::Kept;
 
 /// After this many failed requests in a row the lane sends one probe at a time.
 pub(super) const FAILING_AFTER: u32 = 3;
@@ -243,6 +242,7 @@ impl Lane {
         let (first, rest) = (batch.copy(head, 0..1), batch.copy(head, 1..batch.len()));
         drop(batch.disband());
         self.queues[found.queue].ready.push_front(rest);
+        self.batches += 1;
         first
     }
 
@@ -276,12 +276,7 @@ impl Lane {
         self.wire_calls += batch.len();
         let number = self.next_request;
         self.next_request += 1;
-        let remembered = OnWire {
-            oldest_ms: Kept::timestamp(batch.record(0)),
-            opened: batch.opened,
-            receipts: batch.tickets().map(|ticket| ticket.receipt).collect(),
-        };
-        self.on_wire.insert(number, remembered);
+        self.on_wire.insert(number, OnWire::of(&batch));
         let body = batch.body();
         around.room.take(body.len() + batch.overhead());
         around.effects.push(Effect::Send(Box::new(Flight {
@@ -328,7 +323,7 @@ impl Lane {
 
     /// The call leaves the lane; its user's waiting calls may be freed by that.
     pub(super) fn let_go(&mut self, weight: usize, ticket: &super::Ticket) {
-        self.held_bytes = self.held_bytes.saturating_sub(weight);
+        self.call_bytes = self.call_bytes.saturating_sub(weight);
         self.held_calls = self.held_calls.saturating_sub(1);
         if ticket.state {
             self.order.settled(ticket.user, &mut self.freed);
@@ -400,7 +395,7 @@ impl Lane {
             return Binds { what: "gate", reason: format!("{why} ({})", info.name), until: until(shape.gate) };
         }
         // A time that has just come is no other reason: what waits has not been paid for yet.
-        let unsent = self.held_calls > self.wire_calls;
+        let unsent = self.has_unsent();
         if let Some((name, at)) = self.shapes.iter().find_map(|s| s.paced).filter(|(_, at)| unsent || *at > now.mono) {
             return Binds { what: "limit", reason: name.into(), until: until(at) };
         }

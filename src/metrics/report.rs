@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use crate::clock::Now;
 use crate::lane::{Binds, Books, Health, Requests};
 use crate::outcome::{Reason, Skip};
-use crate::pipeline::{Account, Pipeline};
+use crate::pipeline::{Account, Deferred, Pipeline};
 use crate::source::consumer::State;
 
 /// One partition.
@@ -52,8 +52,9 @@ pub struct Deferral {
     pub partition: usize,
     /// The lowest offset that is owed there.
     pub offset: i64,
-    /// That record's time, as far as it is known: milliseconds since the epoch.
-    pub time_ms: Option<i64>,
+    /// That record, or until it has been read the last one below that was: its offset, and its time in milliseconds since
+    /// the epoch.
+    pub since: Option<(i64, i64)>,
 }
 
 /// One account.
@@ -132,7 +133,7 @@ impl AccountReport {
             requests_in_flight: lane.in_flight() as u64,
             requests: lane.requests,
             health: lane.health(at.mono),
-            binds: account.binds(at),
+            binds: pipeline.binds(account, at, !deferred.is_empty()),
             oldest_ms: lane.oldest_ms().into_iter().chain(oldest(&deferred)).min(),
             deferred,
             limits: lane.limits(pipeline.pacers()),
@@ -170,7 +171,7 @@ impl AccountReport {
 
 /// The time of the oldest record that is owed at these places, milliseconds since the epoch.
 pub(super) fn oldest(deferred: &[Deferral]) -> Option<i64> {
-    deferred.iter().filter_map(|deferral| deferral.time_ms).min()
+    deferred.iter().filter_map(|deferral| deferral.since).map(|(_, time_ms)| time_ms).min()
 }
 
 impl Report {
@@ -198,10 +199,13 @@ impl Report {
         let mut unknown = Vec::new();
         for (index, partition) in pipeline.partitions().iter().enumerate() {
             let lowest = partition.unknown().into_iter();
-            unknown.extend(lowest.map(|(offset, time_ms)| Deferral { partition: index, offset, time_ms }));
-            for (lane, offset, time_ms) in partition.deferred() {
-                deferrals.entry(lane).or_default().push(Deferral { partition: index, offset, time_ms });
-            }
+            unknown.extend(lowest.map(|(offset, time_ms): (i64, Option<i64>)| {
+                let since = time_ms.map(|time_ms| (offset, time_ms));
+                Deferral { partition: index, offset, since }
+            }));
+        }
+        for Deferred { lane, slot, offset, since } in pipeline.deferred() {
+            deferrals.entry(lane).or_default().push(Deferral { partition: slot as usize, offset, since });
         }
         let mut accounts: Vec<AccountReport> = Vec::new();
         for (index, account) in (0..).zip(pipeline.accounts()) {

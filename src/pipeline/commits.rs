@@ -167,6 +167,7 @@ impl Partition {
             for lane in lanes {
                 let loaded = crate::source::deferral::Entry::loaded(entry.next, &entry.holes, end);
                 self.entries.insert(lane, loaded);
+                self.raise_top(lane, entry.next - 1);
             }
         }
     }

@@ -12,16 +12,17 @@
 //! unsent. Both readers are one thread's, so that an account is handed over exactly at the front, and the order holds.
 //! Reading again is `sweep`'s. Rules: ledger rules 1 to 5 and 11.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
-use super::memory::HOLE;
-use super::{Partition, Pipeline};
+use super::partition::OF_AN_ENTRY;
+use super::{Budget, Partition, Pipeline};
 use crate::clock::Now;
-use crate::lane::{Health, Lane, Surroundings};
+use crate::lane::{Health, Lane, Surroundings, Timed};
 use crate::router::Tenant;
 use crate::source::Receipt;
 use crate::source::deferral::{Entry, Left};
-use crate::source::ledger::Ledger;
+use crate::source::ledger::Loaded;
 use crate::source::record::Record;
 
 /// How often people are told of deferred accounts that the configuration does not have.
@@ -44,8 +45,8 @@ impl Pipeline {
     /// The lane takes nothing more from the poll thread until it has room again.
     pub(super) fn close(&mut self, now: Now, lane: u32) {
         let account = &mut self.accounts[lane as usize];
-        if !account.closed {
-            account.closed = true;
+        if account.closed.is_none() {
+            account.closed = Some(Budget::Lane);
             self.closed.push(lane);
             if account.lane.health(now.mono) == Health::Held {
                 self.to_release.push(lane);
@@ -60,7 +61,7 @@ impl Pipeline {
         }
         for at in 0..self.router.lanes(tenant).len() {
             let lane = self.router.lanes(tenant)[at];
-            if self.accounts[lane as usize].closed {
+            if self.accounts[lane as usize].closed.is_some() {
                 self.defer(lane, record.slot, record.offset, record.timestamp_ms);
             }
         }
@@ -91,14 +92,19 @@ impl Pipeline {
             receipt.slot == slot && receipt.epoch == partition.epoch && !entry.covers(receipt.offset)
         });
         owed.sort_unstable_by_key(|receipt| receipt.offset);
+        let before = entry.held_bytes();
         for calls in owed.chunk_by(|a, b| a.offset == b.offset) {
             let moved = calls.iter().filter(|call| ledger.settle(call.offset)).count();
             entry.hold(calls[0].offset, u16::try_from(calls.len()).unwrap_or(u16::MAX));
             // Another account still owes it in the ledger: now two have it.
             partition.received += u64::from(moved == 0);
         }
-        entry.reopen(next, ledger.loaded().collect());
-        entry.since_ms = since_ms;
+        entry.reopen(next, Loaded::clone(ledger.shared()));
+        if let Some(since_ms) = since_ms {
+            entry.waits_since(next, since_ms);
+        }
+        // Many may come before all of it is counted afresh.
+        self.remembered += entry.held_bytes() - before + OF_AN_ENTRY;
     }
 
     /// The record of every call that the account's lane, or the dead-letter topic, has not ended yet.
@@ -117,20 +123,17 @@ impl Pipeline {
         &mut self,
         now: Now,
         lane: u32,
-        give_back: fn(&mut Lane, &mut Surroundings<'_>) -> Vec<Receipt>,
+        give_back: fn(&mut Lane, &mut Surroundings<'_>) -> Vec<Timed>,
     ) {
+        let is_short = self.is_short();
         let mut owed = Vec::new();
         self.accounts[lane as usize].lane.owed(&mut owed);
-        let oldest = self.accounts[lane as usize].lane.oldest_ms();
         let mut slots: Vec<u32> = owed.iter().map(|receipt| receipt.slot).collect();
         slots.sort_unstable();
         slots.dedup();
-        for slot in slots {
+        for &slot in &slots {
             let front = self.partitions[slot as usize].front();
             self.defer(lane, slot, front, None);
-            if let Some(entry) = self.partitions[slot as usize].entries.get_mut(&lane) {
-                entry.since_ms = entry.since_ms.into_iter().chain(oldest).min();
-            }
         }
         for slot in 0..self.partitions.len() {
             self.leave_pass(slot, lane);
@@ -140,20 +143,32 @@ impl Pipeline {
             released = give_back(lane, around);
             false
         });
-        for Receipt { slot, epoch, offset } in released {
+        // The lowest last: an entry's time is that of the lowest it waits for.
+        released.sort_unstable_by_key(|(receipt, _)| Reverse(receipt.offset));
+        for (Receipt { slot, epoch, offset }, time_ms) in released {
             let partition = &mut self.partitions[slot as usize];
             if epoch == partition.epoch
                 && let Some(entry) = partition.entries.get_mut(&lane)
-                && entry.end(offset, true) == Left::Released
             {
-                partition.released += 1;
+                partition.released += u64::from(entry.end(offset, true) == Left::Released);
+                if let Some(time_ms) = time_ms {
+                    entry.waits_since(offset, time_ms);
+                }
+            }
+        }
+        for slot in slots {
+            let partition = &mut self.partitions[slot as usize];
+            let top = partition.top(lane);
+            if let Some(entry) = partition.entries.get_mut(&lane) {
+                entry.fold(top);
             }
         }
         let account = &mut self.accounts[lane as usize];
-        if !account.closed {
-            account.closed = true;
+        if account.closed.is_none() {
             self.closed.push(lane);
         }
+        let known = account.closed.filter(|_| !is_short);
+        account.closed = Some(known.unwrap_or(Budget::Total));
     }
 
     /// Does what could not be done while a record was being worked on.
@@ -206,18 +221,20 @@ impl Pipeline {
         for slot in (0..self.partitions.len()).filter(wide).collect::<Vec<_>>() {
             self.narrow(now, slot);
         }
-        let held = |partition: &Partition| {
-            let holes = partition.entries.values().map(Entry::holes).sum::<usize>() * HOLE;
-            holes + partition.ledger.as_ref().map_or(0, Ledger::held_bytes)
-        };
-        self.remembered = self.partitions.iter().map(held).sum();
+        self.partitions.iter_mut().for_each(Partition::shrink);
+        self.remembered = self.partitions.iter().map(Partition::remembered).sum();
         let (short, half) = (self.is_short(), self.bounds.lane / 2);
         let accounts = &mut self.accounts;
         self.closed.retain(|&lane| {
             let account = &mut accounts[lane as usize];
             let held = account.lane.health(now.mono) == Health::Held;
-            account.closed = short || held || account.lane.held_bytes() > half;
-            account.closed
+            let full = account.lane.held_bytes() > half;
+            account.closed = match account.closed {
+                Some(Budget::Total) if !short && full => Some(Budget::Lane),
+                Some(Budget::Lane) if short && !full => Some(Budget::Total),
+                why => why.filter(|_| short || held || full),
+            };
+            account.closed.is_some()
         });
         let open = self.partitions.iter().flat_map(|partition| partition.entries.values()).filter(|e| e.is_open());
         let sharers = open.count().max(1);

@@ -5,6 +5,10 @@ use crate::clock::Now;
 use crate::destination::Answer;
 use crate::lane::{Flight, Letter};
 use crate::source::Receipt;
+use crate::source::record::Kept;
+
+/// What a dead letter takes beside its record, about: itself, its headers, and what is remembered of it.
+const OF_A_LETTER: usize = 512;
 
 /// So many calls are not left to be repeated by a crash if a commit can prevent it.
 const MANY: usize = 2_000;
@@ -14,9 +18,10 @@ impl Pipeline {
         let Letter { receipt, record, refusal } = letter;
         let id = self.next_letter;
         self.next_letter += 1;
-        let weight = record.len();
+        let weight = record.len() + refusal.detail.len() + OF_A_LETTER;
+        let time_ms = Kept::timestamp(&record);
         self.letter_bytes += weight;
-        self.letters.insert(id, Pending { receipt, lane, reason: refusal.reason, weight });
+        self.letters.insert(id, Pending { receipt, lane, reason: refusal.reason, weight, time_ms });
         if let Some(lane) = lane {
             self.accounts[lane as usize].letters += 1;
         }
@@ -38,7 +43,7 @@ impl Pipeline {
 
     /// The broker acknowledged a dead letter: its call is settled.
     pub fn letter_written(&mut self, id: u64) {
-        let Some(Pending { receipt, lane, reason, weight }) = self.letters.remove(&id) else { return };
+        let Some(Pending { receipt, lane, reason, weight, .. }) = self.letters.remove(&id) else { return };
         self.letter_bytes -= weight;
         match lane {
             Some(lane) => {

@@ -14,8 +14,6 @@ use crate::lane::{Health, Lane};
 const MAX_LETTERS: usize = 10_000;
 /// A partition whose committed offset lags the front by more records than this pauses: the ledger has a bound too.
 pub(super) const MAX_SPAN: usize = 8_000_000;
-/// What remembering one hole of a deferred account takes, about.
-pub(super) const HOLE: usize = 48;
 /// When no lane has been well for so long, nothing is read; but for one second in ten, to find one that is.
 const ALL_DOWN: Duration = Duration::from_mins(1);
 const SCAN_EVERY: u64 = 10;
@@ -23,11 +21,19 @@ const SCAN_EVERY: u64 = 10;
 const SHED_EVERY: Duration = Duration::from_millis(100);
 
 impl Pipeline {
-    /// Lanes that wait give back what they hold unsent, the largest first, until half of the total is free. If that is
-    /// not enough, those whose vendors have trouble give back what was sent, too.
+    /// When memory is short, lanes that wait give back what they hold unsent, the largest first, until half of the total is
+    /// free. If that is not enough, those whose vendors have trouble give back what was sent, too.
+    #[inline]
     pub(super) fn shed_if_short(&mut self, now: Now) {
+        if self.is_short() {
+            self.shed(now);
+        }
+    }
+
+    #[cold]
+    fn shed(&mut self, now: Now) {
         let is_new = !self.over_total && self.is_over_total();
-        if !self.is_short() || (now.mono < self.next_shed && !is_new) {
+        if now.mono < self.next_shed && !is_new {
             return;
         }
         self.next_shed = now.mono + SHED_EVERY;
@@ -41,7 +47,7 @@ impl Pipeline {
             (lane.health(now.mono) == Health::Ok, Reverse(lane.held_bytes()))
         });
         for &index in &lanes {
-            if self.held_bytes() <= self.bounds.total / 2 {
+            if self.counted_bytes() <= self.bounds.total / 2 {
                 return;
             }
             self.release(now, u32::try_from(index).unwrap_or(u32::MAX));
@@ -58,17 +64,23 @@ impl Pipeline {
 
     /// Whether the last quarter is reached, which is for lanes that are well.
     pub(super) fn is_short(&self) -> bool {
-        self.held_bytes() > self.bounds.total / 4 * 3
+        self.counted_bytes() > self.bounds.total / 4 * 3
     }
 
     pub(super) fn is_over_total(&self) -> bool {
-        self.held_bytes() > self.bounds.total || self.letters.len() > MAX_LETTERS
+        self.counted_bytes() > self.bounds.total || self.letters.len() > MAX_LETTERS
     }
 
     /// Bytes of calls and dead letters that are held, and of what is remembered of records and deferred accounts.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.lane_bytes + self.letter_bytes + self.remembered
+    }
+
+    /// The same, as far as it decides what is read. Only what is caught up on is forgotten: were there no room left for that,
+    /// nothing would go on for ever.
+    fn counted_bytes(&self) -> usize {
+        self.lane_bytes + self.letter_bytes + self.remembered.min(self.bounds.total / 2)
     }
 
     /// Notes whether any vendor answers.
@@ -99,7 +111,7 @@ impl Pipeline {
         self.shed_if_short(now);
         if self.is_over_total() {
             self.over_total = true;
-        } else if self.held_bytes() < self.bounds.total / 4 * 3 && self.letters.len() < MAX_LETTERS / 2 {
+        } else if self.counted_bytes() < self.bounds.total / 4 * 3 && self.letters.len() < MAX_LETTERS / 2 {
             self.over_total = false;
         }
         let wait = self.over_total || self.all_down(now);
@@ -113,6 +125,7 @@ impl Pipeline {
                 self.pause(index);
             } else if !wait && partition.paused {
                 self.partitions[slot].paused = false;
+                self.pausing = true;
                 self.actions.push(Action::Pause { slot: index, paused: false });
             }
         }

@@ -20,6 +20,7 @@ mod memory;
 mod partition;
 mod parts;
 mod records;
+mod seen;
 mod sweep;
 mod wire;
 
@@ -35,6 +36,7 @@ use foldhash::fast::RandomState;
 pub use self::commits::Commit;
 pub use self::partition::Partition;
 pub use self::parts::{Bounds, Parts};
+pub use self::seen::Deferred;
 pub use self::wire::Room;
 use self::wire::Wire;
 use crate::clock::Now;
@@ -43,7 +45,7 @@ use crate::json::Tape;
 use crate::keys::Keys;
 use crate::lane::batch::Buffers;
 use crate::lane::pacing::Pacer;
-use crate::lane::{Binds, Effect, Flight, Health, Lane, Surroundings};
+use crate::lane::{Effect, Flight, Health, Lane, Surroundings};
 use crate::outcome::{Reason, Refusal, Skip};
 use crate::router::{Router, Selection};
 use crate::source::Receipt;
@@ -116,8 +118,8 @@ pub struct Account {
     is_main: bool,
     /// What commits call it.
     hash: u32,
-    /// Whether the poll thread leaves its records to sweeps.
-    closed: bool,
+    /// Whether the poll thread leaves its records to sweeps, and for want of what.
+    closed: Option<Budget>,
     /// Where its requests go, as an index.
     host: usize,
     /// Whether it waits for a place on the wire.
@@ -127,17 +129,16 @@ pub struct Account {
     wake: Option<Duration>,
 }
 
-impl Account {
-    /// What keeps its calls from going now.
-    #[must_use]
-    pub fn binds(&self, now: Now) -> Binds {
-        let binds = self.lane.binds(now);
-        if self.closed && binds.what == "nothing" {
-            return Binds { what: "budget", reason: "[memory] lane".into(), until: None };
-        }
-        binds
-    }
+/// Which memory a closed lane waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Budget {
+    /// Its own.
+    Lane,
+    /// That of all.
+    Total,
+}
 
+impl Account {
     /// Logs that the lane's health changed, once a change.
     fn tell_change(&self, now: Now, before: Health) {
         let health = self.lane.health(now.mono);
@@ -159,6 +160,8 @@ struct Pending {
     lane: Option<u32>,
     reason: Reason,
     weight: usize,
+    /// The record's time.
+    time_ms: Option<i64>,
 }
 
 /// The core of one poll thread.
@@ -228,7 +231,7 @@ impl Pipeline {
             lane: Lane::new(settings),
             letters: 0,
             hash,
-            closed: false,
+            closed: None,
             host,
             starved: false,
             selection,
@@ -382,7 +385,7 @@ impl Pipeline {
         self.timers.peek().map(|Reverse((at, _))| *at).into_iter().chain(self.next_look()).min()
     }
 
-    /// Whether a partition must be paused before the next record is read: budgets hold to the record.
+    /// Whether a partition must be paused, or goes on, before the next record is read: budgets hold to the record.
     #[must_use]
     pub fn is_pausing(&self) -> bool {
         self.pausing

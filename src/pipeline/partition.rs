@@ -11,6 +11,11 @@ use crate::source::deferral::{Entry, Left};
 use crate::source::ledger::Ledger;
 use crate::source::record::Record;
 
+/// What an entry takes, its holes apart: itself, and that a table is never full; and its place in what a sweep comes to.
+pub(super) const OF_AN_ENTRY: usize = (size_of::<(u32, Entry)>() + 1) * 8 / 7 + size_of::<(i64, u32)>();
+/// Room for so many entries is never given back.
+const LEAST_ROOM: usize = 64;
+
 /// One partition that the process has met.
 ///
 /// A record that is read counts as received, and ends as settled or as released. What the poll thread reads for some
@@ -128,10 +133,34 @@ impl Partition {
         !self.entries.is_empty() || !self.unknown.is_empty() || self.sweep.is_some()
     }
 
-    /// The accounts that a sweep has to read for, with where each begins and since when.
+    /// The accounts that are deferred, each with the lowest record that it owes, and with that record's time if it is known
+    /// without asking the lane.
     pub fn deferred(&self) -> impl Iterator<Item = (u32, i64, Option<i64>)> {
         let open = self.entries.iter().filter(|(_, entry)| entry.is_open());
-        open.filter_map(|(lane, entry)| Some((*lane, entry.lowest()?, entry.since_ms)))
+        open.filter_map(|(lane, entry)| {
+            let lowest = entry.lowest()?;
+            Some((*lane, lowest, entry.time_of(lowest)))
+        })
+    }
+
+    /// Bytes that all this takes: the ledger, the entries of deferred accounts, and what they share.
+    pub(super) fn remembered(&self) -> usize {
+        let shared = self.ledger.iter().map(Ledger::shared).chain(self.entries.values().map(Entry::shared));
+        let shared = shared.map(|settled| size_of_val(&**settled)).max().unwrap_or(0);
+        let unknown = |entry: &commit::Entry| size_of_val(entry) + entry.holes.capacity() * size_of::<i64>();
+        self.ledger.as_ref().map_or(0, Ledger::held_bytes)
+            + shared
+            + self.entries.capacity() * OF_AN_ENTRY
+            + self.entries.values().map(Entry::held_bytes).sum::<usize>()
+            + self.unknown.iter().map(unknown).sum::<usize>()
+            + self.tops.capacity() * size_of::<i64>()
+    }
+
+    /// Gives back the room of entries that have gone.
+    pub(super) fn shrink(&mut self) {
+        if self.entries.capacity() > LEAST_ROOM && self.entries.len() < self.entries.capacity() / 8 {
+            self.entries.shrink_to((2 * self.entries.len()).max(LEAST_ROOM));
+        }
     }
 
     /// How many deferred accounts the configuration does not have.
@@ -153,7 +182,7 @@ impl Partition {
         self.tops.get(lane as usize).copied().unwrap_or(-1).max(self.top_loaded)
     }
 
-    fn raise_top(&mut self, lane: u32, offset: i64) {
+    pub(super) fn raise_top(&mut self, lane: u32, offset: i64) {
         let index = lane as usize;
         if self.tops.len() <= index {
             self.tops.resize(index + 1, -1);
@@ -206,10 +235,10 @@ impl Partition {
     pub(super) fn give_up(&mut self) {
         self.released += self.in_flight();
         self.ledger = None;
-        self.entries.clear();
-        self.unknown.clear();
+        self.entries = HashMap::default();
+        self.unknown = Vec::new();
         self.unknown_since = None;
-        self.tops.clear();
+        self.tops = Vec::new();
         self.sweep = None;
         self.turn = Turn::default();
         self.revoking = false;

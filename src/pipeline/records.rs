@@ -4,10 +4,10 @@ use super::Pipeline;
 use super::memory::MAX_SPAN;
 use crate::clock::Now;
 use crate::destination::Call;
-use crate::event::{Event, Origin};
+use crate::event::Event;
 use crate::lane::Letter;
 use crate::outcome::{No, Refusal};
-use crate::router::{Route, Tenant};
+use crate::router::{Route, Space, Tenant};
 use crate::source::Receipt;
 use crate::source::ledger::Reading;
 use crate::source::record::Record;
@@ -28,6 +28,22 @@ impl Owes {
 impl Pipeline {
     /// Takes a record. It is owed from here on.
     pub fn record(&mut self, now: Now, record: &Record<'_>) {
+        let mut tape = std::mem::take(&mut self.tape);
+        if let Some(route) = self.route(record, Space { tape: &mut tape, event: &mut None }) {
+            self.take(now, record, &route);
+        }
+        self.tape = tape;
+    }
+
+    /// Where a record goes. It depends on the record alone, so it may be asked for ahead of [`Pipeline::take`].
+    #[must_use]
+    pub fn route<'a, 'e>(&self, record: &Record<'a>, space: Space<'a, 'e>) -> Option<Route<'a, 'e>> {
+        let partition = self.partitions.get(record.slot as usize)?;
+        Some(self.router.route(record, partition.origin(record), space))
+    }
+
+    /// Takes a record that goes there. It is owed from here on.
+    pub fn take(&mut self, now: Now, record: &Record<'_>, route: &Route<'_, '_>) {
         let Some(partition) = self.partitions.get_mut(record.slot as usize) else { return };
         let Some(ledger) = partition.ledger.as_mut().filter(|_| !partition.revoking) else { return };
         match ledger.read(record.offset) {
@@ -39,8 +55,16 @@ impl Pipeline {
             Reading::Repeated => return,
         }
         let receipt = Receipt { slot: record.slot, epoch: partition.epoch, offset: record.offset };
-        let origin = partition.origin(record);
-        let Owes { calls, left_out } = self.route(now, record, origin, receipt);
+        let Owes { calls, left_out } = match route {
+            Route::Skipped(skip) => {
+                self.not_owed[*skip as usize] += 1;
+                Owes::default()
+            }
+            Route::Refused(tenant, refusal) => {
+                Owes::calls(self.refuse_record(record, receipt, tenant.clone(), refusal.clone()))
+            }
+            Route::Lanes(tenant, event) => self.offer_all(now, *tenant, record, event, receipt),
+        };
         let partition = &mut self.partitions[record.slot as usize];
         let Some(ledger) = partition.ledger.as_mut() else { return };
         ledger.push(record.offset, calls);
@@ -58,21 +82,6 @@ impl Pipeline {
         if (self.over_total && !self.is_paused(record.slot)) || (!self.over_total && self.is_over_total()) {
             self.balance_memory(now);
         }
-    }
-
-    /// Gives the record's event to those of its tenant's accounts that are not deferred.
-    fn route(&mut self, now: Now, record: &Record<'_>, origin: Origin<'_>, receipt: Receipt) -> Owes {
-        let mut tape = std::mem::take(&mut self.tape);
-        let owes = match self.router.route(record, origin, &mut tape) {
-            Route::Skipped(skip) => {
-                self.not_owed[skip as usize] += 1;
-                Owes::default()
-            }
-            Route::Refused(tenant, refusal) => Owes::calls(self.refuse_record(record, receipt, tenant, refusal)),
-            Route::Lanes(tenant, event) => self.offer_all(now, tenant, record, &event, receipt),
-        };
-        self.tape = tape;
-        owes
     }
 
     fn offer_all(

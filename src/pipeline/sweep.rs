@@ -13,7 +13,7 @@ use super::{Action, Pipeline};
 use crate::clock::Now;
 use crate::event::Event;
 use crate::lane::Health;
-use crate::router::Tenant;
+use crate::router::{Space, Tenant};
 use crate::source::Receipt;
 use crate::source::deferral::Entry;
 use crate::source::record::Record;
@@ -126,15 +126,16 @@ impl Pipeline {
             let partition = &mut self.partitions[slot];
             let front = partition.front();
             let Some(sweep) = &mut partition.sweep else { return };
-            let Some((_, lane)) = sweep.ahead.pop_if(|(begins, _)| *begins <= record.offset) else { return };
+            let Some((begins, lane)) = sweep.ahead.pop_if(|(begins, _)| *begins <= record.offset) else { return };
             let at = sweep.at;
+            // A record without a time is of now, for want of anything better.
+            let time_ms = record.timestamp_ms.unwrap_or(now.wall_ms);
             if lane == UNKNOWN {
                 let lowest = partition.unknown().map(|(lowest, _)| lowest);
-                partition.unknown_since = lowest.zip(record.timestamp_ms.or(Some(now.wall_ms)));
+                partition.unknown_since = lowest.zip(Some(time_ms));
             }
             let Some(entry) = partition.entries.get_mut(&lane) else { continue };
-            // A record without a time is of now, for want of anything better.
-            entry.since_ms = entry.since_ms.or(record.timestamp_ms).or(Some(now.wall_ms));
+            entry.waits_since(begins, time_ms);
             // It may have changed since it was looked at.
             let is_here = !entry.in_pass && entry.begins(front).is_some_and(|begins| begins >= at);
             if is_here && self.is_ready(now, lane) {
@@ -152,8 +153,8 @@ impl Pipeline {
         let Some(value) = record.value else { return };
         let index = record.slot as usize;
         let origin = self.partitions[index].origin(record);
-        let mut tape = std::mem::take(&mut self.tape);
-        let message = self.router.message(record, value, origin, &mut tape);
+        let (mut tape, mut event) = (std::mem::take(&mut self.tape), None);
+        let message = self.router.message(record, value, origin, Space { tape: &mut tape, event: &mut event });
         // What has no tenant, or cannot be read, was the poll thread's to refuse.
         let tenant = self.router.tenant(origin.topic, record, message.event());
         let tenant = tenant.ok().and_then(|tenant| self.router.find(&tenant));
@@ -163,7 +164,7 @@ impl Pipeline {
         };
         if let Some(tenant) = tenant.filter(|tenant| self.router.lanes(*tenant).iter().any(wants)) {
             let event = message.read(record, value, origin);
-            self.offer_again_to(now, tenant, record, event.as_ref().ok(), receipt);
+            self.offer_again_to(now, tenant, record, event.ok(), receipt);
         }
         self.tape = tape;
     }
@@ -181,7 +182,9 @@ impl Pipeline {
             let lane = self.router.lanes(tenant)[at];
             let entry = self.partitions[index].entries.get_mut(&lane);
             let Some(entry) = entry.filter(|entry| entry.in_pass && entry.wants(record.offset)) else { continue };
-            entry.since_ms = record.timestamp_ms.or(entry.since_ms);
+            if let Some(time_ms) = record.timestamp_ms {
+                entry.waits_since(record.offset, time_ms);
+            }
             let calls = event.map_or(0, |event| self.offer(now, lane, record, event, receipt));
             let partition = &mut self.partitions[index];
             partition.received += u64::from(calls > 0);
@@ -219,7 +222,7 @@ impl Pipeline {
         partition.entries.retain(|lane, entry| {
             let account = &accounts[*lane as usize];
             let well = matches!(account.lane.health(now.mono), Health::Ok | Health::Throttled);
-            if well && !account.closed && entry.has_met(front) {
+            if well && account.closed.is_none() && entry.has_met(front) {
                 if entry.in_pass
                     && let Some(sweep) = sweep
                 {
@@ -286,7 +289,7 @@ impl Pipeline {
         let front = partition.front();
         let waits = |(&lane, entry): (&u32, &Entry)| {
             let begins = entry.begins(front).filter(|_| entry.is_open() && !entry.in_pass)?;
-            (entry.since_ms.is_none() || self.is_ready(now, lane)).then_some((begins, lane))
+            (entry.since().is_none() || self.is_ready(now, lane)).then_some((begins, lane))
         };
         let unknown = partition.unknown().filter(|(lowest, since)| since.is_none() && *lowest < front);
         let unknown = unknown.map(|(lowest, _)| (lowest, UNKNOWN));
@@ -299,7 +302,7 @@ impl Pipeline {
     fn is_ready(&self, now: Now, lane: u32) -> bool {
         let account = &self.accounts[lane as usize];
         match account.lane.health(now.mono) {
-            Health::Ok | Health::Throttled => !account.closed && account.lane.held_bytes() <= self.share / 2,
+            Health::Ok | Health::Throttled => account.closed.is_none() && account.lane.held_bytes() <= self.share / 2,
             Health::Failing => account.lane.held_calls() == 0,
             Health::Held => account.lane.lacks_canary() && account.lane.held_calls() < PROBE_CALLS,
         }
@@ -310,7 +313,7 @@ impl Pipeline {
         let account = &self.accounts[lane as usize];
         let asks = account.lane.held_calls() >= PROBE_CALLS;
         let enough = match account.lane.health(now.mono) {
-            Health::Ok | Health::Throttled => account.closed,
+            Health::Ok | Health::Throttled => account.closed.is_some(),
             Health::Failing => asks,
             Health::Held => asks || !account.lane.lacks_canary(),
         };

@@ -80,6 +80,17 @@ impl Wire {
         Room { requests: part(host.requests, self.free), bytes }
     }
 
+    /// What a host has too much of to have more; or all hosts have, if it has less than it could have alone.
+    pub(super) fn full(&self, host: usize) -> &'static str {
+        let (room, has) = (self.room(host), &self.hosts[host]);
+        match (room.requests, has.requests >= MAX_WIRE / 4, has.bytes >= self.most_bytes / 4) {
+            (0, true, _) => "requests to its host",
+            (0, false, _) => "requests to all hosts",
+            (_, _, true) => "bytes to its host ([memory] total)",
+            (_, _, false) => "bytes to all hosts ([memory] total)",
+        }
+    }
+
     /// A request of this size begins.
     pub(super) fn take(&mut self, host: usize, bytes: usize) {
         self.free -= 1;

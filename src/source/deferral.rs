@@ -12,7 +12,11 @@
 //! the entry goes when its last hole is settled. Never decides when; rules: the pipeline's `deferral`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+
+use super::ledger::Loaded;
+
+/// What remembering one hole takes in memory, about.
+const HOLE: usize = 48;
 
 /// Calls of one record that the lane holds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,12 +50,12 @@ pub struct Entry {
     last_met: i64,
     /// The front must be here before the account is handed over.
     not_before: i64,
-    /// What was settled above `next` when the account was deferred.
-    settled: Vec<Range<i64>>,
+    /// What was settled above `next` when the account was deferred; and below, which says nothing of it.
+    settled: Loaded,
     /// Whether a sweep reads for it now.
     pub in_pass: bool,
-    /// The time of the lowest record that it owes and that no lane holds, or of one before; `None` if nobody knows.
-    pub since_ms: Option<i64>,
+    /// The lowest record that it owes and that no lane holds, or one before, with its time; `None` if nobody knows.
+    since: Option<(i64, i64)>,
 }
 
 impl Entry {
@@ -87,12 +91,13 @@ impl Entry {
     }
 
     /// From now on the account is read at `next`, by sweeps; `settled` is what it has settled above.
-    pub fn reopen(&mut self, next: i64, settled: Vec<Range<i64>>) {
+    pub fn reopen(&mut self, next: i64, settled: Loaded) {
         self.closed_at = None;
         self.next = next;
         self.last_met = -1;
         self.not_before = next;
         self.settled = settled;
+        self.since = None;
     }
 
     /// The poll thread left a record of the account out.
@@ -101,7 +106,7 @@ impl Entry {
             // What lies in between was the poll thread's to look at too, and is not the account's.
             self.next = offset;
             if self.released.is_empty() {
-                self.since_ms = time_ms;
+                self.since = time_ms.map(|time_ms| (offset, time_ms));
             }
         }
         self.last_met = self.last_met.max(offset);
@@ -112,6 +117,45 @@ impl Entry {
     pub fn read_to(&mut self, at: i64) {
         self.next = self.next.max(at);
         self.released = self.released.split_off(&at);
+        if self.settled.last().is_some_and(|range| range.end <= self.next) {
+            self.settled = Loaded::default();
+        }
+    }
+
+    /// The lowest record that it owes and that no lane holds: from there on it is read again.
+    fn awaits(&self) -> Option<i64> {
+        let beyond = (self.is_open() && self.owes_beyond()).then_some(self.next);
+        self.released.first().copied().or(beyond)
+    }
+
+    /// The record at `offset`, which it owes and no lane holds, is of this time.
+    pub fn waits_since(&mut self, offset: i64, time_ms: i64) {
+        if self.awaits() == Some(offset) || self.since.is_none_or(|(known, _)| offset < known) {
+            self.since = Some((offset, time_ms));
+        }
+    }
+
+    /// The lowest record that it owes and that no lane holds, or one before: offset and time.
+    #[must_use]
+    pub fn since(&self) -> Option<(i64, i64)> {
+        self.since
+    }
+
+    /// The time of the record at `offset`, if it is known here.
+    #[must_use]
+    pub fn time_of(&self, offset: i64) -> Option<i64> {
+        self.since.filter(|(known, _)| *known == offset).map(|(_, time_ms)| time_ms)
+    }
+
+    /// The account has settled nothing above `top`: what was released there, and lies above all that is held, need not be
+    /// remembered one by one. Reading for it goes on at the lowest of it.
+    pub fn fold(&mut self, top: i64) {
+        let held = self.held.last_key_value().map_or(top, |(offset, _)| top.max(*offset));
+        let folded = self.released.split_off(&(held + 1));
+        if let (Some(&first), Some(&last)) = (folded.first(), folded.last()) {
+            self.next = self.next.min(first);
+            self.last_met = self.last_met.max(last);
+        }
     }
 
     /// Where reading for it goes on.
@@ -152,8 +196,11 @@ impl Entry {
     /// Whether a sweep has to offer it the record at `offset`.
     #[must_use]
     pub fn wants(&self, offset: i64) -> bool {
-        self.released.contains(&offset)
-            || (offset >= self.next && !self.settled.iter().any(|range| range.contains(&offset)))
+        let is_settled = || {
+            let at = self.settled.partition_point(|range| range.end <= offset);
+            self.settled.get(at).is_some_and(|range| range.contains(&offset))
+        };
+        self.released.contains(&offset) || (offset >= self.next && !is_settled())
     }
 
     /// Whether a record of the account stands between `next` and the front.
@@ -182,7 +229,7 @@ impl Entry {
     pub fn close(&mut self, front: i64) {
         self.closed_at = Some(front);
         self.next = front;
-        self.settled = Vec::new();
+        self.settled = Loaded::default();
         self.in_pass = false;
     }
 
@@ -198,18 +245,29 @@ impl Entry {
         self.held.len()
     }
 
-    /// How many offsets it remembers, for memory's sake.
+    /// Bytes that its holes take.
     #[must_use]
-    pub fn holes(&self) -> usize {
-        self.held.len() + self.released.len()
+    pub fn held_bytes(&self) -> usize {
+        (self.held.len() + self.released.len()) * HOLE
+    }
+
+    /// What it knows to be settled, which it shares with its partition's other entries.
+    #[must_use]
+    pub fn shared(&self) -> &Loaded {
+        &self.settled
     }
 
     /// The lowest offset that the account owes here, if any.
     #[must_use]
     pub fn lowest(&self) -> Option<i64> {
         let held = self.held.first_key_value().map(|(offset, _)| *offset);
-        let beyond = (self.is_open() && self.owes_beyond()).then_some(self.next);
-        [held, self.released.first().copied(), beyond].into_iter().flatten().min()
+        held.into_iter().chain(self.awaits()).min()
+    }
+
+    /// Whether the lane holds calls of the record at `offset`.
+    #[must_use]
+    pub fn holds(&self, offset: i64) -> bool {
+        self.held.contains_key(&offset)
     }
 
     /// All holes, ascending.
@@ -235,7 +293,7 @@ mod tests {
 
     fn open_at(next: i64) -> Entry {
         let mut entry = Entry::closed();
-        entry.reopen(next, Vec::new());
+        entry.reopen(next, Loaded::default());
         entry
     }
 
@@ -265,12 +323,63 @@ mod tests {
     }
 
     #[test]
+    fn what_is_released_above_all_that_was_settled_is_read_from_its_first_record_on() {
+        let mut entry = open_at(100);
+        for offset in [10, 20, 30, 40, 50] {
+            entry.hold(offset, 1);
+        }
+        for offset in [20, 40, 50] {
+            assert_eq!(entry.end(offset, true), Left::Released);
+        }
+        // 30 is held, and 35 was settled.
+        entry.fold(35);
+        assert_eq!((entry.next(), entry.begins(100), entry.held_bytes()), (40, Some(20), 3 * HOLE));
+        assert!(entry.wants(20) && !entry.wants(30) && !entry.wants(39) && entry.wants(40) && entry.wants(50));
+        entry.hold(20, 0);
+        assert_eq!((entry.begins(100), entry.owes_beyond()), (Some(40), true));
+        entry.read_to(100);
+        assert!(!entry.owes_beyond() && entry.lowest() == Some(10));
+    }
+
+    #[test]
+    fn what_was_settled_before_is_found_among_many_ranges_and_forgotten_behind_them() {
+        let settled: Loaded = (0..1_000).map(|index| 10 * index..10 * index + 3).collect();
+        let mut entry = Entry::closed();
+        entry.reopen(4_995, Loaded::clone(&settled));
+        let wanted = (4_990..5_015).filter(|offset| entry.wants(*offset)).collect::<Vec<_>>();
+        assert_eq!(
+            wanted,
+            [4_995, 4_996, 4_997, 4_998, 4_999].into_iter().chain(5_003..5_010).chain(5_013..5_015).collect::<Vec<_>>()
+        );
+        entry.read_to(9_992);
+        assert_eq!(entry.shared().len(), 1_000);
+        entry.read_to(9_993);
+        assert!(entry.shared().is_empty() && entry.wants(9_993));
+    }
+
+    #[test]
+    fn since_when_it_waits_is_said_of_the_record_that_it_waits_for_and_else_of_one_before() {
+        let mut entry = open_at(10);
+        assert_eq!(entry.since(), None);
+        entry.meet(12, Some(120));
+        assert_eq!((entry.since(), entry.time_of(12), entry.time_of(13)), (Some((12, 120)), Some(120), None));
+        entry.hold(4, 1);
+        entry.end(4, true);
+        entry.waits_since(4, 40);
+        entry.waits_since(11, 110);
+        assert_eq!(entry.since(), Some((4, 40)), "11 is not what it waits for");
+        entry.hold(4, 1);
+        entry.waits_since(12, 120);
+        assert_eq!(entry.since(), Some((12, 120)));
+    }
+
+    #[test]
     fn a_closed_entry_keeps_its_holes_and_can_be_opened_again() {
         let mut entry = open_at(10);
         entry.hold(4, 1);
         entry.close(10);
         assert!(entry.covers(4) && !entry.covers(10) && !entry.is_over());
-        entry.reopen(20, Vec::new());
+        entry.reopen(20, Loaded::default());
         assert!(entry.covers(10) && entry.is_open());
         entry.close(20);
         assert_eq!((entry.end(4, false), entry.is_over()), (Left::Settled, true));

@@ -12,6 +12,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// A hole in the log longer than this is remembered as one, not as slots.
 const LONG_GAP: i64 = 1_024;
@@ -19,6 +20,10 @@ const LONG_GAP: i64 = 1_024;
 const LEAST_ROOM: usize = 16 * 1_024;
 /// No commit has room for more settled ranges: a bit for each record, and each range one record.
 const MOST_RUNS: usize = super::commit::MAX_BYTES * 8 / 2;
+
+/// What an earlier owner of the partition settled above its commit: ranges, ascending. Shared with the deferred accounts that
+/// have to know, because a commit has room for thousands.
+pub type Loaded = Arc<[Range<i64>]>;
 
 /// What reading a record means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +47,10 @@ pub struct Ledger {
     slots: VecDeque<u16>,
     /// Long holes in the log above `window`: the first offset after the hole, and its length.
     gaps: Vec<(i64, i64)>,
-    /// What the last owner settled above its commit, ascending, not yet passed by `front`.
-    loaded: VecDeque<Range<i64>>,
+    /// What the last owner settled above its commit; none once the front has passed it.
+    loaded: Loaded,
+    /// How many of these ranges the front has passed.
+    passed: usize,
     /// Records that owe at least one call.
     in_flight: u64,
 }
@@ -53,7 +60,7 @@ impl Ledger {
     #[must_use]
     pub fn new(window: i64, settled: Vec<Range<i64>>) -> Self {
         let loaded = settled.into_iter().filter(|range| range.end > window && range.start < range.end).collect();
-        Self { window, front: window, slots: VecDeque::new(), gaps: Vec::new(), loaded, in_flight: 0 }
+        Self { window, front: window, slots: VecDeque::new(), gaps: Vec::new(), loaded, passed: 0, in_flight: 0 }
     }
 
     /// The offset that may be committed.
@@ -80,16 +87,22 @@ impl Ledger {
         self.slots.len()
     }
 
-    /// Bytes that remembering all this takes.
+    /// Bytes that remembering all this takes, but for what is [`Ledger::shared`].
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.slots.capacity() * size_of::<u16>() + self.gaps.capacity() * size_of::<(i64, i64)>()
     }
 
+    /// What the last owner settled above its commit, for whoever is read from the front on by somebody else.
+    #[must_use]
+    pub fn shared(&self) -> &Loaded {
+        &self.loaded
+    }
+
     /// What the last owner settled above its commit and we have not passed yet.
-    pub fn loaded(&self) -> impl Iterator<Item = Range<i64>> {
+    fn loaded(&self) -> impl Iterator<Item = Range<i64>> {
         let front = self.front;
-        self.loaded.iter().filter_map(move |range| {
+        self.loaded.iter().skip(self.passed).filter_map(move |range| {
             let start = range.start.max(front);
             (start < range.end).then_some(start..range.end)
         })
@@ -100,10 +113,13 @@ impl Ledger {
         if offset < self.front {
             return Reading::Repeated;
         }
-        while self.loaded.front().is_some_and(|range| range.end <= offset) {
-            self.loaded.pop_front();
+        while self.loaded.get(self.passed).is_some_and(|range| range.end <= offset) {
+            self.passed += 1;
+            if self.passed == self.loaded.len() {
+                (self.loaded, self.passed) = (Loaded::default(), 0);
+            }
         }
-        if self.loaded.front().is_some_and(|range| range.contains(&offset)) {
+        if self.loaded.get(self.passed).is_some_and(|range| range.contains(&offset)) {
             self.push(offset, 0);
             return Reading::AlreadySettled;
         }

@@ -32,6 +32,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Body as _;
 use hyper::body::Incoming;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub use self::error::{ClientError, Phase, TransportError};
@@ -40,7 +41,7 @@ pub use self::proxy::Proxies;
 
 use self::connect::Connector;
 use self::guard::Guard;
-use self::pool::{Connection, Host};
+use self::pool::{Connection, Host, LongAnswer};
 use self::tls::Tls;
 use crate::config::Delivery;
 use crate::pipeline::MAX_HOST;
@@ -49,6 +50,9 @@ use crate::pipeline::MAX_HOST;
 /// answers could take in memory is bounded by what was sent.
 const LEAST_ANSWER: usize = 16 * 1024;
 const ANSWER_TIMES: usize = 4;
+/// How many of the longest answers may be in memory at a time, of all hosts. Those of one host have room for one of them:
+/// a host that is slow to tell a long story keeps it from its own requests first.
+const LONG_ANSWERS: usize = 4;
 const USER_AGENT: &str = concat!("forebay/", env!("CARGO_PKG_VERSION"));
 
 /// How the client works.
@@ -73,7 +77,7 @@ pub struct Options {
 }
 
 /// What came back, whatever its status.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Response {
     /// HTTP status.
     pub status: u16,
@@ -83,6 +87,8 @@ pub struct Response {
     pub body: Bytes,
     /// Whether there was more than the cap.
     pub truncated: bool,
+    /// A long one's room, which is others' when nobody needs the answer any more.
+    _room: Option<LongAnswer>,
 }
 
 /// What all requests to one place begin with, made once: see [`Client::head`].
@@ -99,6 +105,7 @@ pub struct Client {
     answer_cap: usize,
     idle: Duration,
     max_connections: usize,
+    long_answers: Arc<Semaphore>,
     hosts: Mutex<foldhash::HashMap<Origin, Arc<Host>>>,
 }
 
@@ -161,6 +168,7 @@ impl Client {
             answer_cap: options.answer_cap,
             idle: options.idle,
             max_connections: options.max_connections_per_origin,
+            long_answers: Arc::new(Semaphore::new(LONG_ANSWERS * pool::blocks(options.answer_cap))),
             hosts: Mutex::default(),
         })
     }
@@ -248,14 +256,17 @@ impl Client {
         cap: usize,
     ) -> Result<Response, TransportError> {
         let (head, body) = answer.into_parts();
-        let (body, truncated) =
-            read_body(body, cap).await.map_err(|error| TransportError::from_hyper(&host.origin, &error, true))?;
-        if truncated {
+        let mut answer = Read { body: Bytes::new(), joined: BytesMut::new(), truncated: false, room: None };
+        let read = answer.all(body, cap, (host, &self.long_answers)).await;
+        read.map_err(|error| TransportError::from_hyper(&host.origin, &error, true))?;
+        if answer.truncated {
             drop(connection);
         } else {
             host.put(connection).await;
         }
-        Ok(Response { status: head.status.as_u16(), headers: head.headers, body, truncated })
+        let Read { body, joined, truncated, room } = answer;
+        let body = if joined.is_empty() { body } else { joined.freeze() };
+        Ok(Response { status: head.status.as_u16(), headers: head.headers, body, truncated, _room: room })
     }
 
     /// How much of the answer to a request is read: it can name what was sent in more than one list, and say little else.
@@ -280,7 +291,7 @@ impl Client {
         }
         let header =
             origin.host_header().ok_or_else(|| TransportError::Request { origin: origin.clone(), part: "host" })?;
-        let host = Arc::new(Host::new(origin.clone(), header, self.max_connections, self.idle));
+        let host = Arc::new(Host::new(origin.clone(), header, self.max_connections, self.idle, self.answer_cap));
         hosts.insert(origin.clone(), Arc::clone(&host));
         Ok(host)
     }
@@ -292,27 +303,46 @@ impl fmt::Debug for Client {
     }
 }
 
-/// The body up to `cap`, and whether there was more. A body that came in one piece, as most do, is not copied.
-async fn read_body(mut body: Incoming, cap: usize) -> Result<(Bytes, bool), hyper::Error> {
-    let mut only = Bytes::new();
-    let mut joined = BytesMut::new();
-    let mut truncated = false;
-    while let Some(frame) = body.frame().await {
-        let Ok(mut piece) = frame?.into_data() else { continue };
-        let room = cap - only.len().max(joined.len());
-        truncated = piece.len() > room;
-        piece.truncate(room);
-        if only.is_empty() {
-            only = piece;
-        } else {
-            if joined.is_empty() {
-                joined.extend_from_slice(&only);
+/// A body as far as it was read. One that came in one piece, as most do, is not copied.
+struct Read {
+    /// The first piece.
+    body: Bytes,
+    /// All of them, if there are more.
+    joined: BytesMut,
+    /// Whether there was more than the cap.
+    truncated: bool,
+    room: Option<LongAnswer>,
+}
+
+impl Read {
+    /// Reads up to `cap`; once it is a long one, only when there is room for all that it may become.
+    async fn all(
+        &mut self,
+        mut from: Incoming,
+        cap: usize,
+        (host, of_all): (&Host, &Arc<Semaphore>),
+    ) -> Result<(), hyper::Error> {
+        while let Some(frame) = from.frame().await {
+            let Ok(mut piece) = frame?.into_data() else { continue };
+            let read = self.body.len().max(self.joined.len());
+            self.truncated = piece.len() > cap - read;
+            piece.truncate(cap - read);
+            if self.room.is_none() && read + piece.len() > LEAST_ANSWER {
+                // Boxed: it is rare.
+                self.room = Box::pin(host.long_answer(of_all, cap)).await;
             }
-            joined.extend_from_slice(&piece);
+            if self.body.is_empty() {
+                self.body = piece;
+            } else {
+                if self.joined.is_empty() {
+                    self.joined.extend_from_slice(&self.body);
+                }
+                self.joined.extend_from_slice(&piece);
+            }
+            if self.truncated {
+                break;
+            }
         }
-        if truncated {
-            break;
-        }
+        Ok(())
     }
-    Ok((if joined.is_empty() { only } else { joined.freeze() }, truncated))
 }

@@ -5,14 +5,14 @@
 //! are never more than the limit, so one origin cannot take what another needs. Never sends, never resolves.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
 use http_body_util::Full;
 use hyper::client::conn::http1::SendRequest;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -38,6 +38,22 @@ pub(super) struct Host {
     permits: Semaphore,
     idle: Duration,
     resting: Mutex<VecDeque<Connection>>,
+    long_answers: Arc<Semaphore>,
+}
+
+/// Room in memory for a long answer, of its host's and of what all hosts have.
+#[derive(Debug)]
+pub(super) struct LongAnswer {
+    _of_host: OwnedSemaphorePermit,
+    _of_all: OwnedSemaphorePermit,
+}
+
+/// Room for answers is counted in blocks of this many bytes.
+const BLOCK: usize = 1_024;
+
+/// How many blocks so many bytes take.
+pub(super) const fn blocks(bytes: usize) -> usize {
+    bytes.div_ceil(BLOCK)
 }
 
 // === impl Connection ===
@@ -66,9 +82,25 @@ impl Drop for Connection {
 // === impl Host ===
 
 impl Host {
-    pub(super) fn new(origin: Origin, header: HeaderValue, limit: usize, idle: Duration) -> Self {
+    pub(super) fn new(
+        origin: Origin,
+        header: HeaderValue,
+        limit: usize,
+        idle: Duration,
+        longest_answer: usize,
+    ) -> Self {
         let permits = Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS));
-        Self { origin, header, permits, idle, resting: Mutex::default() }
+        let long_answers = Arc::new(Semaphore::new(blocks(longest_answer)));
+        Self { origin, header, permits, idle, resting: Mutex::default(), long_answers }
+    }
+
+    /// Waits until there is room for an answer that may become so long.
+    pub(super) async fn long_answer(&self, of_all: &Arc<Semaphore>, bytes: usize) -> Option<LongAnswer> {
+        let blocks = u32::try_from(blocks(bytes)).ok()?;
+        // `None` would mean that a semaphore was closed; nobody closes them.
+        let of_host = Arc::clone(&self.long_answers).acquire_many_owned(blocks).await.ok()?;
+        let of_all = Arc::clone(of_all).acquire_many_owned(blocks).await.ok()?;
+        Some(LongAnswer { _of_host: of_host, _of_all: of_all })
     }
 
     /// Waits until one connection more may be in use. The permit must outlive the connection, or its return.

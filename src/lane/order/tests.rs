@@ -16,8 +16,7 @@ const MERGES: Shape = Shape(3);
 
 fn parcel(call: &Call, offset: i64) -> Parcel {
     let receipt = Receipt { slot: 0, epoch: 0, offset };
-    let ticket =
-        Ticket { receipt, user: call.user, state: call.state, was_late: false, alone: false, calls: 1, units: [0; 2] };
+    let ticket = Ticket { receipt, user: call.user, state: call.state, was_late: false, calls: 1, units: [0; 2] };
     Parcel { ticket, element: Vec::new(), record: Vec::new() }
 }
 

@@ -188,7 +188,7 @@ fn a_limit_that_is_used_up_is_waited_for_within_reason() {
         assert_eq!(first, 1);
         feed(&mut world.pipeline, at(2_000), 2);
         world.pass(2_000, 3_000, said);
-        let binds = world.pipeline.accounts()[0].binds(at(3_000));
+        let binds = world.pipeline.accounts()[0].lane.binds(at(3_000));
         world.pass(3_000, 70_000, said);
         let next = world.sent[first] - world.sent[0];
         assert!((from..to + 2_000).contains(&next), "{left} left for {reset} s: the next one went after {next} ms");

@@ -112,7 +112,7 @@ fn an_account_that_gave_back_what_lies_below_does_not_join_where_it_would_have_b
     deferred(&mut rig, &[(FAR, 0), (NEAR, 5_000)]);
     let near = u32::try_from(NEAR).expect("small");
     let mut released = crate::source::deferral::Entry::loaded(5_000, &(100..110).collect::<Vec<_>>(), 20_000);
-    released.since_ms = Some(0);
+    released.waits_since(100, 0);
     rig.pipeline.partitions[0].entries.insert(near, released);
     // It takes part, is given the first ten, leaves, and would join again further on.
     rig.until(SECOND, |rig| rig.sweep >= Some(200)).expect("a sweep");

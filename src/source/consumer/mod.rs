@@ -7,28 +7,28 @@
 mod assignment;
 mod place;
 mod ranges;
+mod reading;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use self::ranges::Ranges;
+use self::reading::Few;
 use crate::clock::{Clock, Now};
 use crate::dead_letter::Letters;
 use crate::delivery::{Answered, Delivery};
 use crate::keys::Keys;
 use crate::metrics::report::Report;
-use crate::pipeline::{Action, Partition, Pipeline};
+use crate::pipeline::{Action, Pipeline};
 use crate::source::backlog::Backlog;
-use crate::source::doubt::{Doubts, Look};
+use crate::source::doubt::Doubts;
 use crate::source::group::{Group, TopicPartition, list};
-use crate::source::raw::intake::{Intake, Taken};
-use crate::source::raw::{self, View};
-use crate::source::record::{Headers, Record};
+use crate::source::raw;
+use crate::source::raw::intake::Intake;
 use crate::source::scout::{Finding, Question};
 use crate::source::sweeper::Sweeper;
 use crate::status::Status;
@@ -39,26 +39,10 @@ const COMMIT_EVERY: Duration = Duration::from_secs(1);
 const COMMIT_SOONEST: Duration = Duration::from_millis(100);
 /// How long open calls of a revoked partition are waited for.
 const REVOKE_DRAIN: Duration = Duration::from_secs(5);
-/// Records are read for at most this many, then for everybody else's turn.
-const TURN: usize = 2_000;
 /// How often the books are checked.
 const AUDIT_EVERY: Duration = Duration::from_secs(10);
 /// The longest sleep: what librdkafka has to say beside records is heard at least this often.
 const LONGEST_SLEEP: Duration = Duration::from_millis(100);
-
-/// Shows the pipeline a message as a record.
-fn with_record(pipeline: &mut Pipeline, slot: u32, message: View<'_>, show: impl FnOnce(&mut Pipeline, &Record<'_>)) {
-    let headers = message.headers();
-    let record = Record {
-        slot,
-        offset: message.offset(),
-        timestamp_ms: message.timestamp_ms(),
-        key: message.key(),
-        value: message.value(),
-        headers: headers.as_ref().map_or(&() as &dyn Headers, |headers| headers),
-    };
-    show(pipeline, &record);
-}
 
 /// What wakes the poll thread.
 #[derive(Debug)]
@@ -139,6 +123,7 @@ pub struct State {
     doubts: Doubts,
     /// Whose message was taken last, of this batch: its mark, and its partition's slot.
     last_place: Option<((usize, i32), u32)>,
+    few: Few,
     actions: Vec<Action>,
     first_join: Option<i64>,
     pub(crate) backlog: Backlog,
@@ -238,180 +223,6 @@ impl Poller {
             Message::Abandon => return Some(End::Abandoned),
         }
         None
-    }
-
-    // === Reading ===
-
-    /// Reads until there is nothing more, or until it is somebody else's turn. True if there is nothing more.
-    fn read(&mut self, now: Now) -> Result<bool, ()> {
-        self.poll_consumer(now)?;
-        let mut now = now;
-        let mut count = 0;
-        while count < TURN {
-            self.state.doubts.next_batch();
-            self.state.last_place = None;
-            let is_all = !self.intake.take();
-            // To the end: what happens in the group meanwhile is about all of a batch, or about nothing of it.
-            while let Some(message) = self.next_message() {
-                count += 1;
-                if count % 64 == 0 {
-                    now = self.clock.now();
-                }
-                self.take(now, message, count)?;
-            }
-            if is_all {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    fn take(&mut self, now: Now, message: Taken, count: usize) -> Result<(), ()> {
-        let slot = self.slot_of(&message);
-        if slot.is_some_and(|slot| self.state.doubts.is_left_over(slot)) {
-            return Ok(());
-        }
-        if let Some(slot) = slot.filter(|slot| self.pipeline.is_paused(*slot)) {
-            // Errors, too: what they mean depends on what comes before them.
-            self.intake.keep(slot, message);
-            return Ok(());
-        }
-        let view = match message.view() {
-            Ok(view) => view,
-            Err(error) => {
-                if let Some(slot) = slot {
-                    self.state.doubts.error(slot);
-                }
-                return self.read_error(&error);
-            }
-        };
-        let Some(slot) = slot else { return Ok(()) };
-        if count % 64 == 1 {
-            self.state.backlog.read(now, view.timestamp_ms());
-        }
-        let front = self.pipeline.partitions().get(slot as usize).map_or(-1, Partition::front);
-        match self.state.doubts.look(slot, front, view.offset()) {
-            Look::Take => self.message_read(now, slot, view),
-            Look::Drop => {}
-            // Until it can be placed nothing behind the gap is taken.
-            Look::PlaceAnew if self.state.owes_an_answer() => self.state.ranges.stop([slot]),
-            Look::PlaceAnew => self.read_on(view.topic(), view.partition(), front),
-        }
-        Ok(())
-    }
-
-    /// The slot of a message's partition: mostly that of the message before it.
-    fn slot_of(&mut self, message: &Taken) -> Option<u32> {
-        let mark = message.mark()?;
-        if let Some((_, slot)) = self.state.last_place.filter(|(last, _)| *last == mark) {
-            return Some(slot);
-        }
-        let (topic, partition) = message.place()?;
-        let slot = self.pipeline.slot(topic, partition);
-        self.state.last_place = Some((mark, slot));
-        Some(slot)
-    }
-
-    /// What the consumer's own queue has: what goes on in the group, errors, and the messages of a partition from before
-    /// its queue was led elsewhere.
-    fn poll_consumer(&mut self, now: Now) -> Result<(), ()> {
-        let consumer = Arc::clone(&self.consumer);
-        while let Some(polled) = consumer.poll(Duration::ZERO) {
-            match polled {
-                Ok(message) => {
-                    let view = View::of(&message);
-                    let slot = self.pipeline.slot(view.topic(), view.partition());
-                    self.message_read(now, slot, view);
-                }
-                Err(error) => self.read_error(&error)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn next_message(&mut self) -> Option<Taken> {
-        self.intake.next(|slot| self.pipeline.is_paused(slot))
-    }
-
-    fn message_read(&mut self, now: Now, slot: u32, message: View<'_>) {
-        if self.state.draining {
-            return;
-        }
-        if let Some(ahead) = self.state.first_join.take_if(|ahead| *ahead > 0) {
-            let from = message.timestamp_ms().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-            let from = from.map_or_else(|| "unknown".to_owned(), |time| time.to_string());
-            tracing::info!(records = ahead, from, "first join of the group: this many records lie before us");
-        }
-        with_record(&mut self.pipeline, slot, message, |pipeline, record| pipeline.record(now, record));
-        if self.pipeline.is_pausing() {
-            self.act();
-        }
-    }
-
-    /// Reads for deferred accounts, for a turn at most. True if there is nothing more.
-    fn read_again(&mut self) -> bool {
-        let mut now = self.clock.now();
-        for count in 0..TURN {
-            if count % 64 == 63 {
-                now = self.clock.now();
-            }
-            match self.sweeper.poll() {
-                None => return true,
-                Some(Ok(message)) => {
-                    let view = View::of(&message);
-                    let slot = self.pipeline.slot(view.topic(), view.partition());
-                    with_record(&mut self.pipeline, slot, view, |pipeline, record| pipeline.swept(now, record));
-                }
-                Some(Err(KafkaError::MessageConsumption(
-                    RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
-                ))) => self.ask_for_ranges(),
-                Some(Err(error)) => tracing::debug!(%error, "Kafka, catching up"),
-            }
-            self.act();
-        }
-        false
-    }
-
-    fn read_error(&mut self, error: &KafkaError) -> Result<(), ()> {
-        match error {
-            KafkaError::MessageConsumptionFatal(code) => {
-                tracing::error!(?code, "Kafka fenced this consumer off; the process must be started again");
-                return Err(());
-            }
-            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                let assigned =
-                    (0..).zip(self.pipeline.partitions()).filter(|(_, partition)| partition.ledger.is_some());
-                self.state.ranges.stop(assigned.map(|(slot, _)| slot));
-                self.ask_for_ranges();
-            }
-            other => tracing::debug!(error = %other, "Kafka"),
-        }
-        Ok(())
-    }
-
-    fn ask_for_ranges(&mut self) {
-        let fronts = || {
-            let partitions = self.pipeline.partitions().iter().filter(|p| p.ledger.is_some());
-            partitions.map(|p| ((p.topic.to_string(), p.number), p.front())).collect()
-        };
-        if let Some(partitions) = self.state.ranges.ask(fronts) {
-            self.ask(Question::Range(partitions));
-        }
-    }
-
-    /// What the topics still have: soon, while a partition is not fetched because of it, and now and then while accounts
-    /// wait that read none of it meanwhile.
-    fn ask_again_if_due(&mut self, now: Now) {
-        let waits = || self.pipeline.partitions().iter().any(Partition::is_looked_after);
-        if self.state.ranges.are_due(now.mono, waits) {
-            self.ask_for_ranges();
-        }
-    }
-
-    fn ask(&self, question: Question) {
-        if self.questions.send(question).is_err() {
-            tracing::error!("the scout is gone");
-        }
     }
 
     // === Commits ===

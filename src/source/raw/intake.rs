@@ -138,16 +138,24 @@ impl<C: ConsumerContext> Intake<C> {
         }
     }
 
-    /// The next message of a partition that is not paused, out of those that were taken before.
+    /// The next message, out of those that were taken before. What was kept of partitions that go on comes first.
     pub fn next(&mut self, is_paused: impl Fn(u32) -> bool) -> Option<Taken> {
         if !self.kept.is_empty() {
-            self.kept.retain(|(_, messages)| !messages.is_empty());
-            let free = self.kept.iter_mut().find(|(slot, _)| !is_paused(*slot));
-            if let Some((_, messages)) = free {
-                return messages.pop_front();
-            }
+            let batch = &mut self.batch;
+            self.kept.retain_mut(|(slot, messages)| {
+                let stays = is_paused(*slot);
+                while let Some(message) = if stays { None } else { messages.pop_back() } {
+                    batch.push_front(message);
+                }
+                stays
+            });
         }
         self.batch.pop_front()
+    }
+
+    /// Puts messages back that were the next.
+    pub fn put_back(&mut self, messages: impl DoubleEndedIterator<Item = Taken>) {
+        messages.rev().for_each(|message| self.batch.push_front(message));
     }
 
     /// Takes what is there, and does not wait. False if there is nothing.

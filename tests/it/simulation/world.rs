@@ -394,8 +394,12 @@ impl World {
     /// Rule 19: for want of memory, or when no vendor answers.
     fn may_pause(&self) -> bool {
         let half = usize::try_from(self.config.memory.total / 2).unwrap();
+        self.pipeline.held_bytes() > half || !self.is_anybody_well()
+    }
+
+    pub(super) fn is_anybody_well(&self) -> bool {
         let well = |account: &Account| matches!(account.lane.health(self.now.mono), Health::Ok | Health::Throttled);
-        self.pipeline.held_bytes() > half || !self.pipeline.accounts().iter().any(well)
+        self.pipeline.accounts().iter().any(well)
     }
 
     fn mood(&mut self, lane: u32, path: &str) -> (Mood, &'static str) {

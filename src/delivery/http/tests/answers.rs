@@ -1,5 +1,6 @@
 //! What goes over the wire, and what becomes of what comes back.
 
+use super::super::{LEAST_ANSWER, LONG_ANSWERS};
 use super::*;
 
 #[tokio::test]
@@ -159,4 +160,42 @@ async fn a_target_that_cannot_be_written_is_refused_unsent() {
     let host = Origin { tls: false, host: "a\nb".into(), port: 1, reach: Reach::TRUSTED };
     assert_eq!(fail(&client, &host).await.kind(), "request");
     assert_eq!(vendor.connections(), 0);
+}
+
+/// Answers with so many bytes.
+async fn answering(bytes: &Arc<AtomicUsize>) -> Vec<FakeVendor> {
+    let mut vendors = Vec::new();
+    for _ in 0..=LONG_ANSWERS {
+        let bytes = Arc::clone(bytes);
+        let answer = move || {
+            let bytes = bytes.load(Ordering::Relaxed);
+            async move { Answer::new(Full::from(vec![b'x'; bytes])) }
+        };
+        vendors.push(FakeVendor::start(None, answer).await);
+    }
+    vendors
+}
+
+#[tokio::test]
+async fn long_answers_wait_for_room_and_short_ones_do_not() {
+    let bytes = Arc::new(AtomicUsize::new(90_000));
+    let vendors = answering(&bytes).await;
+    let client = client_with(|options| (options.answer_cap, options.timeout) = (100_000, Duration::from_millis(300)));
+    let long = |host: usize| post(&client, &vendors[host].origin, "x".repeat(30_000));
+    let waits = |result: Result<Response, TransportError>| matches!(result, Err(TransportError::Timeout { .. }));
+    let mut held = vec![long(0).await.unwrap()];
+    assert!(waits(long(0).await), "there is room for one of a host");
+    for host in 1..LONG_ANSWERS {
+        held.push(long(host).await.unwrap());
+    }
+    assert!(waits(long(LONG_ANSWERS).await), "and for so many of all");
+    bytes.store(LEAST_ANSWER, Ordering::Relaxed);
+    for host in [0, LONG_ANSWERS] {
+        assert_eq!(long(host).await.unwrap().body.len(), LEAST_ANSWER, "a short one needs none");
+    }
+    bytes.store(90_000, Ordering::Relaxed);
+    held.pop();
+    assert_eq!(long(LONG_ANSWERS).await.unwrap().body.len(), 90_000);
+    held.clear();
+    assert_eq!(long(0).await.unwrap().body.len(), 90_000);
 }
