@@ -336,7 +336,11 @@ impl World {
         self.oracle.low[partition] = low;
         self.oracle.totals.expiries += 1;
         self.pipeline.expire(u32::try_from(partition).unwrap(), low);
-        self.position[partition] = self.position[partition].map(|position| position.max(low));
+        if self.position[partition].is_some_and(|position| position < low) {
+            // As the reader does when the broker tells it.
+            self.pipeline.skip(u32::try_from(partition).unwrap(), low);
+            self.position[partition] = Some(low);
+        }
         self.act();
     }
 
