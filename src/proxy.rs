@@ -23,7 +23,7 @@ use crate::config::{Account, Config, client_config};
 use crate::dead_letter::{self, Letters, Names};
 use crate::delivery::http::{Client, ClientError, Options, Origin};
 use crate::delivery::{self, Courier, Delivery, Route};
-use crate::destination;
+use crate::destination::{self, UserHash};
 use crate::keys::{Board, Keeper};
 use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline};
@@ -380,7 +380,8 @@ fn accounts(config: &Config, metrics: &Metrics) -> Result<Vec<Built>, StartError
 }
 
 fn build(account: &Account, metrics: &Metrics) -> Result<Built, StartError> {
-    let destination = destination::of(account);
+    // Who its users are is the lanes' to know.
+    let destination = destination::of(account, &UserHash::new(rand::random()));
     let origin = delivery::origin(account, &*destination);
     let origin = origin.map_err(|error| StartError::Origin(account.name.clone(), error.to_string()))?;
     let names =

@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::destination::Destination;
+use crate::destination::{Destination, UserHash};
 
 use super::reader::Value;
 use super::reference::{Scope, keys};
@@ -35,8 +35,8 @@ pub trait Settings: Debug + Send + Sync {
     /// `keys`: current, next.
     fn keys(&self) -> &[Key];
 
-    /// The API of an account with these settings.
-    fn destination(&self, account: &Account) -> Arc<dyn Destination>;
+    /// The API of an account with these settings, which knows users by these hashes.
+    fn destination(&self, account: &Account, users: &UserHash) -> Arc<dyn Destination>;
 }
 
 /// A vendor's own table, and what the main file says of all.

@@ -7,6 +7,7 @@ pub(crate) mod hint;
 pub mod iterable;
 pub mod moengage;
 mod raw;
+mod users;
 pub mod webhook;
 
 use std::borrow::Cow;
@@ -20,6 +21,8 @@ use crate::clock::Now;
 use crate::config::{Account, Folder, Vendor};
 use crate::event::Event;
 use crate::outcome::{No, Reason, Refusal, Skip};
+
+pub use self::users::UserHash;
 
 /// One of a destination's request forms: an index into [`Destination::shapes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,7 +90,7 @@ pub struct Budget {
 pub struct Call {
     /// The request form that it goes into.
     pub shape: Shape,
-    /// Hash of the user that it is about ([`user_hash`]), for order.
+    /// Hash of the user that it is about ([`UserHash`]), for order.
     pub user: u64,
     /// Other users that it is about as well: two ids that become one, an address and the one that it was. Such a call
     /// changes state, waits until all of them are idle, and then goes alone of theirs. Or, with [`Call::one_user`], other
@@ -379,13 +382,13 @@ fn limit(account: &Account, name: &str, published: u32) -> u32 {
 /// Vendors that are complete in their folder.
 pub const FOLDERS: &[Folder] = &[webhook::FOLDER];
 
-/// The vendor of an account.
+/// The vendor of an account, which knows users by these hashes.
 #[must_use]
-pub fn of(account: &Account) -> Arc<dyn Destination> {
+pub fn of(account: &Account, users: &UserHash) -> Arc<dyn Destination> {
     match &account.vendor {
-        Vendor::Moengage(settings) => Arc::new(moengage::Moengage::new(account, settings)),
-        Vendor::Iterable(settings) => Arc::new(iterable::Iterable::new(account, settings)),
-        Vendor::Folder(settings) => settings.destination(account),
+        Vendor::Moengage(settings) => Arc::new(moengage::Moengage::new(account, settings, users)),
+        Vendor::Iterable(settings) => Arc::new(iterable::Iterable::new(account, settings, users)),
+        Vendor::Folder(settings) => settings.destination(account, users),
     }
 }
 
@@ -399,17 +402,6 @@ pub fn fits(destination: &dyn Destination, shape: Shape, element: usize) -> Resu
     }
     let detail = format!("a request with this call alone has {size} bytes; the vendor takes {limit}");
     Err(Refusal::new(Reason::TooLarge, detail))
-}
-
-/// Hash of a user's identity within an account; equal in one process only.
-#[must_use]
-pub fn user_hash(identity: &str) -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    use std::sync::OnceLock;
-    static SEED: OnceLock<foldhash::fast::RandomState> = OnceLock::new();
-    let mut hasher = SEED.get_or_init(foldhash::fast::RandomState::default).build_hasher();
-    hasher.write(identity.as_bytes());
-    hasher.finish()
 }
 
 /// The first kilobyte of a vendor's words, as text without control characters.

@@ -15,7 +15,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use foldhash::fast::RandomState;
+use foldhash::fast::FixedState;
 
 use super::batch::Parcel;
 use crate::destination::{Call, Shape};
@@ -145,7 +145,8 @@ pub struct Freed {
 /// The users of one lane that have unsettled state calls.
 #[derive(Debug, Default)]
 pub struct Order {
-    users: HashMap<u64, User, RandomState>,
+    /// By hashes that nobody can choose, in the same order in every process.
+    users: HashMap<u64, User, FixedState>,
     waiting: usize,
     next_number: u64,
 }

@@ -5,11 +5,11 @@
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 
-use foldhash::fast::RandomState;
+use foldhash::fast::FixedState;
 
 use crate::source::deferral::Entry;
 
-type ByLane = HashMap<u32, Entry, RandomState>;
+type ByLane = HashMap<u32, Entry, FixedState>;
 
 /// Accounts that are read by sweeps, or were and have calls left from then, by lane.
 #[derive(Debug, Default)]

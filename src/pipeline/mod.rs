@@ -32,7 +32,7 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use foldhash::fast::RandomState;
+use foldhash::fast::FixedState;
 
 pub use self::commits::Commit;
 pub use self::partition::Partition;
@@ -200,7 +200,7 @@ pub struct Pipeline {
     lanes_by_hash: Lanes,
     twins: Lanes,
     /// Where each account is deferred, or was: partitions, by lane.
-    deferred: HashMap<u32, Vec<u32>, RandomState>,
+    deferred: HashMap<u32, Vec<u32>, FixedState>,
     /// The cluster that commits speak of.
     cluster: String,
     /// Lanes that take nothing from the poll thread.
@@ -593,7 +593,7 @@ impl Pipeline {
     }
 }
 
-type Lanes = HashMap<u32, Vec<u32>, RandomState>;
+type Lanes = HashMap<u32, Vec<u32>, FixedState>;
 
 /// The lanes by what commits call them; and of those that share that, each with the others.
 fn by_hash(accounts: &[Account]) -> (Lanes, Lanes) {

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
+use sha2::{Digest, Sha256};
+
 use crate::clock::Now;
 use crate::config::Config;
 use crate::delivery;
-use crate::destination::{self, Shape};
+use crate::destination::{self, Shape, UserHash};
 use crate::lane::Settings;
 use crate::lane::pacing::Pacer;
 use crate::router::{Router, Selection};
@@ -38,21 +40,22 @@ pub struct Parts {
     pub hashes: Vec<u32>,
     /// Where each lane's requests go: hosts, numbered.
     pub hosts: Vec<usize>,
-    /// Seed of all randomness.
+    /// Seed of jitter, and of the numbers that receivers know batches by.
     pub seed: u64,
 }
 
 impl Parts {
-    /// What a configuration asks for.
+    /// What a configuration asks for. All randomness is of the seed, which nobody outside may know.
     #[must_use]
     pub fn of(config: &Config, now: Now, seed: u64) -> Self {
+        let users = UserHash::new(seed);
         let mut pacers: Vec<Pacer> = Vec::new();
         let mut known: HashMap<(String, &'static str), usize> = HashMap::new();
         let (mut known_hosts, mut hosts): (HashMap<String, usize>, Vec<usize>) = Default::default();
         let mut lanes = Vec::with_capacity(config.accounts.len());
         let mut own: Vec<(Settings, Selection)> = Vec::new();
         for (index, account) in (0..).zip(&config.accounts) {
-            let destination = destination::of(account);
+            let destination = destination::of(account, &users);
             // Accounts of one workspace or project share its limiter.
             let budgets = destination.budgets().into_iter().map(|budget| {
                 *known.entry((budget.key.clone(), budget.name)).or_insert_with(|| {
@@ -71,7 +74,7 @@ impl Parts {
                 account: index,
                 carries,
                 pacers: budgets.clone(),
-                destination: destination::of(account),
+                destination: destination::of(account, &users),
                 path_prefix: account.base_url.as_ref().map(|url| url.prefix.clone()).unwrap_or_default(),
                 max_in_flight: account.max_in_flight.max(1) as usize,
                 max_calls: account.max_calls.map_or(usize::MAX, |calls| calls.max(1) as usize),
@@ -105,6 +108,12 @@ impl Parts {
         // They live as long as the process does, and growing leaves up to as much again unused.
         pacers.shrink_to_fit();
         let hashes = names.iter().map(|name| commit::hash(name)).collect();
-        Self { router, lanes, pacers, bounds, names, hashes, hosts, seed }
+        Self { router, lanes, pacers, bounds, names, hashes, hosts, seed: apart(seed) }
     }
+}
+
+/// A seed that does not tell the one that it is made of, by which users are hashed: receivers see some of what is drawn.
+fn apart(seed: u64) -> u64 {
+    let digest: [u8; 32] = Sha256::digest(seed.to_le_bytes()).into();
+    digest.first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
 }

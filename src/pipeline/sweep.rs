@@ -318,11 +318,13 @@ impl Pipeline {
     /// Whether the sweep goes on without the account.
     fn has_enough(&self, now: Now, lane: u32) -> bool {
         let account = &self.accounts[lane as usize];
-        match account.lane.health(now.mono) {
-            Health::Ok | Health::Throttled => account.closed.is_some() || account.lane.held_bytes() > self.share,
-            Health::Failing => account.lane.held_calls() >= PROBE_CALLS,
-            Health::Held => !account.lane.lacks_canary() || account.lane.held_calls() >= PROBE_CALLS,
-        }
+        let asks = account.lane.held_calls() >= PROBE_CALLS;
+        let enough = match account.lane.health(now.mono) {
+            Health::Ok | Health::Throttled => account.closed.is_some(),
+            Health::Failing => asks,
+            Health::Held => asks || !account.lane.lacks_canary(),
+        };
+        enough || account.lane.held_bytes() > self.share
     }
 }
 

@@ -29,6 +29,8 @@ const FEW: usize = 4;
 /// What checksum, version and the window take at most, and the size of an entry without holes at most.
 const FRAME: usize = 32;
 const SMALLEST_ENTRY: usize = 4 + 10 + 3;
+/// What an orphan's end takes beside that.
+const END: usize = 10;
 
 /// No account's hash: the entry of accounts that the configuration does not have and that there was no room to name.
 const UNNAMED: u32 = 0;
@@ -83,6 +85,14 @@ impl Entry {
         self.next = self.next.max(low);
         self.holes.retain(|hole| *hole >= low);
         !is_over
+    }
+
+    /// Its holes, and up to where its records had been read, if it is an orphan.
+    fn parts(&self) -> (&[i64], Option<i64>) {
+        match self.holes.split_last() {
+            Some((end, holes)) if self.is_orphan() => (holes, Some(*end)),
+            _ => (&self.holes, None),
+        }
     }
 
     /// The lowest offset that it owes.
@@ -157,7 +167,7 @@ pub fn write(place: Place<'_>, mut window: i64, mut settled: Vec<Range<i64>>, mu
     let room = MAX_BYTES - FRAME - body.len();
     let total = length(&settled);
     let wanted = set(window, &settled, room).0.len();
-    entries.sort_unstable_by_key(|entry| (!entry.is_orphan, entry.lowest, entry.account));
+    entries.sort_unstable_by_key(|entry| (!entry.is_orphan(), entry.lowest, entry.account));
     let written = fitting(&entries, base, (room / 2).max(room - wanted));
     let mut lost = written.lost;
     let unnamed = entries.iter().filter(|entry| entry.account == UNNAMED).map(|entry| entry.lowest);

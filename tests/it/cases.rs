@@ -36,7 +36,7 @@ use forebay::clock::Now;
 use forebay::config::{Account, secret};
 use forebay::delivery;
 use forebay::destination::{
-    self, Again, Answer, CallVerdict, Charge, Destination, Elements, Judgement, Per, Shape, Verdict,
+    self, Again, Answer, CallVerdict, Charge, Destination, Elements, Judgement, Per, Shape, UserHash, Verdict,
 };
 use forebay::event::{Origin, time};
 use forebay::explain::{CallPart, End, Explainer};
@@ -126,7 +126,7 @@ fn run(vendor: &str) {
 /// What comes out, in the form of the case's `expect`, and of no more parts than that has.
 fn outcome(vendor: &str, case: &Value) -> Value {
     let config = account::config(vendor, &case["settings"], &case["tenant"]);
-    let destination = destination::of(&config.accounts[0]);
+    let destination = destination::of(&config.accounts[0], &UserHash::new(1));
     let now = now(case);
     if case.get("answer").is_some() {
         judged(&*destination, case, now)

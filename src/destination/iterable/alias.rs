@@ -30,7 +30,7 @@ impl Encoder {
     /// The call of an alias: it names the old address and the new one, and the user whose they are.
     pub(super) fn plan_alias(&self, event: &Event<'_>) -> Result<Call, Refusal> {
         let change = self.change(event)?;
-        let addresses = [&change.old, &change.new].map(|address| address_hash(address));
+        let addresses = [&change.old, &change.new].map(|address| address_hash(&self.users, address));
         Ok(match &change.user {
             Some(user) if self.identity != Identity::Email => {
                 Call::new(super::USERS, self.hash_of(user), true).with(addresses)

@@ -232,6 +232,7 @@ fn whole(value: Raw<'_>) -> Option<i64> {
 mod tests {
     use super::{Encoder, number, whole};
     use crate::config::{self, Vendor};
+    use crate::destination::UserHash;
     use crate::json::Raw;
 
     fn encoder() -> Encoder {
@@ -242,7 +243,7 @@ mod tests {
         std::fs::write(&file, text).expect("a file");
         let config = config::load(&file).unwrap_or_else(|problems| panic!("{problems}")).config;
         let Vendor::Iterable(settings) = &config.accounts[0].vendor else { panic!("not Iterable") };
-        Encoder::new(&config.accounts[0], settings)
+        Encoder::new(&config.accounts[0], settings, &UserHash::new(1))
     }
 
     /// A look at all of them for each would take minutes.

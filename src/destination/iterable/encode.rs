@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 use super::identity::{Ids, email_of_traits};
 use crate::config::{self, Anonymous, Identity};
+use crate::destination::UserHash;
 use crate::event::{Event, Kind, time};
 use crate::json::copy::{self, Style};
 use crate::json::{Raw, write};
@@ -38,6 +39,7 @@ pub(super) struct Encoder {
     pub(super) create_new_fields: Option<bool>,
     single: bool,
     pages: Pages,
+    pub(super) users: UserHash,
 }
 
 /// Which pages and screens are sent, and how.
@@ -50,7 +52,7 @@ struct Pages {
 }
 
 impl Encoder {
-    pub(super) fn new(account: &config::Account, settings: &config::Iterable) -> Self {
+    pub(super) fn new(account: &config::Account, settings: &config::Iterable, users: &UserHash) -> Self {
         Self {
             anonymous: account.anonymous,
             style: Style { flatten: account.flatten, dates: !settings.keep_dates },
@@ -60,6 +62,7 @@ impl Encoder {
             create_new_fields: settings.create_new_fields,
             single: settings.single,
             pages: Pages { kinds: settings.pages.clone(), single_event: settings.single_event },
+            users: users.clone(),
         }
     }
 

@@ -15,7 +15,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::answer::{Batch, Judged, SETTLES};
-use crate::destination::{CallVerdict, Verdict, user_hash};
+use crate::destination::{CallVerdict, Verdict};
 use crate::json::Raw;
 use crate::outcome::{Reason, Refusal, Skip};
 
@@ -311,9 +311,9 @@ impl Matching {
                 verdict = self.open();
             }
         }
-        let numbers = self.numbers();
+        let groups = self.groups();
         let calls = (0..self.ends.len()).filter_map(|index| {
-            let apart = || self.unclear[index].then(|| CallVerdict::Apart(numbers[index]));
+            let apart = || self.unclear[index].then(|| CallVerdict::Apart(groups[index]));
             Some((index, self.ends[index].as_ref().map(End::verdict).or_else(apart)?))
         });
         (verdict, calls.collect())
@@ -334,9 +334,9 @@ impl Matching {
         Verdict::Delivered
     }
 
-    /// Per element a number that it shares with all that it shares an identity with, over however many others.
-    fn numbers(&self) -> Vec<u64> {
-        let mut group: Vec<usize> = (0..self.ends.len()).collect();
+    /// Per element the lowest of those that it shares an identity with, over however many others.
+    fn groups(&self) -> Vec<u64> {
+        let mut group: Vec<u64> = (0..).take(self.ends.len()).collect();
         let shared: Vec<_> =
             self.by_email.values().chain(self.by_user.values()).filter(|members| members.len() > 1).collect();
         // The lowest index of each group spreads until nothing changes.
@@ -351,12 +351,6 @@ impl Matching {
                 }
             }
         }
-        let mut numbers = vec![0; self.ends.len()];
-        for (identity, members) in self.by_user.iter().chain(&self.by_email) {
-            for index in members.iter().filter(|index| group[**index] == **index) {
-                numbers[*index] = user_hash(identity);
-            }
-        }
-        group.iter().map(|lowest| numbers[*lowest]).collect()
+        group
     }
 }

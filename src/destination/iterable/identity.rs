@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::encode::Encoder;
 use crate::config::Identity;
-use crate::destination::user_hash;
+use crate::destination::UserHash;
 use crate::event::Event;
 use crate::json::{Raw, write};
 use crate::outcome::{No, Reason, Refusal};
@@ -37,7 +37,7 @@ impl Encoder {
         email: impl FnOnce() -> Option<Cow<'a, str>>,
     ) -> Result<(u64, Option<u64>), No> {
         let email = if self.identity == Identity::UserId { None } else { email() };
-        let address = email.as_deref().map(address_hash);
+        let address = email.as_deref().map(|email| address_hash(&self.users, email));
         let user = event.user().map(|user| self.hash_of(&user));
         match (user, address) {
             (_, Some(address)) if self.identity == Identity::Email => Ok((address, None)),
@@ -50,7 +50,7 @@ impl Encoder {
     /// Hash of a user id; one that is an address is the same user as that address, where addresses are ids.
     pub(super) fn hash_of(&self, user: &str) -> u64 {
         let is_address = self.identity != Identity::UserId && user.contains('@');
-        if is_address { address_hash(user) } else { user_hash(user) }
+        if is_address { address_hash(&self.users, user) } else { self.users.of(user) }
     }
 
     /// What is sent of the ids, in the way of the project; `email` is the event's address.
@@ -110,14 +110,14 @@ impl Ids<'_> {
 }
 
 /// Hash of an address, which is the same in any case. Allocates for none that is ASCII and no longer than addresses are.
-pub(super) fn address_hash(address: &str) -> u64 {
+pub(super) fn address_hash(users: &UserHash, address: &str) -> u64 {
     let mut buffer = [0; LONGEST_ADDRESS];
     let lower = buffer.get_mut(..address.len()).filter(|_| address.is_ascii()).and_then(|lower| {
         lower.copy_from_slice(address.as_bytes());
         lower.make_ascii_lowercase();
         std::str::from_utf8(lower).ok()
     });
-    lower.map_or_else(|| user_hash(&address.to_lowercase()), user_hash)
+    lower.map_or_else(|| users.of(&address.to_lowercase()), |lower| users.of(lower))
 }
 
 /// The address that an event names: its own, else its user's.
@@ -150,16 +150,18 @@ pub(super) fn is_email(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{address_hash, is_email, is_user_id};
-    use crate::destination::user_hash;
+    use crate::destination::UserHash;
 
     #[test]
     fn an_address_is_the_same_in_any_case() {
+        let users = UserHash::new(1);
+        let address_hash = |address| address_hash(&users, address);
         for (one, other) in [("Ann@Example.com", "ann@example.COM"), ("MÜLLER@b.de", "müller@B.de")] {
             assert_eq!(address_hash(one), address_hash(other));
         }
         let long = "X".repeat(300);
-        assert_eq!(address_hash(&long), user_hash(&long.to_lowercase()));
-        assert_eq!(address_hash("a@b.co"), user_hash("a@b.co"));
+        assert_eq!(address_hash(&long), users.of(&long.to_lowercase()));
+        assert_eq!(address_hash("a@b.co"), users.of("a@b.co"));
     }
 
     #[test]

@@ -22,7 +22,8 @@ use http::{HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    Answer, Budget, Call, Charge, Destination, Elements, Judgement, Per, Shape, ShapeInfo, Target, authority, limit,
+    Answer, Budget, Call, Charge, Destination, Elements, Judgement, Per, Shape, ShapeInfo, Target, UserHash, authority,
+    limit,
 };
 use crate::clock::Now;
 use crate::config;
@@ -106,9 +107,9 @@ pub struct Iterable {
 }
 
 impl Iterable {
-    /// The account's API, from its settings.
+    /// The account's API, from its settings; it knows users by these hashes.
     #[must_use]
-    pub fn new(account: &config::Account, settings: &config::Iterable) -> Self {
+    pub fn new(account: &config::Account, settings: &config::Iterable, users: &UserHash) -> Self {
         let host = authority(account, host(settings.eu));
         let project = settings.project.as_ref().unwrap_or(&account.name);
         Self {
@@ -123,7 +124,7 @@ impl Iterable {
             group: format!("{host} {project}"),
             limits: LIMITS
                 .map(|(name, bulk, single, _)| limit(account, name, if settings.single { single } else { bulk })),
-            encoder: Encoder::new(account, settings),
+            encoder: Encoder::new(account, settings, users),
             fields: Fields::new(&account.fields, &config::needed(&account.vendor)),
             registers: settings.registration_key.is_some(),
         }

@@ -9,7 +9,7 @@ use super::identity::{USER_ID_RULE, address_hash, is_email, is_user_id};
 use super::{EVENTS, ITEMS, USERS};
 use crate::config::Identity;
 use crate::destination::raw::{Type, catalog, check_types, invalid};
-use crate::destination::{Call, Shape, user_hash};
+use crate::destination::{Call, Shape};
 use crate::event::{Event, RawForm};
 use crate::json::Raw;
 use crate::outcome::{Reason, Refusal};
@@ -67,7 +67,7 @@ impl Encoder {
             }
             "catalogs/items" => {
                 let catalog = catalog(form)?;
-                let item = user_hash(&format!("{catalog}/{}", item_id(element)?));
+                let item = self.users.of(&format!("{catalog}/{}", item_id(element)?));
                 Ok(Call { part: Some(catalog), ..Call::new(ITEMS, item, true) })
             }
             _ => Err(Refusal::new(Reason::RawNotAllowed, "Iterable has no raw shape of this name")),
@@ -88,7 +88,7 @@ impl Encoder {
         if user.as_deref().is_some_and(|user| !is_user_id(user)) {
             return Err(Refusal::new(Reason::InvalidUserId, USER_ID_RULE));
         }
-        let email = email.filter(|_| self.identity != Identity::UserId).map(|email| address_hash(&email));
+        let email = email.filter(|_| self.identity != Identity::UserId).map(|email| address_hash(&self.users, &email));
         Ok(email.into_iter().chain(user.map(|user| self.hash_of(&user))))
     }
 
@@ -102,7 +102,7 @@ impl Encoder {
         if email.as_deref().is_some_and(|email| !is_email(email)) {
             return Err(Refusal::new(Reason::InvalidEmail, "`email` of the raw element is no address"));
         }
-        let email = email.filter(|_| self.identity != Identity::UserId).map(|email| address_hash(&email));
+        let email = email.filter(|_| self.identity != Identity::UserId).map(|email| address_hash(&self.users, &email));
         let mut names = user.map(|user| self.hash_of(&user)).into_iter().chain(email);
         let no_user = || Refusal::new(Reason::NoUser, "the raw element names no user that this project knows by");
         let first = names.next().ok_or_else(no_user)?;

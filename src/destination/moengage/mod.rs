@@ -25,8 +25,8 @@ use http::{HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    Answer, Budget, Call, Charge, Destination, Elements, Judgement, Per, Shape, ShapeInfo, Target, authority, limit,
-    percent_encoded, user_hash,
+    Answer, Budget, Call, Charge, Destination, Elements, Judgement, Per, Shape, ShapeInfo, Target, UserHash, authority,
+    limit, percent_encoded,
 };
 use crate::clock::Now;
 use crate::config;
@@ -93,12 +93,13 @@ pub struct Moengage {
     encoder: Encoder,
     campaign: Campaign,
     fields: Option<Fields>,
+    users: UserHash,
 }
 
 impl Moengage {
-    /// The account's API, from its settings.
+    /// The account's API, from its settings; it knows users by these hashes.
     #[must_use]
-    pub fn new(account: &config::Account, settings: &config::Moengage) -> Self {
+    pub fn new(account: &config::Account, settings: &config::Moengage, users: &UserHash) -> Self {
         let forwarded: Vec<String> = settings.forwarded_for.iter().map(ToString::to_string).collect();
         Self {
             group: format!(
@@ -115,6 +116,7 @@ impl Moengage {
             encoder: Encoder::new(account, settings),
             campaign: Campaign::new(settings),
             fields: Fields::new(&account.fields, &config::needed(&account.vendor)),
+            users: users.clone(),
         }
     }
 
@@ -123,14 +125,14 @@ impl Moengage {
         let name = event.event.as_deref().unwrap_or_default();
         if self.campaign.is_business(name) {
             // About nobody, so it has no order to keep.
-            return Ok(Call::new(BUSINESS, user_hash(&event.id()), false));
+            return Ok(Call::new(BUSINESS, self.users.of(&event.id()), false));
         }
         if self.campaign.alert(name).is_some() {
             // An alert may go to somebody who is no user yet.
-            let user = event.user().map_or_else(|| user_hash(&event.id()), |user| user_hash(&user));
+            let user = self.users.of(&event.user().unwrap_or_else(|| event.id()));
             return Ok(Call::new(ALERTS, user, false));
         }
-        let user = user_hash(&self.encoder.customer_id(event)?);
+        let user = self.users.of(&self.encoder.customer_id(event)?);
         Ok(Call { units: [0, 1], ..Call::new(TRANSITION, user, false) })
     }
 
@@ -207,23 +209,23 @@ impl Destination for Moengage {
 
     fn plan(&self, event: &Event<'_>, now: Now, calls: &mut Vec<Call>) -> Result<(), No> {
         if let Some(form) = &event.raw {
-            calls.push(raw::plan(event, form, now)?);
+            calls.push(raw::plan(&self.users, event, form, now)?);
             return Ok(());
         }
         let call = match event.kind {
             Kind::Identify | Kind::Group => {
-                let user = user_hash(&self.encoder.customer_id(event)?);
+                let user = self.users.of(&self.encoder.customer_id(event)?);
                 Call { units: [1, 0], ..Call::new(TRANSITION, user, true) }
             }
             Kind::Page | Kind::Screen => {
-                let user = user_hash(&self.encoder.customer_id(event)?);
+                let user = self.users.of(&self.encoder.customer_id(event)?);
                 Call { units: [0, 1], ..Call::new(TRANSITION, user, false) }
             }
             Kind::Track => self.plan_track(event)?,
             Kind::Alias if !self.merges => return Err(No::Skipped(Skip::NotSelected, Some("moengage.alias"))),
             Kind::Alias => {
                 let (merged, retained) = Encoder::merged(event)?;
-                let call = Call::new(MERGES, user_hash(&merged), true).with([user_hash(&retained)]);
+                let call = Call::new(MERGES, self.users.of(&merged), true).with([self.users.of(&retained)]);
                 Call { units: [1, 0], ..call }
             }
         };

@@ -15,11 +15,10 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 use secrecy::SecretString;
 
-use super::{Answer, Budget, Call, Destination, Elements, Judgement, Reach, Shape, ShapeInfo, Sign, Target, user_hash};
+use super::{Answer, Budget, Call, Destination, Elements, Judgement, Reach, Shape, ShapeInfo, Sign, Target, UserHash};
 use crate::clock::Now;
 use crate::config::Key;
-use crate::event::fields::Fields;
-use crate::event::{Event, Kind};
+use crate::event::{Event, Kind, fields::Fields};
 use crate::outcome::{No, Refusal};
 pub use settings::FOLDER;
 
@@ -44,6 +43,7 @@ pub struct Webhook {
     keys: Vec<Key>,
     budgets: Vec<Budget>,
     fields: Option<Fields>,
+    users: UserHash,
 }
 
 impl Destination for Webhook {
@@ -77,7 +77,7 @@ impl Destination for Webhook {
         let state = matches!(event.kind, Kind::Identify | Kind::Alias | Kind::Group);
         let user = event.user().or_else(|| event.anonymous_id.clone()).unwrap_or_else(|| event.id());
         let before = event.previous_id.as_deref().filter(|_| event.kind == Kind::Alias);
-        calls.push(Call::new(EVENTS, user_hash(&user), state).with(before.map(user_hash)));
+        calls.push(Call::new(EVENTS, self.users.of(&user), state).with(before.map(|id| self.users.of(id))));
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use super::{EVENTS, sign};
 use crate::config::{self, Loaded, Problems};
-use crate::destination::{self, Destination, Sign};
+use crate::destination::{self, Destination, Sign, UserHash};
 
 const HOOK: &str = "[accounts.hook.webhook]\nurl = \"https://Hooks.example.com/a/?b=c\"\nkeys = [{ env = \"K\" }]\n";
 
@@ -31,7 +31,7 @@ fn error(accounts: &str) -> String {
 fn a_webhook_has_a_url_and_no_setting_that_would_change_its_events() {
     let account = load(HOOK).expect("a webhook").config.accounts.remove(0);
     assert_eq!((account.destination(), account.keys().len()), ("webhook", 1));
-    let hook: Arc<dyn Destination> = destination::of(&account);
+    let hook: Arc<dyn Destination> = destination::of(&account, &UserHash::new(1));
     let target = hook.target(EVENTS, &SecretString::from("k"));
     assert_eq!((hook.origin().as_str(), target.path.as_str()), ("https://hooks.example.com:443", "/a/?b=c"));
     let settings = [

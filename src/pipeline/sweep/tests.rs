@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::config::Memory;
-use crate::pipeline::tests::rig::Rig;
+use crate::lane::Health;
+use crate::pipeline::tests::rig::{Rig, Vendor};
 use crate::source::commit::{Contents, Entry};
 
 const FAR: usize = 0;
@@ -172,5 +173,23 @@ fn accounts_of_which_each_begins_where_the_last_one_has_come_to_share_a_pass() {
     let time = rig.until(120 * SECOND, all).expect("all get on");
     let reread = rig.pipeline.partitions()[0].reread;
     assert!(reread < 300_000, "{reread} records were read again of 200,000, in {time:?}");
+    rig.finish();
+}
+
+#[test]
+fn a_lane_whose_vendor_fails_is_given_no_more_to_ask_with_than_it_has_room_for() {
+    const LANE: usize = 64 << 10;
+    const RECORD: usize = 16 << 10;
+    let mut rig = rig(LANE as u64).topic(200, |_| Some(FAR)).vendors(|_, _| Vendor::Down).with_keys();
+    rig.pad = RECORD / 4;
+    let held = |rig: &Rig| rig.pipeline.accounts()[FAR].lane.held_bytes();
+    let fails = |rig: &Rig| rig.pipeline.accounts()[FAR].lane.health(rig.now.mono) == Health::Failing;
+    rig.until(30 * SECOND, fails).expect("it fails");
+    rig.pipeline.unassign(&[0], rig.now);
+    assert!(fails(&rig) && held(&rig) == 0, "it holds {}", held(&rig));
+    deferred(&mut rig, &[(FAR, 0)]);
+    rig.until(SECOND, |rig| held(rig) > 0).expect("it is given something");
+    let most = rig.until(10 * SECOND, |rig| held(rig) > LANE + RECORD);
+    assert_eq!(most, None, "{} of {LANE} bytes are held", held(&rig));
     rig.finish();
 }

@@ -1,6 +1,6 @@
 //! What deferred accounts owe, as it is written into a commit: as many entries, and holes of each, as have room. Pure.
 
-use super::{Entry, MAX_BYTES, SMALLEST_ENTRY, UNNAMED, length_of, put, put_count};
+use super::{END, Entry, MAX_BYTES, SMALLEST_ENTRY, UNNAMED, length_of, put, put_count};
 use crate::source::deferral;
 
 /// A deferred account's debt as it is to be written: of its holes no more are looked at than there is room for.
@@ -9,7 +9,8 @@ pub struct Owing<'a> {
     pub(super) account: u32,
     next: i64,
     pub(super) lowest: i64,
-    pub(super) is_orphan: bool,
+    /// Up to where an orphan's records had been read.
+    end: Option<i64>,
     holes: Holes<'a>,
 }
 
@@ -24,7 +25,17 @@ impl<'a> Owing<'a> {
     #[must_use]
     pub fn of(account: u32, next: i64, entry: &'a deferral::Entry) -> Self {
         let lowest = entry.offsets().next().map_or(next, |hole| hole.min(next));
-        Self { account, next, lowest, is_orphan: false, holes: Holes::Of(entry) }
+        Self { account, next, lowest, end: None, holes: Holes::Of(entry) }
+    }
+
+    /// Whether the configuration does not have it.
+    pub(super) fn is_orphan(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// What it takes at most when none of its holes has room.
+    fn smallest(&self) -> usize {
+        SMALLEST_ENTRY + if self.is_orphan() { END } else { 0 }
     }
 
     fn holes(&self) -> Box<dyn Iterator<Item = i64> + 'a> {
@@ -41,14 +52,14 @@ impl<'a> Owing<'a> {
             Holes::These(holes) => apart(holes.iter().copied()),
             Holes::Of(entry) => entry.measured(|entry| apart(entry.offsets())),
         };
-        SMALLEST_ENTRY + apart + if self.lowest < self.next { length_of(self.lowest - base) } else { 0 }
+        self.smallest() + apart + if self.lowest < self.next { length_of(self.lowest - base) } else { 0 }
     }
 }
 
 impl<'a> From<&'a Entry> for Owing<'a> {
     fn from(entry: &'a Entry) -> Self {
-        let (lowest, is_orphan) = (entry.lowest(), entry.is_orphan());
-        Self { account: entry.account, next: entry.next, lowest, is_orphan, holes: Holes::These(&entry.holes) }
+        let (holes, end) = entry.parts();
+        Self { account: entry.account, next: entry.next, lowest: entry.lowest(), end, holes: Holes::These(holes) }
     }
 }
 
@@ -85,12 +96,17 @@ impl Entries {
         for hole in entry.holes() {
             let before = holes.len();
             put(&mut holes, hole - last);
-            if holes.len() > room - SMALLEST_ENTRY {
+            if holes.len() > room - entry.smallest() {
                 holes.truncate(before);
                 next = next.min(hole);
                 break;
             }
             last = hole;
+            count += 1;
+        }
+        // Without it the next owner would take the window for it, which may be far below.
+        if let Some(end) = entry.end {
+            put(&mut holes, end - last);
             count += 1;
         }
         self.count += 1;
@@ -104,22 +120,22 @@ impl Entries {
 
 /// Orphans come first.
 pub(super) fn fitting(entries: &[Owing<'_>], base: i64, room: usize) -> Entries {
-    let share = fair_share(entries.iter().map(|entry| entry.size(base)).collect(), room).max(SMALLEST_ENTRY);
-    let orphans = entries.partition_point(|entry| entry.is_orphan);
+    let share = fair_share(entries.iter().map(|entry| entry.size(base)).collect(), room);
+    let orphans = entries.partition_point(Owing::is_orphan);
     let mut written = Entries::default();
     for (index, entry) in entries.iter().enumerate() {
         let left = room - written.bytes.len();
         let rest = &entries[index..orphans.max(index)];
         // Room for one that stands for the rest.
-        let kept = if rest.len() > 1 { SMALLEST_ENTRY } else { 0 };
-        if left < SMALLEST_ENTRY + kept {
+        let kept = if rest.len() > 1 { SMALLEST_ENTRY + END } else { 0 };
+        if left < entry.smallest() + kept {
             written.omitted = entries[index..].iter().map(|entry| entry.lowest).min();
             if kept > 0 {
                 written.push(&Owing::from(&unnamed(rest)), base, left);
             }
             return written;
         }
-        let lowered = written.push(entry, base, share.min(left - kept));
+        let lowered = written.push(entry, base, share.max(entry.smallest()).min(left - kept));
         if lowered > 0 {
             written.lost += u64::try_from(lowered).unwrap_or(0) / entries.len() as u64 + 1;
         }
@@ -130,7 +146,7 @@ pub(super) fn fitting(entries: &[Owing<'_>], base: i64, room: usize) -> Entries 
 /// One entry for all of these.
 fn unnamed(orphans: &[Owing<'_>]) -> Entry {
     let next = orphans.iter().map(|orphan| orphan.lowest).min().unwrap_or(0);
-    let end = orphans.iter().filter_map(|orphan| orphan.holes().last()).max();
+    let end = orphans.iter().filter_map(|orphan| orphan.end).max();
     Entry { account: UNNAMED, next, holes: end.into_iter().collect() }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use forebay::config::{self, Config};
-use forebay::destination::{self, Destination};
+use forebay::destination::{self, Destination, UserHash};
 use serde_json::{Map, Value, json};
 
 /// The vendor's API for an account with these settings; made once, however often it is asked for.
@@ -13,7 +13,7 @@ pub(super) fn destination(vendor: &str, settings: &Value) -> Arc<dyn Destination
     let key = format!("{vendor} {settings}");
     let known = MADE.lock().unwrap_or_else(PoisonError::into_inner).get(&key).map(Arc::clone);
     known.unwrap_or_else(|| {
-        let made = destination::of(&config(vendor, settings, &Value::Null).accounts[0]);
+        let made = destination::of(&config(vendor, settings, &Value::Null).accounts[0], &UserHash::new(1));
         MADE.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::clone(&made));
         made
     })

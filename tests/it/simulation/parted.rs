@@ -75,7 +75,7 @@ impl World {
         }
     }
 
-    fn rounds_until(&mut self, answers: f64, is_so: impl Fn(&Self) -> bool) {
+    pub(super) fn rounds_until(&mut self, answers: f64, is_so: impl Fn(&Self) -> bool) {
         for _ in 0..PATIENCE {
             if is_so(self) {
                 return;
@@ -84,12 +84,12 @@ impl World {
         }
     }
 
-    fn health(&self, lane: usize) -> Health {
+    pub(super) fn health(&self, lane: usize) -> Health {
         self.pipeline.accounts()[lane].lane.health(self.now.mono)
     }
 
     /// The calls that a lane has given back to be read again.
-    fn given_back(&self, lane: usize) -> u64 {
+    pub(super) fn given_back(&self, lane: usize) -> u64 {
         self.pipeline.accounts()[lane].lane.books.released[Release::Deferred as usize]
     }
 }

@@ -6,7 +6,7 @@
 use super::super::limits::{Of, check_attributes, check_id, check_name};
 use super::super::{ALERTS, BUSINESS, ITEMS};
 use crate::destination::raw::{Type, catalog, check_types, invalid};
-use crate::destination::{Call, user_hash};
+use crate::destination::{Call, UserHash};
 use crate::event::{Event, RawForm};
 use crate::json::{Raw, copy};
 use crate::outcome::{Reason, Refusal};
@@ -31,7 +31,7 @@ const CHANNELS: &[&str] = &["SMS", "RCS", "WHATSAPP", "EMAIL", "PUSH"];
 /// What a catalogue may have of attributes, the four that it must have included.
 const MOST_ATTRIBUTES: usize = 50;
 
-pub(super) fn business(event: &Event<'_>, element: Raw<'_>) -> Result<Call, Refusal> {
+pub(super) fn business(users: &UserHash, event: &Event<'_>, element: Raw<'_>) -> Result<Call, Refusal> {
     let name = element.field("event_name").and_then(Raw::string).filter(|name| !name.trim().is_empty());
     let no_name = || Refusal::new(Reason::NoEventName, "a raw business event without `event_name`");
     check_name(&name.ok_or_else(no_name)?)?;
@@ -42,10 +42,10 @@ pub(super) fn business(event: &Event<'_>, element: Raw<'_>) -> Result<Call, Refu
     if by.is_some_and(|by| by.split_once('@').is_none_or(|(user, host)| user.is_empty() || host.is_empty())) {
         return Err(invalid("`triggered_by` of the raw business event is no e-mail address"));
     }
-    Ok(Call::new(BUSINESS, user_hash(&event.id()), false))
+    Ok(Call::new(BUSINESS, users.of(&event.id()), false))
 }
 
-pub(super) fn alert(event: &Event<'_>, element: Raw<'_>) -> Result<Call, Refusal> {
+pub(super) fn alert(users: &UserHash, event: &Event<'_>, element: Raw<'_>) -> Result<Call, Refusal> {
     check_types(element, ALERT)?;
     let text = |name| element.field(name).and_then(Raw::string).filter(|text| !text.is_empty());
     if text("alert_id").or_else(|| text("alert_reference_name")).is_none() {
@@ -70,11 +70,11 @@ pub(super) fn alert(event: &Event<'_>, element: Raw<'_>) -> Result<Call, Refusal
     }
     let user = text("user_id");
     user.as_deref().map_or(Ok(()), check_id)?;
-    let user = user.map_or_else(|| user_hash(&event.id()), |user| user_hash(&user));
+    let user = users.of(&user.unwrap_or_else(|| event.id()));
     Ok(Call::new(ALERTS, user, false))
 }
 
-pub(super) fn item(form: &RawForm<'_>, element: Raw<'_>) -> Result<Call, Refusal> {
+pub(super) fn item(users: &UserHash, form: &RawForm<'_>, element: Raw<'_>) -> Result<Call, Refusal> {
     let id = element.field("id").and_then(Raw::string).filter(|id| !id.is_empty());
     let id = id.ok_or_else(|| invalid("a raw item of a catalogue without `id`"))?;
     let count = copy::of(element, true).count();
@@ -83,6 +83,6 @@ pub(super) fn item(form: &RawForm<'_>, element: Raw<'_>) -> Result<Call, Refusal
         return Err(Refusal::new(Reason::TooManyFields, detail));
     }
     let catalog = catalog(form)?;
-    let item = user_hash(&format!("{catalog}/{id}"));
+    let item = users.of(&format!("{catalog}/{id}"));
     Ok(Call { part: Some(catalog), ..Call::new(ITEMS, item, true) })
 }

@@ -10,8 +10,8 @@
 //! a customer's those count that it is about (page `unified-identity-identity-resolution`, 2026-11). A workspace that does
 //! not answers 400, and the element is found and refused alone.
 
+use crate::destination::UserHash;
 use crate::destination::raw::invalid;
-use crate::destination::user_hash;
 use crate::json::{Raw, copy};
 use crate::outcome::{Reason, Refusal};
 
@@ -21,11 +21,11 @@ use super::super::limits::check_id;
 const MOST: usize = 3;
 
 /// The first of its users, and the others, as hashes: an identifier is one whichever element has it.
-pub(super) fn users(element: Raw<'_>, kind: &str) -> Result<(u64, Vec<u64>), Refusal> {
+pub(super) fn users(users: &UserHash, element: Raw<'_>, kind: &str) -> Result<(u64, Vec<u64>), Refusal> {
     if let Some(id) = element.field("customer_id").filter(|id| !id.is_null()) {
         let id = id.string().ok_or_else(|| invalid("`customer_id` of the raw element is not a text"))?;
         check_id(&id)?;
-        return Ok((user_hash(&id), Vec::new()));
+        return Ok((users.of(&id), Vec::new()));
     }
     let place = match kind {
         "event" => element.field("user_identifiers"),
@@ -48,7 +48,7 @@ pub(super) fn users(element: Raw<'_>, kind: &str) -> Result<(u64, Vec<u64>), Ref
     }
     // Of more than there is room for, the same ones each time.
     identifiers.sort();
-    let mut hashes = identifiers.iter().take(MOST).map(|identifier| user_hash(identifier));
+    let mut hashes = identifiers.iter().take(MOST).map(|identifier| users.of(identifier));
     let no_user = || Refusal::new(Reason::NoUser, "a raw element with neither `customer_id` nor identifiers");
     Ok((hashes.next().ok_or_else(no_user)?, hashes.collect()))
 }
@@ -58,12 +58,12 @@ mod tests {
     use super::*;
 
     fn found(element: &str, kind: &str) -> Result<Vec<u64>, Reason> {
-        let users = users(Raw::parse(element).expect(element), kind);
+        let users = users(&UserHash::new(1), Raw::parse(element).expect(element), kind);
         users.map(|(first, others)| [vec![first], others].concat()).map_err(|refusal| refusal.reason)
     }
 
     fn hashes(identifiers: &[&str]) -> Vec<u64> {
-        identifiers.iter().map(|identifier| user_hash(identifier)).collect()
+        identifiers.iter().map(|identifier| UserHash::new(1).of(identifier)).collect()
     }
 
     #[test]

@@ -12,8 +12,8 @@ use std::borrow::Cow;
 use super::TRANSITION;
 use super::limits::{Of, check_attributes, check_name};
 use crate::clock::Now;
-use crate::destination::Call;
 use crate::destination::raw::{Type, check_types, invalid};
+use crate::destination::{Call, UserHash};
 use crate::event::{Event, RawForm};
 use crate::json::Raw;
 use crate::outcome::{Reason, Refusal};
@@ -39,20 +39,20 @@ const PLATFORMS: &[&str] = &["ANDROID", "iOS", "web", "TV", "unknown", ""];
 const TV_SYSTEMS: &[&str] = &["ROKU", "WebOS", "AndroidTV", "tvOS", "Tizen", "FireOS", "VizioTV", "Xbox"];
 
 /// The call of a raw record.
-pub(super) fn plan(event: &Event<'_>, form: &RawForm<'_>, now: Now) -> Result<Call, Refusal> {
+pub(super) fn plan(users: &UserHash, event: &Event<'_>, form: &RawForm<'_>, now: Now) -> Result<Call, Refusal> {
     let element = event.whole;
     match form.shape {
-        "transition" => transition(element, now),
-        "business-event" => campaign::business(event, element),
-        "inform" => campaign::alert(event, element),
-        "catalog" => campaign::item(form, element),
+        "transition" => transition(users, element, now),
+        "business-event" => campaign::business(users, event, element),
+        "inform" => campaign::alert(users, event, element),
+        "catalog" => campaign::item(users, form, element),
         _ => Err(Refusal::new(Reason::RawNotAllowed, "MoEngage has no raw shape of this name")),
     }
 }
 
-fn transition(element: Raw<'_>, now: Now) -> Result<Call, Refusal> {
+fn transition(users: &UserHash, element: Raw<'_>, now: Now) -> Result<Call, Refusal> {
     let kind = element.field("type").and_then(Raw::string).unwrap_or_default();
-    let (user, others) = identity::users(element, &kind)?;
+    let (user, others) = identity::users(users, element, &kind)?;
     check_types(element, ELEMENT)?;
     let attributes = element.field("attributes").filter(|attributes| !attributes.is_null());
     let (state, units) = match &*kind {
