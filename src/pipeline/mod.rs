@@ -46,7 +46,7 @@ use crate::json::Tape;
 use crate::keys::Keys;
 use crate::lane::batch::Buffers;
 use crate::lane::pacing::Pacer;
-use crate::lane::{Effect, Flight, Health, Lane, Surroundings};
+use crate::lane::{Effect, Flight, Health, Lane, Settings, Surroundings};
 use crate::outcome::{Reason, Refusal, Skip};
 use crate::router::{Router, Selection};
 use crate::source::Receipt;
@@ -147,6 +147,24 @@ enum Budget {
 }
 
 impl Account {
+    fn new(settings: Settings, selection: Selection, name: String, hash: u32) -> Self {
+        Self {
+            name,
+            main: settings.account,
+            index: settings.index,
+            is_main: settings.account == settings.index,
+            lane: Lane::new(settings),
+            letters: BTreeSet::new(),
+            hash,
+            closed: None,
+            awake: true,
+            lags: false,
+            starved: false,
+            selection,
+            wake: None,
+        }
+    }
+
     /// Logs that the lane's health changed, once a change.
     fn tell_change(&self, now: Now, before: Health) {
         let health = self.lane.health(now.mono);
@@ -238,22 +256,8 @@ impl Pipeline {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let lanes = parts.lanes.into_iter().zip(parts.names).zip(parts.hashes);
-        let accounts = lanes.map(|(((settings, selection), name), hash)| Account {
-            name,
-            main: settings.account,
-            index: settings.index,
-            is_main: settings.account == settings.index,
-            lane: Lane::new(settings),
-            letters: BTreeSet::new(),
-            hash,
-            closed: None,
-            awake: true,
-            lags: false,
-            starved: false,
-            selection,
-            wake: None,
-        });
-        let accounts: Vec<Account> = accounts.collect();
+        let accounts: Vec<Account> =
+            lanes.map(|(((settings, selection), name), hash)| Account::new(settings, selection, name, hash)).collect();
         let (lanes_by_hash, twins) = by_hash(&accounts);
         Self {
             router: parts.router,
