@@ -79,14 +79,17 @@ impl Lane {
 
     /// The same with what was sent before, for a lane that is failing or held: that is not the fault of the calls, and
     /// they lose nothing by forgetting it. One batch from the front of a queue stays, to ask the vendor with, unless a
-    /// request is on the wire.
+    /// request is on the wire. The other calls of the records that are asked with stay, too: a held shape may be asked with
+    /// nothing but one of these, when the call before it has gone.
     pub fn release_sent(&mut self, around: &mut Surroundings<'_>) -> Vec<Timed> {
         let is_held = |batch: &Batch| self.shapes[usize::from(batch.shape().0)].held.is_some();
         let is_late = |batch: &Batch| batch.tickets().any(|ticket| ticket.was_late);
         let in_front = self.queued().filter(|((_, place), _)| *place == 0);
         let best = in_front.min_by_key(|(_, batch)| (!is_held(batch), is_late(batch), batch.attempts, batch.opened));
         let probe = best.filter(|_| self.in_flight == 0).map(|(at, _)| at);
-        self.give_back(around, |at, _| Some(at) == probe, &HashSet::new())
+        let stays = |at, _: &Batch| Some(at) == probe;
+        let asked_with = self.asked_with(stays);
+        self.give_back(around, stays, &asked_with)
     }
 
     /// Every batch that is not on the wire.
@@ -109,6 +112,14 @@ impl Lane {
             .filter(|(at, batch)| !stays(*at, batch))
             .for_each(|(_, batch)| batch.tickets().for_each(&mut count));
         unsent.into_iter().filter(|(_, (calls, unsent))| unsent < calls).map(|(receipt, _)| receipt).collect()
+    }
+
+    /// The records of several calls of which one is on the wire, or in a batch that stays.
+    fn asked_with(&self, stays: impl Fn(At, &Batch) -> bool) -> HashSet<Receipt> {
+        let staying = self.queued().filter(|(at, batch)| stays(*at, batch));
+        let several = staying.flat_map(|(_, batch)| batch.tickets().filter(|ticket| ticket.calls > 1));
+        let on_wire = self.on_wire.values().flat_map(|wire| wire.receipts.iter().copied());
+        several.map(|ticket| ticket.receipt).chain(on_wire).collect()
     }
 
     /// Gives back all calls but those of the batches that stay, and of the records that were begun.

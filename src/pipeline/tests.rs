@@ -60,8 +60,12 @@ pub(super) fn of(text: &str) -> Pipeline {
 }
 
 fn track(pipeline: &mut Pipeline, now: Now, offset: i64, tenant: usize) {
-    let tenant = format!("t{tenant}");
     let value = format!(r#"{{"type":"track","event":"E","userId":"u{offset}","messageId":"m{offset}"}}"#);
+    record(pipeline, now, offset, tenant, &value);
+}
+
+fn record(pipeline: &mut Pipeline, now: Now, offset: i64, tenant: usize, value: &str) {
+    let tenant = format!("t{tenant}");
     let headers: &[(&str, &[u8])] = &[("tenant", tenant.as_bytes())];
     pipeline.record(
         now,
@@ -281,6 +285,34 @@ fn what_was_sent_before_is_given_back_too_while_the_vendor_has_trouble_but_for_a
     }
     pipeline.abandon(at(now + 100_000));
     pipeline.unassign(&[0], at(now + 100_000));
+}
+
+#[test]
+fn the_calls_of_a_record_that_the_vendor_is_asked_with_are_not_parted() {
+    let mut pipeline =
+        of("[kafka]\nbrokers = \"nobody:1\"\ntopics = [\"events\"]\n[accounts.t0.iterable]\nregion = \"us\"\n\
+        registration_key = { file = \"r\" }\nkeys = [{ file = \"k\" }]\n");
+    pipeline.set_keys(at(0), 0, &vec![SecretString::from("key")].into());
+    // The registration of the device waits behind its user's call.
+    let value =
+        r#"{"type":"identify","userId":"u","context":{"device":{"type":"iOS","token":"t"},"app":{"namespace":"a.b"}}}"#;
+    record(&mut pipeline, at(1_000), 0, 0, value);
+    let held = |pipeline: &Pipeline| pipeline.accounts()[0].lane.held_calls();
+    assert_eq!(held(&pipeline), 2);
+    pipeline.tick(at(2_500));
+    let first = sent(&mut pipeline);
+    assert_eq!(first.len(), 1, "the user's");
+    for way in [crate::lane::Lane::release_sent, crate::lane::Lane::release_unsent] {
+        pipeline.release_by(at(3_000), 0, way);
+        assert_eq!(held(&pipeline), 2, "the registration stays while the user's call is on the wire");
+    }
+    for flight in first {
+        pipeline.answered(at(3_500), flight, Err("no answer".into()));
+    }
+    pipeline.release_by(at(4_000), 0, crate::lane::Lane::release_sent);
+    assert_eq!(held(&pipeline), 2, "and while that is what the vendor is asked with");
+    pipeline.abandon(at(5_000));
+    pipeline.unassign(&[0], at(5_000));
 }
 
 #[test]
