@@ -223,6 +223,11 @@ impl Batch {
         self.slots.len()
     }
 
+    /// The same, as a lane adds it up.
+    pub(super) fn count(&self) -> u32 {
+        u32::try_from(self.len()).unwrap_or(u32::MAX)
+    }
+
     /// Whether it holds none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

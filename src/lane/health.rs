@@ -102,8 +102,8 @@ pub(super) struct ShapeHealth {
     /// 429s in a row.
     pub throttles: u32,
     pub held: Option<Box<Held>>,
-    /// The key in use: an index into the lane's keys.
-    pub key: usize,
+    /// The key in use: an index into the lane's keys. Small, as all that each of a lane's shapes has.
+    pub key: u8,
     /// Keys that were refused since the last success, a bit each.
     pub tried: u8,
     /// The limit that made it wait last, and until when.

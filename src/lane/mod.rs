@@ -146,7 +146,7 @@ pub struct Surroundings<'a> {
     pub epochs: &'a [Option<u32>],
     /// What the lane wants done.
     pub effects: &'a mut Vec<Effect>,
-    /// How much more may go to the lane's host.
+    /// How much more may go to the lane's host, when it is pumped.
     pub room: Room,
     /// Whether something would have gone, had there been room.
     pub starved: bool,
@@ -289,7 +289,7 @@ pub struct Lane {
     redactor: Redactor,
     in_flight: usize,
     /// Calls on the wire.
-    wire_calls: usize,
+    wire_calls: u32,
     /// Each request on the wire, by its number.
     on_wire: HashMap<u64, OnWire, RandomState>,
     next_request: u64,
@@ -305,11 +305,11 @@ pub struct Lane {
     last_success: Option<Duration>,
     /// Of its calls; its batches and users come on top.
     call_bytes: usize,
-    held_calls: usize,
+    held_calls: u32,
     /// How many batches it has, on the wire or not.
-    batches: usize,
+    batches: u32,
     /// What they came to lately.
-    usual: usize,
+    usual: u32,
     freed: Vec<Freed>,
     /// The account's books.
     pub books: Books,
@@ -378,13 +378,13 @@ impl Lane {
     /// Bytes of calls that it holds, on the wire or not, with their batches, and what is known of their users.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.call_bytes + self.batches * OF_A_BATCH + self.order.held_bytes()
+        self.call_bytes + self.batches as usize * OF_A_BATCH + self.order.held_bytes()
     }
 
     /// Calls that it holds, on the wire or not.
     #[must_use]
     pub fn held_calls(&self) -> usize {
-        self.held_calls
+        self.held_calls as usize
     }
 
     /// Whether some of them are not on the wire.
@@ -403,7 +403,7 @@ impl Lane {
     #[must_use]
     pub fn counted_calls(&self) -> usize {
         let queued = self.queues.iter().flat_map(|queue| queue.open.iter().chain(&queue.ready)).map(Batch::len);
-        queued.sum::<usize>() + self.order.waiting() + self.wire_calls
+        queued.sum::<usize>() + self.order.waiting() + self.wire_calls as usize
     }
 
     /// The timestamp of the oldest record that it holds a call of, as far as its batches' first calls tell.
@@ -481,7 +481,7 @@ impl Lane {
         let carried = |index: &usize| self.settings.carries & (1 << index) != 0;
         let shapes = (0..self.shapes.len()).filter(carried);
         let shapes = shapes.map(|index| (&self.settings.destination.shapes()[index], &self.shapes[index]));
-        shapes.filter_map(|(info, shape)| Some((*info.keys.first()?, shape.key))).collect()
+        shapes.filter_map(|(info, shape)| Some((*info.keys.first()?, usize::from(shape.key)))).collect()
     }
 
     /// Takes one of the `calls` calls that an event makes here. True if a batch became full and pumping now may pay.
@@ -580,7 +580,7 @@ impl Lane {
             found = None;
         }
         found.unwrap_or_else(|| {
-            let batch = self.settings.begin(around, call.shape, call.part.clone(), self.usual);
+            let batch = self.settings.begin(around, call.shape, call.part.clone(), self.usual as usize);
             self.batches += 1;
             // Most queues have one: room for four would be more than many a lane holds.
             if open.capacity() == 0 {
@@ -604,7 +604,7 @@ impl Lane {
     /// Counts the batches afresh, after some were taken apart.
     fn count_batches(&mut self) {
         let queued: usize = self.queues.iter().map(|queue| queue.open.len() + queue.ready.len()).sum();
-        self.batches = queued + self.in_flight;
+        self.batches = u32::try_from(queued + self.in_flight).unwrap_or(u32::MAX);
     }
 
     /// Moves an open batch to the ready ones if it is full; a last call that was too much begins the next one. True if it
@@ -629,7 +629,7 @@ impl Lane {
         ready.push_back(batch);
         if let Some(parcel) = surplus {
             self.check_alone(shape, parcel.element.len())?;
-            let mut next = self.settings.begin(around, shape, part, self.usual);
+            let mut next = self.settings.begin(around, shape, part, self.usual as usize);
             next.append_parcel(&parcel);
             self.queues[queue].open.push(next);
             self.batches += 1;

@@ -41,9 +41,9 @@ impl Lane {
         drop(body);
         let receipts = self.on_wire.remove(&number).map(|remembered| remembered.receipts);
         self.in_flight -= 1;
-        self.wire_calls -= batch.len();
+        self.wire_calls -= batch.count();
         self.queues[queue].in_flight -= 1;
-        self.usual = batch.size().max(self.usual / 4 * 3);
+        self.usual = u32::try_from(batch.size()).unwrap_or(u32::MAX).max(self.usual / 4 * 3);
         let is_taken = matches!(&result, Ok(answer) if (200..300).contains(&answer.status));
         let judgement = match result {
             Ok(answer) => {
@@ -236,7 +236,7 @@ impl Lane {
         health.tried |= 1 << sent.key.min(7);
         if matches!(why, Hold::Unauthorized | Hold::Forbidden)
             && let Some(other) =
-                (0..self.targets.get(shape).map_or(0, Vec::len).min(8)).find(|other| health.tried & (1 << other) == 0)
+                (0..8).take(self.targets.get(shape).map_or(0, Vec::len)).find(|other| health.tried & (1 << other) == 0)
         {
             health.key = other;
             if let Some(held) = &mut health.held {
@@ -393,7 +393,7 @@ impl Lane {
     fn deliver_all(&mut self, around: &mut Surroundings<'_>, batch: Batch, receipts: Vec<Receipt>) {
         self.books.delivered += batch.len() as u64;
         self.call_bytes = self.call_bytes.saturating_sub(batch.calls_weight());
-        self.held_calls = self.held_calls.saturating_sub(batch.len());
+        self.held_calls = self.held_calls.saturating_sub(batch.count());
         for ticket in batch.tickets() {
             self.refusals.count(false);
             if ticket.state {

@@ -272,7 +272,7 @@ impl Lane {
         if let Some(held) = &mut shape.held {
             held.probing = true;
         }
-        let key = shape.key;
+        let key = usize::from(shape.key);
         let (key, target) = self.target(found.shape, key);
         let target = match batch.part() {
             Some(part) => Arc::new(target.of_part(part)),
@@ -288,7 +288,7 @@ impl Lane {
         batch.tried = true;
         queue.in_flight += 1;
         self.in_flight += 1;
-        self.wire_calls += batch.len();
+        self.wire_calls += batch.count();
         let number = self.next_request;
         self.next_request += 1;
         self.on_wire.insert(number, OnWire::of(&batch));

@@ -544,7 +544,7 @@ impl Pipeline {
             epochs: &self.epochs,
             effects: &mut self.effects,
             spare: &mut self.spare,
-            room: self.wire.room(lane),
+            room: Room::default(),
             starved: false,
             turns: &mut self.turns,
             flush: self.flush,
@@ -552,7 +552,12 @@ impl Pipeline {
         };
         let before = account.lane.held_bytes();
         let pump = work(&mut account.lane, &mut around);
-        let wake = if pump { account.lane.pump(&mut around) } else { None };
+        let wake = if pump {
+            around.room = self.wire.room(lane);
+            account.lane.pump(&mut around)
+        } else {
+            None
+        };
         if around.starved && !account.starved {
             account.starved = true;
             self.wire.wait(lane);

@@ -14,6 +14,7 @@
 //! it, and wakes nobody else.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::MAX_WIRE;
@@ -64,17 +65,21 @@ impl Class {
 /// One lane's part.
 #[derive(Debug, Default)]
 struct Guest {
-    host: usize,
+    host: u32,
     load: Load,
     /// When it was last answered, or sent the first of what is on its way.
     heard: Duration,
     silent: bool,
     watched: bool,
     /// Its place among those that wait.
-    ticket: Option<u64>,
+    ticket: Option<NonZeroU64>,
 }
 
 impl Guest {
+    fn host(&self) -> usize {
+        self.host as usize
+    }
+
     fn class(&self) -> Class {
         match (self.silent, self.load.requests > 0) {
             (false, false) => Class::Idle,
@@ -93,13 +98,13 @@ struct Host {
     /// What of that is of silent lanes.
     silent: Load,
     /// Who waits, by class and ticket.
-    lines: [BTreeMap<u64, u32>; Class::ALL.len()],
+    lines: [BTreeMap<NonZeroU64, u32>; Class::ALL.len()],
     /// Whether it has its turn among the hosts.
     in_turn: bool,
 }
 
 impl Host {
-    fn line(&mut self, class: Class) -> &mut BTreeMap<u64, u32> {
+    fn line(&mut self, class: Class) -> &mut BTreeMap<NonZeroU64, u32> {
         &mut self.lines[class as usize]
     }
 }
@@ -115,7 +120,7 @@ pub(super) struct Wire {
     watched: BTreeSet<(Duration, u32)>,
     /// Hosts at which lanes wait, in the order of their turns.
     turns: VecDeque<usize>,
-    next_ticket: u64,
+    next_ticket: NonZeroU64,
 }
 
 /// How much more may go of a lane.
@@ -177,14 +182,15 @@ impl Wire {
     /// Of lanes at these hosts; `most_bytes` is what requests may take in memory, of all.
     pub(super) fn new(hosts: Vec<usize>, most_bytes: usize) -> Self {
         let count = hosts.iter().map(|host| host + 1).max().unwrap_or(0);
+        let guest = |host| Guest { host: u32::try_from(host).unwrap_or(u32::MAX), ..Guest::default() };
         Self {
             used: Load::default(),
             most_bytes,
             hosts: std::iter::repeat_with(Host::default).take(count).collect(),
-            guests: hosts.into_iter().map(|host| Guest { host, ..Guest::default() }).collect(),
+            guests: hosts.into_iter().map(guest).collect(),
             watched: BTreeSet::new(),
             turns: VecDeque::new(),
-            next_ticket: 0,
+            next_ticket: NonZeroU64::MIN,
         }
     }
 
@@ -196,7 +202,7 @@ impl Wire {
     /// How much more of the lane may go.
     pub(super) fn room(&self, lane: u32) -> Room {
         let guest = &self.guests[lane as usize];
-        self.room_of(guest.host, guest.class())
+        self.room_of(guest.host(), guest.class())
     }
 
     fn room_of(&self, host: usize, class: Class) -> Room {
@@ -214,7 +220,7 @@ impl Wire {
     /// alone.
     pub(super) fn full(&self, lane: u32) -> &'static str {
         let (room, guest) = (self.room(lane), &self.guests[lane as usize]);
-        let has = self.hosts[guest.host].load;
+        let has = self.hosts[guest.host()].load;
         // But for what is kept for lanes with nothing on the wire.
         let alone = |most: usize| most / 4 - most / 4 / KEPT;
         match (room.requests, has.requests >= alone(MAX_WIRE), has.bytes >= alone(self.most_bytes)) {
@@ -230,7 +236,7 @@ impl Wire {
     pub(super) fn take(&mut self, now: Duration, lane: u32, bytes: usize) {
         let load = Load { requests: 1, bytes };
         self.used.add(load);
-        self.hosts[self.guests[lane as usize].host].load.add(load);
+        self.hosts[self.guests[lane as usize].host()].load.add(load);
         self.change(lane, |guest| guest.load.add(load));
         let guest = &mut self.guests[lane as usize];
         if guest.load.requests == 1 {
@@ -243,7 +249,7 @@ impl Wire {
     pub(super) fn give_back(&mut self, now: Duration, lane: u32, bytes: usize, answered: bool) {
         let load = Load { requests: 1, bytes };
         self.used.subtract(load);
-        self.hosts[self.guests[lane as usize].host].load.subtract(load);
+        self.hosts[self.guests[lane as usize].host()].load.subtract(load);
         self.change(lane, |guest| {
             guest.load.subtract(load);
             if answered {
@@ -279,7 +285,7 @@ impl Wire {
     /// A lane found no place.
     pub(super) fn wait(&mut self, lane: u32) {
         let ticket = self.next_ticket;
-        self.next_ticket += 1;
+        self.next_ticket = ticket.saturating_add(1);
         self.leave(lane);
         self.guests[lane as usize].ticket = Some(ticket);
         self.enter(lane);
@@ -322,7 +328,7 @@ impl Wire {
     fn change(&mut self, lane: u32, change: impl FnOnce(&mut Guest)) {
         self.leave(lane);
         let guest = &mut self.guests[lane as usize];
-        let silent = &mut self.hosts[guest.host].silent;
+        let silent = &mut self.hosts[guest.host()].silent;
         if guest.silent {
             silent.subtract(guest.load);
         }
@@ -336,7 +342,7 @@ impl Wire {
     /// Into the line of its class, if it waits.
     fn enter(&mut self, lane: u32) {
         let guest = &self.guests[lane as usize];
-        let (host, class) = (guest.host, guest.class());
+        let (host, class) = (guest.host(), guest.class());
         if let Some(ticket) = guest.ticket {
             self.hosts[host].line(class).insert(ticket, lane);
             self.take_turn(host);
@@ -346,7 +352,7 @@ impl Wire {
     fn leave(&mut self, lane: u32) {
         let guest = &self.guests[lane as usize];
         if let Some(ticket) = guest.ticket {
-            self.hosts[guest.host].line(guest.class()).remove(&ticket);
+            self.hosts[guest.host()].line(guest.class()).remove(&ticket);
         }
     }
 }
