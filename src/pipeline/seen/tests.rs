@@ -8,7 +8,8 @@ use crate::config::Memory;
 use crate::lane::Flight;
 use crate::metrics::report::{AccountReport, Report};
 use crate::pipeline::tests::rig::{Rig, Vendor};
-use crate::pipeline::{Action, MAX_HOST, Pipeline};
+use crate::pipeline::tests::sent;
+use crate::pipeline::{MAX_HOST, Pipeline};
 use crate::source::commit::{Contents, Entry};
 use crate::source::consumer::State;
 use crate::source::record::{Headers, Record};
@@ -121,14 +122,6 @@ fn of_a_request_on_the_wire_the_first_record_of_each_partition_is_known() {
     let told: Vec<_> = deferred.iter().map(|deferred| deferred.since).collect();
     assert_eq!(told, [1, 2, 3, 4].map(|slot| Some((0, 1_000 * slot))));
     end(pipeline, wire, now);
-}
-
-#[expect(clippy::vec_box, reason = "flights come and go boxed")]
-fn sent(pipeline: &mut Pipeline) -> Vec<Box<Flight>> {
-    let mut actions = Vec::new();
-    pipeline.take_actions(&mut actions);
-    let flight = |action| if let Action::Send(flight) = action { Some(flight) } else { None };
-    actions.into_iter().filter_map(flight).collect()
 }
 
 fn end(mut pipeline: Pipeline, wire: impl IntoIterator<Item = Box<Flight>>, now: Now) {
