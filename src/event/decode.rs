@@ -67,33 +67,33 @@ impl<'a> Event<'a> {
     fn read(&mut self) -> Result<(), Refusal> {
         let mut kind = None;
         for field in self.whole.fields() {
-            self.take(&field.name(), field.value, &mut kind);
+            self.take(&field.name_bytes(), field.value, &mut kind);
         }
         self.kind = kind_of(kind)?;
         Ok(())
     }
 
     /// Keeps a field of the message, if it is one of those that an event has.
-    fn take(&mut self, name: &str, value: Raw<'a>, kind: &mut Option<Raw<'a>>) {
+    fn take(&mut self, name: &[u8], value: Raw<'a>, kind: &mut Option<Raw<'a>>) {
         let object = || value.is_object().then_some(value);
         let present = || (!value.is_null()).then_some(value);
         match name {
-            "type" => *kind = Some(value),
-            "userId" => self.user_id = value.id(),
-            "anonymousId" => self.anonymous_id = value.id(),
-            "previousId" => self.previous_id = value.id(),
-            "groupId" => self.group_id = value.id(),
-            "messageId" => self.message_id = value.id(),
-            "event" => self.event = value.string(),
-            "name" => self.name = value.string(),
-            "category" => self.category = value.string(),
-            "channel" => self.channel = value.string(),
-            "timestamp" => self.timestamp = present(),
-            "originalTimestamp" => self.original_timestamp = present(),
-            "traits" => self.traits = object(),
-            "properties" => self.properties = object(),
-            "integrations" => self.integrations = object(),
-            "context" => self.context = Context::of(value),
+            b"type" => *kind = Some(value),
+            b"userId" => self.user_id = value.id(),
+            b"anonymousId" => self.anonymous_id = value.id(),
+            b"previousId" => self.previous_id = value.id(),
+            b"groupId" => self.group_id = value.id(),
+            b"messageId" => self.message_id = value.id(),
+            b"event" => self.event = value.string(),
+            b"name" => self.name = value.string(),
+            b"category" => self.category = value.string(),
+            b"channel" => self.channel = value.string(),
+            b"timestamp" => self.timestamp = present(),
+            b"originalTimestamp" => self.original_timestamp = present(),
+            b"traits" => self.traits = object(),
+            b"properties" => self.properties = object(),
+            b"integrations" => self.integrations = object(),
+            b"context" => self.context = Context::of(value),
             _ => {}
         }
     }
@@ -107,12 +107,12 @@ impl<'a> Context<'a> {
         let mut parts = Self::NONE;
         for field in value.fields() {
             let value = field.value;
-            match &*field.name() {
-                "traits" => parts.traits = Some(value).filter(|value| value.is_object()),
-                "device" => parts.device = Some(value),
-                "app" => parts.app = Some(value),
-                "os" => parts.os = Some(value),
-                "timezone" => parts.timezone = Some(value),
+            match &*field.name_bytes() {
+                b"traits" => parts.traits = Some(value).filter(|value| value.is_object()),
+                b"device" => parts.device = Some(value),
+                b"app" => parts.app = Some(value),
+                b"os" => parts.os = Some(value),
+                b"timezone" => parts.timezone = Some(value),
                 _ => {}
             }
         }

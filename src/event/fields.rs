@@ -154,7 +154,7 @@ impl Fields {
         for field in event.whole.fields() {
             let name = field.name();
             let before = out.len();
-            write::key(out, field.key);
+            write::key(out, field.key());
             if matches!(&*name, "name" | "category") && is_view(event) {
                 match self.hidden(&name) {
                     None => out.truncate(before),
@@ -254,7 +254,7 @@ impl Node {
                     write::string(out, to);
                     out.push(b':');
                 }
-                None => write::key(out, field.key),
+                None => write::key(out, field.key()),
             }
             write_value(out, field.value, self.below.get(&*name), state);
         }

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use wide::u8x16;
 
-use super::tape::{LONGEST, MOST, Name, Notes, Tape};
+use super::tape::{Name, Notes, Tape};
 use super::{hex4, skip_space};
 
 /// How deep a message may nest. Strict parsers stop at 128; the body that a message ends in adds up to six levels.
@@ -45,6 +45,8 @@ pub(crate) struct Scanner<'a> {
 
 /// In the place of a closing bracket: the outermost value is in nothing.
 const NOTHING: u8 = 0;
+/// In the place of a byte: there is none.
+const END: u8 = 0;
 
 /// There is a fault, which the scanner knows: so a step's result is two words.
 #[derive(Debug)]
@@ -57,30 +59,34 @@ impl<'a> Scanner<'a> {
 
     /// Exactly one value, white space around it aside; where it stands. Notes nothing.
     pub(crate) fn document(mut self) -> Result<Range<usize>, Fault> {
-        let start = self.space(0);
-        let mut tape = Tape::default();
-        self.whole(start, &mut tape.begin(0).0, None).map_err(|Stop| self.fault)
+        let start = skip_space(self.bytes, 0);
+        self.whole(start, &mut Notes::nothing(&mut Tape::default()), Odd).map_err(|Stop| self.fault)
     }
 
     /// Exactly one object, white space around it aside; where it stands.
     pub(crate) fn message(mut self, tape: &mut Tape) -> Result<Range<usize>, Fault> {
-        let start = self.space(0);
+        let start = skip_space(self.bytes, 0);
         match self.byte(start) {
             Some(b'{') => {}
             Some(_) => return Err(Fault { at: start, what: "not a JSON object" }),
             None => return Err(Fault { at: start, what: "no JSON" }),
         }
-        let length = self.bytes.len();
-        let (mut notes, words) = tape.begin(if length <= LONGEST { MOST } else { 0 });
+        let (mut notes, words) = tape.begin(self.bytes.len());
         // Longer texts have longer strings, in which there is less to win.
-        let is_plain = length <= LONGEST_NOTED && find_quotes(self.bytes, words);
-        let quotes = is_plain.then(|| Quotes::new(words));
-        self.whole(start, &mut notes, quotes).map_err(|Stop| self.fault)
+        let is_plain = self.bytes.len() <= LONGEST_NOTED && find_quotes(self.bytes, words);
+        let all = if is_plain {
+            self.whole(start, &mut notes, Quotes::new(words))
+        } else {
+            self.whole(start, &mut notes, Odd)
+        };
+        let noted = notes.noted();
+        tape.end(noted);
+        all.map_err(|Stop| self.fault)
     }
 
-    fn whole(&mut self, start: usize, notes: &mut Notes<'_>, quotes: Option<Quotes<'_>>) -> Result<Range<usize>, Stop> {
-        let end = self.values(start, notes, quotes)?;
-        let rest = self.space(end);
+    fn whole(&mut self, start: usize, notes: &mut Notes<'_>, strings: impl Strings) -> Result<Range<usize>, Stop> {
+        let end = self.values(start, notes, strings)?;
+        let rest = skip_space(self.bytes, end);
         if rest < self.bytes.len() { self.stop(rest, "something follows the JSON value") } else { Ok(start..end) }
     }
 
@@ -95,52 +101,64 @@ impl<'a> Scanner<'a> {
         self.bytes.get(at).copied()
     }
 
-    #[inline]
-    fn space(&self, at: usize) -> usize {
-        // Nearly everywhere there is none.
-        if self.byte(at).is_some_and(|byte| byte > b' ') { at } else { skip_space(self.bytes, at) }
+    /// The first byte here that is no white space, and where it stands; zero at the end.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "called between any two values")]
+    fn token(&self, at: usize) -> (usize, u8) {
+        match self.bytes.get(at) {
+            // Nearly everywhere there is none.
+            Some(&byte) if byte > b' ' => (at, byte),
+            _ => self.spaced_token(at),
+        }
+    }
+
+    #[inline(never)]
+    fn spaced_token(&self, at: usize) -> (usize, u8) {
+        let at = skip_space(self.bytes, at);
+        (at, self.byte(at).unwrap_or(END))
     }
 
     /// The value that begins here, with all that is in it. One loop, because most messages nest a little, and a call for
     /// each value would cost more than the value.
-    fn values(&mut self, start: usize, notes: &mut Notes<'_>, mut quotes: Option<Quotes<'_>>) -> Result<usize, Stop> {
+    fn values<S: Strings>(&mut self, start: usize, notes: &mut Notes<'_>, mut strings: S) -> Result<usize, Stop> {
         // What closes the object or array that we are in.
-        let (mut at, mut close) = (start, NOTHING);
+        let mut close = NOTHING;
+        let (mut at, mut byte) = self.token(start);
         loop {
             let mut name = Name::NONE;
             if close == b'}' {
-                if self.byte(at) != Some(b'"') {
+                if byte != b'"' {
                     return self.stop(at, "expected a field name");
                 }
-                let (end, escaped) = self.string(at, &mut quotes)?;
+                let (end, escaped) = strings.end(self, at)?;
                 name = Name::new(at + 1..end - 1, escaped);
-                let colon = self.space(end);
-                if self.byte(colon) != Some(b':') {
-                    return self.stop(colon, "expected `:`");
+                (at, byte) = self.token(end);
+                if byte != b':' {
+                    return self.stop(at, "expected `:`");
                 }
-                at = self.space(colon + 1);
+                (at, byte) = self.token(at + 1);
             }
-            let mut end = match self.byte(at) {
-                Some(b'"') => {
-                    let (end, escaped) = self.string(at, &mut quotes)?;
+            let mut end = match byte {
+                b'"' => {
+                    let (end, escaped) = strings.end(self, at)?;
                     notes.leaf(name, at..end, escaped);
                     end
                 }
-                Some(open @ (b'{' | b'[')) => {
-                    if notes.depth() >= MAX_DEPTH {
+                b'{' | b'[' => {
+                    if notes.open(name, at, close).is_err() {
                         return self.stop(at, "nested too deeply");
                     }
-                    notes.open(name, at, close);
-                    close = if open == b'{' { b'}' } else { b']' };
-                    at = self.space(at + 1);
-                    if self.byte(at) != Some(close) {
+                    // `}` and `]` stand two behind `{` and `[`.
+                    close = byte + 2;
+                    (at, byte) = self.token(at + 1);
+                    if byte != close {
                         continue;
                     }
                     close = notes.close(at + 1);
                     at + 1
                 }
-                other => {
-                    let end = self.atom(at, other)?;
+                _ => {
+                    let end = self.atom(at, byte)?;
                     notes.leaf(name, at..end, false);
                     end
                 }
@@ -149,46 +167,24 @@ impl<'a> Scanner<'a> {
                 if close == NOTHING {
                     return Ok(end);
                 }
-                end = self.space(end);
-                match self.byte(end) {
-                    Some(b',') => break,
-                    Some(byte) if byte == close => {
-                        end += 1;
-                        close = notes.close(end);
-                    }
-                    Some(_) => return self.stop(end, "expected `,` or the end of the object or array"),
-                    None => return self.stop(end, "ends too early"),
+                (at, byte) = self.token(end);
+                if byte == b',' {
+                    break;
                 }
+                if byte != close {
+                    return self.no_end(at);
+                }
+                end = at + 1;
+                close = notes.close(end);
             }
-            at = self.space(end + 1);
+            (at, byte) = self.token(at + 1);
         }
     }
 
-    /// Behind a string, and whether it holds escapes.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "called for each string: what it knows stays in registers")]
-    fn string(&mut self, start: usize, quotes: &mut Option<Quotes<'_>>) -> Result<(usize, bool), Stop> {
-        let Some(quotes) = quotes else { return self.odd_string(start) };
-        match quotes.next_string() {
-            Some(quote) => Ok((quote + 1, false)),
-            None => self.stop(self.bytes.len(), "ends inside a string"),
-        }
-    }
-
-    fn odd_string(&mut self, start: usize) -> Result<(usize, bool), Stop> {
-        let (mut at, mut escaped) = (start + 1, false);
-        loop {
-            at = special(self.bytes, at);
-            match self.byte(at) {
-                Some(b'"') => return Ok((at + 1, escaped)),
-                Some(b'\\') => {
-                    escaped = true;
-                    at = self.escape(at)?;
-                }
-                Some(_) => return self.stop(at, "control character in a string"),
-                None => return self.stop(at, "ends inside a string"),
-            }
-        }
+    #[cold]
+    fn no_end<T>(&mut self, at: usize) -> Result<T, Stop> {
+        let is_end = at >= self.bytes.len();
+        self.stop(at, if is_end { "ends too early" } else { "expected `,` or the end of the object or array" })
     }
 
     fn escape(&mut self, at: usize) -> Result<usize, Stop> {
@@ -209,14 +205,14 @@ impl<'a> Scanner<'a> {
     }
 
     /// Behind a number, `true`, `false` or `null`, which begins with this byte.
-    fn atom(&mut self, at: usize, first: Option<u8>) -> Result<usize, Stop> {
+    fn atom(&mut self, at: usize, first: u8) -> Result<usize, Stop> {
         let word: &[u8] = match first {
-            Some(b'-' | b'0'..=b'9') => return self.number(at),
-            Some(b't') => b"true",
-            Some(b'f') => b"false",
-            Some(b'n') => b"null",
-            Some(_) => return self.stop(at, "expected a value"),
-            None => return self.stop(at, "ends too early"),
+            b'-' | b'0'..=b'9' => return self.number(at),
+            b't' => b"true",
+            b'f' => b"false",
+            b'n' => b"null",
+            _ if at >= self.bytes.len() => return self.stop(at, "ends too early"),
+            _ => return self.stop(at, "expected a value"),
         };
         let is_there = self.bytes.get(at..).is_some_and(|rest| rest.starts_with(word));
         if is_there { Ok(at + word.len()) } else { self.stop(at, "expected a value") }
@@ -260,13 +256,14 @@ impl<'a> Scanner<'a> {
 /// Notes where the quotes of a text stand, a bit a byte. False if the text holds backslashes or control characters anywhere:
 /// else each string is what stands between two of them.
 fn find_quotes(text: &[u8], words: &mut Vec<u64>) -> bool {
-    let mut others = u8x16::splat(0);
+    let (mut least, mut slashes) = (u8x16::splat(u8::MAX), u8x16::splat(0));
     let mut look = |block: &[u8; 64]| {
         let (parts, _) = block.as_chunks::<16>();
         let mut word = 0;
         for (part, place) in parts.iter().zip([0, 16, 32, 48]) {
             let part = u8x16::new(*part);
-            others |= part.simd_eq(u8x16::splat(b'\\')) | part.simd_lt(u8x16::splat(0x20));
+            least = least.min(part);
+            slashes |= part.simd_eq(u8x16::splat(b'\\'));
             word |= u64::from(part.simd_eq(u8x16::splat(b'"')).to_bitmask()) << place;
         }
         word
@@ -277,7 +274,35 @@ fn find_quotes(text: &[u8], words: &mut Vec<u64>) -> bool {
     let mut last = [b' '; 64];
     last[..rest.len()].copy_from_slice(rest);
     words.push(look(&last));
-    !others.any()
+    !slashes.any() && least.to_array().iter().all(|byte| *byte >= 0x20)
+}
+
+/// Finds where strings end.
+trait Strings {
+    /// Behind the string that begins here, and whether it holds escapes. Called for each string of a text, in turn.
+    fn end(&mut self, scanner: &mut Scanner<'_>, start: usize) -> Result<(usize, bool), Stop>;
+}
+
+/// Strings that are looked at byte by byte: those of texts with escapes, control characters, or white space that is no space.
+struct Odd;
+
+impl Strings for Odd {
+    #[inline(never)]
+    fn end(&mut self, scanner: &mut Scanner<'_>, start: usize) -> Result<(usize, bool), Stop> {
+        let (mut at, mut escaped) = (start + 1, false);
+        loop {
+            at = special(scanner.bytes, at);
+            match scanner.byte(at) {
+                Some(b'"') => return Ok((at + 1, escaped)),
+                Some(b'\\') => {
+                    escaped = true;
+                    at = scanner.escape(at)?;
+                }
+                Some(_) => return scanner.stop(at, "control character in a string"),
+                None => return scanner.stop(at, "ends inside a string"),
+            }
+        }
+    }
 }
 
 /// The quotes of a text that [`find_quotes`] found, one after the other.
@@ -287,6 +312,17 @@ struct Quotes<'w> {
     word: usize,
     /// Those of this word that are still to come.
     bits: u64,
+}
+
+impl Strings for Quotes<'_> {
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "called for each string: what it knows stays in registers")]
+    fn end(&mut self, scanner: &mut Scanner<'_>, _start: usize) -> Result<(usize, bool), Stop> {
+        match self.next_string() {
+            Some(quote) => Ok((quote + 1, false)),
+            None => scanner.stop(scanner.bytes.len(), "ends inside a string"),
+        }
+    }
 }
 
 impl<'w> Quotes<'w> {

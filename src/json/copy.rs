@@ -75,7 +75,7 @@ pub(crate) fn last_of_each(out: &mut Vec<u8>, start: usize, style: Style) {
     }
     let tail = out.split_off(start);
     for found in once(written(&tail)) {
-        write::key(out, found.key);
+        write::key(out, found.key());
         value(out, found.value, false);
     }
 }
@@ -95,7 +95,7 @@ pub(crate) fn object(out: &mut Vec<u8>, object: Raw<'_>, style: Style) {
         out.push(b'{');
         let start = out.len();
         for found in of(object, true) {
-            field(out, found.key, found.value, style);
+            field(out, found.key(), found.value, style);
         }
         last_of_each(out, start, style);
         out.push(b'}');
@@ -125,7 +125,7 @@ fn flat(out: &mut Vec<u8>, path: &mut String, value: Raw<'_>, style: Style) {
     let length = path.len();
     for found in of(value, true) {
         path.push('.');
-        path.push_str(found.key);
+        path.push_str(found.key());
         flat(out, path, found.value, style);
         path.truncate(length);
     }

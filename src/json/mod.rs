@@ -22,6 +22,8 @@ pub use tape::Tape;
 /// One JSON value as text: valid, without lone surrogates, numbers in the range of `f64`.
 #[derive(Clone, Copy)]
 pub struct Raw<'a> {
+    /// Of the whole message, if there is a tape: most parts of a message are never looked at, and cutting them out costs more
+    /// than all else here. Its own, if there is none.
     text: &'a str,
     /// Its own, and those of what is in it; none if there is no tape.
     nodes: &'a [Node],
@@ -29,7 +31,7 @@ pub struct Raw<'a> {
 
 impl PartialEq for Raw<'_> {
     fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
+        self.get() == other.get()
     }
 }
 
@@ -37,7 +39,7 @@ impl Eq for Raw<'_> {}
 
 impl fmt::Debug for Raw<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Raw").field(&self.text).finish()
+        f.debug_tuple("Raw").field(&self.get()).finish()
     }
 }
 
@@ -52,7 +54,9 @@ impl<'a> Raw<'a> {
     /// values stand.
     pub fn message(text: &'a str, tape: &'a mut Tape) -> Result<Self, Fault> {
         let at = Scanner::new(text).message(tape)?;
-        Ok(Self { text: text.get(at).unwrap_or_default(), nodes: tape.nodes() })
+        let nodes = tape.nodes();
+        let text = if nodes.is_empty() { text.get(at).unwrap_or_default() } else { text };
+        Ok(Self { text, nodes })
     }
 
     /// Only for parts of what [`check`] has accepted, trimmed.
@@ -61,22 +65,27 @@ impl<'a> Raw<'a> {
     }
 
     /// The text.
+    #[inline]
     #[must_use]
-    pub const fn get(self) -> &'a str {
-        self.text
+    pub fn get(self) -> &'a str {
+        match self.nodes.first() {
+            Some(own) => part(self.text, own.at()),
+            None => self.text,
+        }
     }
 
     #[inline]
     fn first(self) -> u8 {
-        self.text.as_bytes().first().copied().unwrap_or(b'n')
+        let start = self.nodes.first().map_or(0, Node::start);
+        self.text.as_bytes().get(start).copied().unwrap_or(b'n')
     }
 
     /// What is in it, if it begins like this.
     #[inline]
     fn inside(self, open: u8) -> Inside<'a> {
         match self.nodes.split_first() {
-            _ if self.first() != open => Inside::Scanned(self.text.len()),
-            Some((own, nodes)) => Inside::Noted { nodes, base: own.at().start },
+            _ if self.first() != open => Inside::Noted(&[]),
+            Some((_, nodes)) => Inside::Noted(nodes),
             None => Inside::Scanned(1),
         }
     }
@@ -143,8 +152,11 @@ impl<'a> Raw<'a> {
         if !self.is_string() {
             return None;
         }
-        let text = self.text.get(1..self.text.len().saturating_sub(1)).unwrap_or_default();
-        let is_plain = self.nodes.first().is_some_and(|own| !own.escaped());
+        let (at, is_plain) = match self.nodes.first() {
+            Some(own) => (own.at(), !own.escaped()),
+            None => (0..self.text.len(), false),
+        };
+        let text = part(self.text, at.start + 1..at.end.saturating_sub(1));
         Some(if is_plain { Cow::Borrowed(text) } else { unescape(text) })
     }
 
@@ -152,7 +164,7 @@ impl<'a> Raw<'a> {
     #[must_use]
     pub fn id(self) -> Option<Cow<'a, str>> {
         if self.is_number() {
-            return Some(Cow::Borrowed(self.text));
+            return Some(Cow::Borrowed(self.get()));
         }
         self.string().filter(|text| !text.is_empty())
     }
@@ -163,7 +175,7 @@ impl<'a> Raw<'a> {
         match self.first() {
             b'"' => self.string(),
             b'{' | b'[' | b'n' => None,
-            _ => Some(Cow::Borrowed(self.text)),
+            _ => Some(Cow::Borrowed(self.get())),
         }
     }
 }
@@ -171,52 +183,76 @@ impl<'a> Raw<'a> {
 /// A field of an object.
 #[derive(Clone, Copy, Debug)]
 pub struct Field<'a> {
-    /// The name as it stands between its quotes, escapes and all.
-    pub key: &'a str,
     /// The value.
     pub value: Raw<'a>,
-    /// Whether the name holds escapes.
-    escaped: bool,
+    /// Its name, and whether that holds escapes, if no node of the value tells.
+    name: (&'a str, bool),
 }
 
 impl<'a> Field<'a> {
+    /// The name as it stands between its quotes, escapes and all.
+    #[inline]
+    #[must_use]
+    pub fn key(&self) -> &'a str {
+        match self.value.nodes.first() {
+            Some(own) => part(self.value.text, own.name().get().0),
+            None => self.name.0,
+        }
+    }
+
     /// The name, escapes resolved.
     #[inline]
     #[must_use]
     pub fn name(&self) -> Cow<'a, str> {
-        if self.escaped { unescape(self.key) } else { Cow::Borrowed(self.key) }
+        if self.escaped() { unescape(self.key()) } else { Cow::Borrowed(self.key()) }
+    }
+
+    /// The same in bytes, for who only compares it.
+    #[inline]
+    pub(crate) fn name_bytes(&self) -> Cow<'a, [u8]> {
+        match self.value.nodes.first().map(|own| own.name().get()) {
+            Some((at, false)) => Cow::Borrowed(self.value.text.as_bytes().get(at).unwrap_or_default()),
+            _ => match self.name() {
+                Cow::Borrowed(name) => Cow::Borrowed(name.as_bytes()),
+                Cow::Owned(name) => Cow::Owned(name.into_bytes()),
+            },
+        }
     }
 
     /// Whether this is its name.
     #[inline]
     #[must_use]
     pub fn is(&self, name: &str) -> bool {
-        if self.escaped { unescape(self.key) == name } else { self.key == name }
+        *self.name_bytes() == *name.as_bytes()
+    }
+
+    #[inline]
+    fn escaped(&self) -> bool {
+        self.value.nodes.first().map_or(self.name.1, |own| own.name().get().1)
     }
 }
 
 /// What is in an object or an array, from some value on.
 #[derive(Clone, Debug)]
 enum Inside<'a> {
-    /// By its nodes; and where in their text the object or array begins.
-    Noted { nodes: &'a [Node], base: usize },
+    /// By its nodes.
+    Noted(&'a [Node]),
     /// By its bytes, from this one on.
     Scanned(usize),
 }
 
-/// The next of the values that the nodes tell of, and its node.
+/// The next of the values that the nodes tell of.
 #[inline]
-fn noted<'a>(text: &'a str, nodes: &mut &'a [Node], base: usize) -> Option<(&'a Node, Raw<'a>)> {
-    let node = nodes.first()?;
-    let (own, rest) = nodes.split_at_checked(node.size())?;
+fn noted<'a>(text: &'a str, nodes: &mut &'a [Node]) -> Option<Raw<'a>> {
+    let (own, rest) = nodes.split_at_checked(nodes.first()?.size())?;
     *nodes = rest;
-    Some((node, Raw { text: part(text, node.at(), base), nodes: own }))
+    Some(Raw { text, nodes: own })
 }
 
-/// A part of a text that begins at `base`. What nobody asks for costs nothing: so no `Option`.
+/// A part of a text. What is no part is empty: so no `Option`.
 #[inline]
-fn part(text: &str, at: Range<usize>, base: usize) -> &str {
-    text.get(at.start.wrapping_sub(base)..at.end.wrapping_sub(base)).unwrap_or_default()
+fn part(text: &str, at: Range<usize>) -> &str {
+    text.get(at).unwrap_or_default()
 }
 
 /// Iterator over an object's fields.
@@ -240,11 +276,7 @@ impl<'a> Iterator for Fields<'a> {
     #[expect(clippy::inline_always, reason = "a field is larger than what comes back in registers")]
     fn next(&mut self) -> Option<Field<'a>> {
         match &mut self.inside {
-            Inside::Noted { nodes, base } => {
-                let (node, value) = noted(self.text, nodes, *base)?;
-                let (name, escaped) = node.name().get();
-                Some(Field { key: part(self.text, name, *base), value, escaped })
-            }
+            Inside::Noted(nodes) => noted(self.text, nodes).map(|value| Field { value, name: ("", false) }),
             Inside::Scanned(at) => scanned_field(self.text, at),
         }
     }
@@ -260,7 +292,7 @@ fn scanned_field<'a>(text: &'a str, at: &mut usize) -> Option<Field<'a>> {
     let from = skip_space(bytes, colon + 1);
     let to = skip_value(bytes, from);
     *at = to.max(end);
-    Some(Field { key, value: Raw::trusted(text.get(from..to)?), escaped })
+    Some(Field { value: Raw::trusted(text.get(from..to)?), name: (key, escaped) })
 }
 
 /// Iterator over an array's items.
@@ -277,7 +309,7 @@ impl<'a> Iterator for Items<'a> {
     #[expect(clippy::inline_always, reason = "the same")]
     fn next(&mut self) -> Option<Raw<'a>> {
         match &mut self.inside {
-            Inside::Noted { nodes, base } => noted(self.text, nodes, *base).map(|(_, value)| value),
+            Inside::Noted(nodes) => noted(self.text, nodes),
             Inside::Scanned(at) => scanned_item(self.text, at),
         }
     }

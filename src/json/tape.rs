@@ -6,10 +6,12 @@
 
 use std::ops::Range;
 
+use super::check::MAX_DEPTH;
+
 /// The most values that are noted: some 80 KB.
-pub(super) const MOST: usize = 4096;
+const MOST: usize = 4096;
 /// The longest text in which places can be noted.
-pub(super) const LONGEST: usize = ESCAPED as usize - 1;
+const LONGEST: usize = ESCAPED as usize - 1;
 /// The highest bit of a place: the string that ends there has escapes.
 const ESCAPED: u32 = 1 << 31;
 
@@ -68,6 +70,10 @@ impl Node {
         range(self.start, self.end)
     }
 
+    pub(super) const fn start(&self) -> usize {
+        self.start as usize
+    }
+
     /// Whether it is a string with escapes.
     pub(super) const fn escaped(&self) -> bool {
         self.end & ESCAPED != 0
@@ -79,45 +85,84 @@ impl Node {
 }
 
 /// Memory for the nodes of one text after the other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tape {
+    /// As many as the longest text until now could have; those of the last one come first.
     nodes: Vec<Node>,
-    /// The objects and arrays that are open: the node of each, and the bracket that closes the one that it is in.
-    open: Vec<(usize, u8)>,
+    /// How many values of the last text were noted.
+    noted: usize,
+    open: [Open; MAX_DEPTH],
     /// Where quotes stand, a bit a byte of the text.
     quotes: Vec<u64>,
+}
+
+impl Default for Tape {
+    fn default() -> Self {
+        Self { nodes: Vec::new(), noted: 0, open: [Open::default(); MAX_DEPTH], quotes: Vec::new() }
+    }
+}
+
+/// An object or array that is open: its node, and the bracket that closes the one that it is in.
+#[derive(Clone, Copy, Debug, Default)]
+struct Open {
+    node: u32,
+    outside: u8,
 }
 
 /// A tape that is being written.
 #[derive(Debug)]
 pub(super) struct Notes<'t> {
-    nodes: &'t mut Vec<Node>,
-    open: &'t mut Vec<(usize, u8)>,
-    /// How many nodes there may be.
-    most: usize,
+    nodes: &'t mut [Node],
+    /// How many values there were, noted or not.
+    count: usize,
+    open: &'t mut [Open; MAX_DEPTH],
+    depth: usize,
 }
+
+/// A value is in too many others.
+#[derive(Debug)]
+pub(super) struct TooDeep;
 
 impl Tape {
     /// The nodes of the text that was checked last; none if it had too many.
     pub(super) fn nodes(&self) -> &[Node] {
-        if self.nodes.len() < MOST { &self.nodes } else { &[] }
+        self.nodes.get(..self.noted).unwrap_or_default()
     }
 
-    /// Notes of at most so many values, and the place for those of quotes.
-    pub(super) fn begin(&mut self, most: usize) -> (Notes<'_>, &mut Vec<u64>) {
-        let Self { nodes, open, quotes } = self;
-        nodes.clear();
-        open.clear();
-        (Notes { nodes, open, most }, quotes)
+    /// Notes of a text of so many bytes, and the place for those of quotes.
+    pub(super) fn begin(&mut self, length: usize) -> (Notes<'_>, &mut Vec<u64>) {
+        // A value takes a byte, and another one parts it from the next.
+        let most = if length <= LONGEST { (length / 2 + 1).min(MOST) } else { 0 };
+        if self.nodes.len() < most {
+            self.nodes.resize(most, Node::default());
+        }
+        let nodes = self.nodes.get_mut(..most).unwrap_or_default();
+        (Notes { nodes, count: 0, open: &mut self.open, depth: 0 }, &mut self.quotes)
+    }
+
+    /// So many values were noted.
+    pub(super) fn end(&mut self, noted: usize) {
+        self.noted = noted;
     }
 }
 
 impl Notes<'_> {
+    /// Notes of nothing, for who only wants to know whether a text is good.
+    pub(super) fn nothing(tape: &mut Tape) -> Notes<'_> {
+        Notes { nodes: &mut [], count: 0, open: &mut tape.open, depth: 0 }
+    }
+
+    /// How many values were noted; none of too many.
+    pub(super) const fn noted(&self) -> usize {
+        if self.count <= self.nodes.len() { self.count } else { 0 }
+    }
+
     #[inline]
     fn push(&mut self, node: Node) {
-        if self.nodes.len() < self.most {
-            self.nodes.push(node);
+        if let Some(next) = self.nodes.get_mut(self.count) {
+            *next = node;
         }
+        self.count += 1;
     }
 
     /// A value with nothing in it.
@@ -128,24 +173,22 @@ impl Notes<'_> {
 
     /// An object or an array begins; `outside` is what closes the one that it is in.
     #[inline]
-    pub(super) fn open(&mut self, name: Name, start: usize, outside: u8) {
-        self.open.push((self.nodes.len(), outside));
+    pub(super) fn open(&mut self, name: Name, start: usize, outside: u8) -> Result<(), TooDeep> {
+        *self.open.get_mut(self.depth).ok_or(TooDeep)? = Open { node: place(self.count), outside };
+        self.depth += 1;
         self.push(Node { name, start: place(start), end: 0, size: 0 });
+        Ok(())
     }
 
     /// The innermost one ends; what closes the one that it is in.
     #[inline]
     pub(super) fn close(&mut self, end: usize) -> u8 {
-        let Some((own, outside)) = self.open.pop() else { return 0 };
-        let size = place(self.nodes.len() - own);
-        if let Some(node) = self.nodes.get_mut(own) {
+        self.depth = self.depth.wrapping_sub(1);
+        let Some(&Open { node, outside }) = self.open.get(self.depth) else { return 0 };
+        let size = place(self.count).wrapping_sub(node);
+        if let Some(node) = self.nodes.get_mut(node as usize) {
             (node.end, node.size) = (place(end), size);
         }
         outside
-    }
-
-    #[inline]
-    pub(super) fn depth(&self) -> usize {
-        self.open.len()
     }
 }

@@ -189,7 +189,7 @@ fn what_the_tape_tells_is_what_the_bytes_tell() {
         let read = Raw::trusted(text.trim());
         assert_eq!(noted, read);
         assert_eq!(walk(noted), serde_json::from_str::<Value>(&text).expect(&text), "{text}");
-        let each = |object: Raw<'_>| object.fields().map(|field| (field.key.to_owned(), walk(field.value))).collect();
+        let each = |object: Raw<'_>| object.fields().map(|field| (field.key().to_owned(), walk(field.value))).collect();
         let (by_nodes, by_bytes): (Vec<_>, Vec<_>) = (each(noted), each(read));
         assert_eq!(by_nodes, by_bytes, "{text}");
         for _ in 0..4 {

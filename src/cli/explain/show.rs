@@ -92,7 +92,7 @@ fn indent(out: &mut String, value: Raw<'_>, depth: usize) {
     for field in value.fields() {
         begin(out);
         // Writing to a string cannot fail.
-        let _ = write!(out, "\"{}\": ", field.key);
+        let _ = write!(out, "\"{}\": ", field.key());
         indent(out, field.value, depth + 1);
     }
     for item in value.items() {

@@ -62,7 +62,7 @@ impl Encoder {
         let start = out.len();
         let fields = event.properties.into_iter().flat_map(|properties| copy::of(properties, self.style.flatten));
         for field in fields.filter(|field| !field.is("products")) {
-            copy::field(out, field.key, field.value, self.style);
+            copy::field(out, field.key(), field.value, self.style);
         }
         copy::last_of_each(out, start, self.style);
         out.push(b'}');
@@ -154,7 +154,7 @@ impl Encoder {
                 out.push(b'{');
                 open = Some(out.len());
             }
-            copy::field(out, field.key, field.value, self.style);
+            copy::field(out, field.key(), field.value, self.style);
         }
         if let Some(start) = open {
             copy::last_of_each(out, start, self.style);

@@ -148,7 +148,7 @@ impl Encoder {
                 write::string(out, &phone);
                 is_told = true;
             } else if !(field.is("email") || field.is("userId")) {
-                copy::field(out, field.key, field.value, self.style);
+                copy::field(out, field.key(), field.value, self.style);
             }
         }
         copy::last_of_each(out, start, self.style);

@@ -53,7 +53,7 @@ impl Encoder {
             match (&*name, own) {
                 ("id" | "userId", _) => {}
                 ("groupId", _) if has_id => {}
-                (_, None) => copy::field(out, field.key, field.value, self.style),
+                (_, None) => copy::field(out, field.key(), field.value, self.style),
                 (_, Some(own)) if traits.field(own).is_none() => copy::field(out, own, field.value, self.style),
                 (_, Some(_)) => {}
             }

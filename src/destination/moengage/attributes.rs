@@ -126,7 +126,7 @@ fn write_once(
                 }
             }
             if custom && !matches!(&*name, "" | "id" | "_id" | "userId") {
-                copy::field(out, field.key, field.value, style);
+                copy::field(out, field.key(), field.value, style);
             }
         }
     }
@@ -160,7 +160,7 @@ pub(super) fn write_group(out: &mut Vec<u8>, event: &Event<'_>, style: Style) {
             "group_id" if id.is_some() => {}
             "address" | "avatar" | "description" | "website" => write_prefixed(out, traits, &name, field.value, style),
             _ if slot(&name).is_some() => write_prefixed(out, traits, &name, field.value, style),
-            _ => copy::field(out, field.key, field.value, style),
+            _ => copy::field(out, field.key(), field.value, style),
         }
     }
     copy::last_of_each(out, start, style);

@@ -141,7 +141,7 @@ impl Encoder {
                 "pushPreference" if has_preference => {}
                 "" | "id" | "_id" | "platform" | "push_id" | "model" | "app_version" | "os_version" => {}
                 "pushPreference" => copy::field(out, "push_preference", field.value, self.style),
-                _ => copy::field(out, field.key, field.value, self.style),
+                _ => copy::field(out, field.key(), field.value, self.style),
             }
         }
         copy::last_of_each(out, start, self.style);
