@@ -7,8 +7,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use wide::u8x16;
-
+use super::quotes::{find_all, special};
 use super::tape::{Name, Notes, Tape};
 use super::{hex4, skip_space};
 
@@ -33,61 +32,77 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Walks over a text, checks it, and notes on a tape where its values stand.
+/// Exactly one value, white space around it aside; where it stands.
+pub(crate) fn document(text: &str) -> Result<Range<usize>, Fault> {
+    let mut walk = Walk::new(text, &[], Notes::default());
+    walk.whole::<false>(skip_space(text.as_bytes(), 0))
+}
+
+/// Exactly one object, white space around it aside; where it stands. Notes on the tape where its values do.
+pub(crate) fn message(text: &str, tape: &mut Tape) -> Result<Range<usize>, Fault> {
+    let bytes = text.as_bytes();
+    let start = skip_space(bytes, 0);
+    match bytes.get(start) {
+        Some(b'{') => {}
+        Some(_) => return Err(Fault { at: start, what: "not a JSON object" }),
+        None => return Err(Fault { at: start, what: "no JSON" }),
+    }
+    let (notes, words) = tape.begin(bytes.len());
+    // Longer texts have longer strings, in which there is less to win.
+    let is_plain = bytes.len() <= LONGEST_NOTED && find_all(bytes, words);
+    let mut walk = Walk::new(text, words, notes);
+    let all = if is_plain { walk.whole::<true>(start) } else { walk.whole::<false>(start) };
+    let noted = walk.notes.noted();
+    tape.end(noted);
+    all
+}
+
+/// Walks over a text, checks it, and notes where its values stand.
 ///
-/// Every step takes the place where it begins and tells where it ends; [`Stop`] where there is a fault.
-#[derive(Debug)]
-pub(crate) struct Scanner<'a> {
+/// `PLAIN` texts hold no backslashes and no control characters: each string ends at the next quote.
+struct Walk<'a, 't> {
     text: &'a str,
     bytes: &'a [u8],
+    /// Where the quotes of a plain text are, a bit a byte.
+    words: &'t [u64],
+    notes: Notes<'t>,
     fault: Fault,
 }
 
-/// In the place of a closing bracket: the outermost value is in nothing.
-const NOTHING: u8 = 0;
+/// How far a walk has come.
+#[derive(Clone, Copy)]
+struct Place {
+    /// At this byte.
+    at: usize,
+    /// So many values were met.
+    values: usize,
+    /// Of a plain text, the quotes that are still to come of the 64 bytes from `base` on.
+    quotes: u64,
+    base: usize,
+}
+
 /// In the place of a byte: there is none.
 const END: u8 = 0;
 
-/// There is a fault, which the scanner knows: so a step's result is two words.
-#[derive(Debug)]
+/// There is a fault, which the walk knows: so that a step's result is small.
 struct Stop;
 
-impl<'a> Scanner<'a> {
-    pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, bytes: text.as_bytes(), fault: Fault { at: 0, what: "" } }
+impl<'a, 't> Walk<'a, 't> {
+    fn new(text: &'a str, words: &'t [u64], notes: Notes<'t>) -> Self {
+        Self { text, bytes: text.as_bytes(), words, notes, fault: Fault { at: 0, what: "" } }
     }
 
-    /// Exactly one value, white space around it aside; where it stands. Notes nothing.
-    pub(crate) fn document(mut self) -> Result<Range<usize>, Fault> {
-        let start = skip_space(self.bytes, 0);
-        self.whole(start, &mut Notes::nothing(&mut Tape::default()), Odd).map_err(|Stop| self.fault)
-    }
-
-    /// Exactly one object, white space around it aside; where it stands.
-    pub(crate) fn message(mut self, tape: &mut Tape) -> Result<Range<usize>, Fault> {
-        let start = skip_space(self.bytes, 0);
-        match self.byte(start) {
-            Some(b'{') => {}
-            Some(_) => return Err(Fault { at: start, what: "not a JSON object" }),
-            None => return Err(Fault { at: start, what: "no JSON" }),
+    fn whole<const PLAIN: bool>(&mut self, start: usize) -> Result<Range<usize>, Fault> {
+        let mut place = Place { at: start, values: 0, quotes: self.words.first().copied().unwrap_or(0), base: 0 };
+        let first = self.byte(start).unwrap_or(END);
+        let all = self.value::<PLAIN>(&mut place, first, Name::NONE, 0);
+        self.notes.end(place.values);
+        let rest = skip_space(self.bytes, place.at);
+        match all {
+            Err(Stop) => Err(self.fault),
+            Ok(()) if rest < self.bytes.len() => Err(Fault { at: rest, what: "something follows the JSON value" }),
+            Ok(()) => Ok(start..place.at),
         }
-        let (mut notes, words) = tape.begin(self.bytes.len());
-        // Longer texts have longer strings, in which there is less to win.
-        let is_plain = self.bytes.len() <= LONGEST_NOTED && find_quotes(self.bytes, words);
-        let all = if is_plain {
-            self.whole(start, &mut notes, Quotes::new(words))
-        } else {
-            self.whole(start, &mut notes, Odd)
-        };
-        let noted = notes.noted();
-        tape.end(noted);
-        all.map_err(|Stop| self.fault)
-    }
-
-    fn whole(&mut self, start: usize, notes: &mut Notes<'_>, strings: impl Strings) -> Result<Range<usize>, Stop> {
-        let end = self.values(start, notes, strings)?;
-        let rest = skip_space(self.bytes, end);
-        if rest < self.bytes.len() { self.stop(rest, "something follows the JSON value") } else { Ok(start..end) }
     }
 
     #[cold]
@@ -101,90 +116,147 @@ impl<'a> Scanner<'a> {
         self.bytes.get(at).copied()
     }
 
-    /// The first byte here that is no white space, and where it stands; zero at the end.
+    /// Goes on to the first byte that is no white space; which it is.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "called between any two values")]
-    fn token(&self, at: usize) -> (usize, u8) {
-        match self.bytes.get(at) {
+    fn token(&self, place: &mut Place) -> u8 {
+        match self.bytes.get(place.at) {
             // Nearly everywhere there is none.
-            Some(&byte) if byte > b' ' => (at, byte),
-            _ => self.spaced_token(at),
+            Some(&byte) if byte > b' ' => byte,
+            _ => {
+                place.at = skip_space(self.bytes, place.at);
+                self.byte(place.at).unwrap_or(END)
+            }
         }
     }
 
-    #[inline(never)]
-    fn spaced_token(&self, at: usize) -> (usize, u8) {
-        let at = skip_space(self.bytes, at);
-        (at, self.byte(at).unwrap_or(END))
+    /// The value that begins here, with this byte.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what a place holds stays in registers")]
+    fn value<const PLAIN: bool>(&mut self, place: &mut Place, first: u8, name: Name, depth: usize) -> Result<(), Stop> {
+        let (start, own) = (place.at, place.values);
+        place.values += 1;
+        match first {
+            b'"' => {
+                let escaped = self.string::<PLAIN>(place)?;
+                self.notes.value(own, name, start..place.at, escaped);
+            }
+            b'{' | b'[' => {
+                if depth == MAX_DEPTH {
+                    return self.stop(start, "nested too deeply");
+                }
+                self.notes.value(own, name, start..start, false);
+                place.at += 1;
+                let inside = if first == b'{' { Self::object::<PLAIN> } else { Self::array::<PLAIN> };
+                *place = inside(self, *place, depth + 1)?;
+                self.notes.close(own, place.at, place.values - own);
+            }
+            _ => {
+                place.at = self.atom(start, first)?;
+                self.notes.value(own, name, start..place.at, false);
+            }
+        }
+        Ok(())
     }
 
-    /// The value that begins here, with all that is in it. One loop, because most messages nest a little, and a call for
-    /// each value would cost more than the value.
-    fn values<S: Strings>(&mut self, start: usize, notes: &mut Notes<'_>, mut strings: S) -> Result<usize, Stop> {
-        // What closes the object or array that we are in.
-        let mut close = NOTHING;
-        let (mut at, mut byte) = self.token(start);
+    /// The rest of an object, behind its first bracket.
+    fn object<const PLAIN: bool>(&mut self, mut place: Place, depth: usize) -> Result<Place, Stop> {
+        let mut byte = self.token(&mut place);
+        if byte == b'}' {
+            place.at += 1;
+            return Ok(place);
+        }
         loop {
-            let mut name = Name::NONE;
-            if close == b'}' {
-                if byte != b'"' {
-                    return self.stop(at, "expected a field name");
-                }
-                let (end, escaped) = strings.end(self, at)?;
-                name = Name::new(at + 1..end - 1, escaped);
-                (at, byte) = self.token(end);
-                if byte != b':' {
-                    return self.stop(at, "expected `:`");
-                }
-                (at, byte) = self.token(at + 1);
+            if byte != b'"' {
+                return self.stop(place.at, "expected a field name");
             }
-            let mut end = match byte {
-                b'"' => {
-                    let (end, escaped) = strings.end(self, at)?;
-                    notes.leaf(name, at..end, escaped);
-                    end
-                }
-                b'{' | b'[' => {
-                    if notes.open(name, at, close).is_err() {
-                        return self.stop(at, "nested too deeply");
-                    }
-                    // `}` and `]` stand two behind `{` and `[`.
-                    close = byte + 2;
-                    (at, byte) = self.token(at + 1);
-                    if byte != close {
-                        continue;
-                    }
-                    close = notes.close(at + 1);
-                    at + 1
-                }
-                _ => {
-                    let end = self.atom(at, byte)?;
-                    notes.leaf(name, at..end, false);
-                    end
-                }
-            };
-            loop {
-                if close == NOTHING {
-                    return Ok(end);
-                }
-                (at, byte) = self.token(end);
-                if byte == b',' {
-                    break;
-                }
-                if byte != close {
-                    return self.no_end(at);
-                }
-                end = at + 1;
-                close = notes.close(end);
+            let start = place.at + 1;
+            let escaped = self.string::<PLAIN>(&mut place)?;
+            let name = Name::new(start..place.at - 1, escaped);
+            if self.token(&mut place) != b':' {
+                return self.stop(place.at, "expected `:`");
             }
-            (at, byte) = self.token(at + 1);
+            place.at += 1;
+            byte = self.token(&mut place);
+            self.value::<PLAIN>(&mut place, byte, name, depth)?;
+            byte = self.token(&mut place);
+            if byte != b',' {
+                return self.closed(place, byte == b'}');
+            }
+            place.at += 1;
+            byte = self.token(&mut place);
         }
     }
 
-    #[cold]
-    fn no_end<T>(&mut self, at: usize) -> Result<T, Stop> {
-        let is_end = at >= self.bytes.len();
-        self.stop(at, if is_end { "ends too early" } else { "expected `,` or the end of the object or array" })
+    /// The rest of an array, behind its first bracket.
+    fn array<const PLAIN: bool>(&mut self, mut place: Place, depth: usize) -> Result<Place, Stop> {
+        let mut byte = self.token(&mut place);
+        if byte == b']' {
+            place.at += 1;
+            return Ok(place);
+        }
+        loop {
+            self.value::<PLAIN>(&mut place, byte, Name::NONE, depth)?;
+            byte = self.token(&mut place);
+            if byte != b',' {
+                return self.closed(place, byte == b']');
+            }
+            place.at += 1;
+            byte = self.token(&mut place);
+        }
+    }
+
+    /// Behind the last bracket of an object or array, if this is it.
+    #[inline]
+    fn closed(&mut self, mut place: Place, is_closed: bool) -> Result<Place, Stop> {
+        if is_closed {
+            place.at += 1;
+            return Ok(place);
+        }
+        let is_end = place.at >= self.bytes.len();
+        self.stop(place.at, if is_end { "ends too early" } else { "expected `,` or the end of the object or array" })
+    }
+
+    /// Goes behind the string that begins here; whether it holds escapes.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the same")]
+    fn string<const PLAIN: bool>(&mut self, place: &mut Place) -> Result<bool, Stop> {
+        if !PLAIN {
+            let (end, escaped) = self.odd_string(place.at)?;
+            place.at = end;
+            return Ok(escaped);
+        }
+        // The quote that begins it, and the one behind that.
+        for _ in 0..2 {
+            while place.quotes == 0 {
+                place.base += 64;
+                let Some(&next) = self.words.get(place.base / 64) else {
+                    return self.stop(self.bytes.len(), "ends inside a string");
+                };
+                place.quotes = next;
+            }
+            place.at = place.base + place.quotes.trailing_zeros() as usize + 1;
+            place.quotes &= place.quotes - 1;
+        }
+        Ok(false)
+    }
+
+    /// Behind the string that begins here, and whether it holds escapes.
+    #[inline(never)]
+    fn odd_string(&mut self, start: usize) -> Result<(usize, bool), Stop> {
+        let (mut at, mut escaped) = (start + 1, false);
+        loop {
+            at = special(self.bytes, at);
+            match self.byte(at) {
+                Some(b'"') => return Ok((at + 1, escaped)),
+                Some(b'\\') => {
+                    escaped = true;
+                    at = self.escape(at)?;
+                }
+                Some(_) => return self.stop(at, "control character in a string"),
+                None => return self.stop(at, "ends inside a string"),
+            }
+        }
     }
 
     fn escape(&mut self, at: usize) -> Result<usize, Stop> {
@@ -251,146 +323,4 @@ impl<'a> Scanner<'a> {
         }
         if at == start { self.stop(at, "expected a digit") } else { Ok(at) }
     }
-}
-
-/// Notes where the quotes of a text stand, a bit a byte. False if the text holds backslashes or control characters anywhere:
-/// else each string is what stands between two of them.
-fn find_quotes(text: &[u8], words: &mut Vec<u64>) -> bool {
-    let (mut least, mut slashes) = (u8x16::splat(u8::MAX), u8x16::splat(0));
-    let mut look = |block: &[u8; 64]| {
-        let (parts, _) = block.as_chunks::<16>();
-        let mut word = 0;
-        for (part, place) in parts.iter().zip([0, 16, 32, 48]) {
-            let part = u8x16::new(*part);
-            least = least.min(part);
-            slashes |= part.simd_eq(u8x16::splat(b'\\'));
-            word |= u64::from(part.simd_eq(u8x16::splat(b'"')).to_bitmask()) << place;
-        }
-        word
-    };
-    let (blocks, rest) = text.as_chunks::<64>();
-    words.clear();
-    words.extend(blocks.iter().map(&mut look));
-    let mut last = [b' '; 64];
-    last[..rest.len()].copy_from_slice(rest);
-    words.push(look(&last));
-    !slashes.any() && least.to_array().iter().all(|byte| *byte >= 0x20)
-}
-
-/// Finds where strings end.
-trait Strings {
-    /// Behind the string that begins here, and whether it holds escapes. Called for each string of a text, in turn.
-    fn end(&mut self, scanner: &mut Scanner<'_>, start: usize) -> Result<(usize, bool), Stop>;
-}
-
-/// Strings that are looked at byte by byte: those of texts with escapes, control characters, or white space that is no space.
-struct Odd;
-
-impl Strings for Odd {
-    #[inline(never)]
-    fn end(&mut self, scanner: &mut Scanner<'_>, start: usize) -> Result<(usize, bool), Stop> {
-        let (mut at, mut escaped) = (start + 1, false);
-        loop {
-            at = special(scanner.bytes, at);
-            match scanner.byte(at) {
-                Some(b'"') => return Ok((at + 1, escaped)),
-                Some(b'\\') => {
-                    escaped = true;
-                    at = scanner.escape(at)?;
-                }
-                Some(_) => return scanner.stop(at, "control character in a string"),
-                None => return scanner.stop(at, "ends inside a string"),
-            }
-        }
-    }
-}
-
-/// The quotes of a text that [`find_quotes`] found, one after the other.
-#[derive(Debug)]
-struct Quotes<'w> {
-    words: &'w [u64],
-    word: usize,
-    /// Those of this word that are still to come.
-    bits: u64,
-}
-
-impl Strings for Quotes<'_> {
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "called for each string: what it knows stays in registers")]
-    fn end(&mut self, scanner: &mut Scanner<'_>, _start: usize) -> Result<(usize, bool), Stop> {
-        match self.next_string() {
-            Some(quote) => Ok((quote + 1, false)),
-            None => scanner.stop(scanner.bytes.len(), "ends inside a string"),
-        }
-    }
-}
-
-impl<'w> Quotes<'w> {
-    fn new(words: &'w [u64]) -> Self {
-        Self { words, word: 0, bits: words.first().copied().unwrap_or(0) }
-    }
-
-    /// The quote that ends the string which the next one begins.
-    #[inline]
-    fn next_string(&mut self) -> Option<usize> {
-        self.next()?;
-        self.next()
-    }
-
-    #[inline]
-    fn next(&mut self) -> Option<usize> {
-        while self.bits == 0 {
-            self.word += 1;
-            self.bits = *self.words.get(self.word)?;
-        }
-        let at = self.word * 64 + self.bits.trailing_zeros() as usize;
-        self.bits &= self.bits - 1;
-        Some(at)
-    }
-}
-
-/// The first byte at or behind `at` that a string cannot hold as it is: a quote, a backslash or a control character.
-pub(crate) fn special(bytes: &[u8], at: usize) -> usize {
-    find::<true, true>(bytes, at)
-}
-
-/// The first quote or backslash at or behind `at`.
-pub(crate) fn quote(bytes: &[u8], at: usize) -> usize {
-    find::<true, false>(bytes, at)
-}
-
-/// The first backslash at or behind `at`.
-pub(crate) fn backslash(bytes: &[u8], at: usize) -> usize {
-    find::<false, false>(bytes, at)
-}
-
-/// The first backslash, or quote, or control character, or the end; eight bytes at a time, because the strings of
-/// messages are too short for what wider searches cost to begin.
-#[inline]
-fn find<const QUOTE: bool, const CONTROL: bool>(bytes: &[u8], mut at: usize) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGH: u64 = ONES << 7;
-    // A byte of a word is zero exactly if subtracting one borrows from its high bit. What borrows spoil lies above
-    // the first hit, and only the first hit is used.
-    while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*eight);
-        let slash = word ^ (ONES * 0x5c);
-        let mut hits = slash.wrapping_sub(ONES) & !slash;
-        if QUOTE {
-            let quote = word ^ (ONES * 0x22);
-            hits |= quote.wrapping_sub(ONES) & !quote;
-        }
-        if CONTROL {
-            hits |= word.wrapping_sub(ONES * 0x20) & !word;
-        }
-        if hits & HIGH != 0 {
-            return at + (hits & HIGH).trailing_zeros() as usize / 8;
-        }
-        at += 8;
-    }
-    let hit = |byte: &u8| *byte == b'\\' || (QUOTE && *byte == b'"') || (CONTROL && *byte < 0x20);
-    while bytes.get(at).is_some_and(|byte| !hit(byte)) {
-        at += 1;
-    }
-    at
 }

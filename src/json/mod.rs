@@ -7,6 +7,7 @@
 
 pub(crate) mod check;
 pub(crate) mod copy;
+mod quotes;
 mod tape;
 pub(crate) mod write;
 
@@ -15,7 +16,7 @@ use std::fmt;
 use std::ops::Range;
 
 pub use check::Fault;
-use check::{Scanner, backslash, quote};
+use quotes::{backslash, quote};
 use tape::Node;
 pub use tape::Tape;
 
@@ -46,14 +47,14 @@ impl fmt::Debug for Raw<'_> {
 impl<'a> Raw<'a> {
     /// Checks a text that must hold exactly one value, white space around it aside.
     pub fn parse(text: &'a str) -> Result<Self, Fault> {
-        let at = Scanner::new(text).document()?;
+        let at = check::document(text)?;
         Ok(Self::trusted(text.get(at).unwrap_or_default()))
     }
 
     /// Checks a text that must hold exactly one object, white space around it aside, and notes on the tape where its
     /// values stand.
     pub fn message(text: &'a str, tape: &'a mut Tape) -> Result<Self, Fault> {
-        let at = Scanner::new(text).message(tape)?;
+        let at = check::message(text, tape)?;
         let nodes = tape.nodes();
         let text = if nodes.is_empty() { text.get(at).unwrap_or_default() } else { text };
         Ok(Self { text, nodes })

@@ -6,8 +6,6 @@
 
 use std::ops::Range;
 
-use super::check::MAX_DEPTH;
-
 /// The most values that are noted: some 80 KB.
 const MOST: usize = 4096;
 /// The longest text in which places can be noted.
@@ -85,43 +83,23 @@ impl Node {
 }
 
 /// Memory for the nodes of one text after the other.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Tape {
     /// As many as the longest text until now could have; those of the last one come first.
     nodes: Vec<Node>,
     /// How many values of the last text were noted.
     noted: usize,
-    open: [Open; MAX_DEPTH],
     /// Where quotes stand, a bit a byte of the text.
     quotes: Vec<u64>,
 }
 
-impl Default for Tape {
-    fn default() -> Self {
-        Self { nodes: Vec::new(), noted: 0, open: [Open::default(); MAX_DEPTH], quotes: Vec::new() }
-    }
-}
-
-/// An object or array that is open: its node, and the bracket that closes the one that it is in.
-#[derive(Clone, Copy, Debug, Default)]
-struct Open {
-    node: u32,
-    outside: u8,
-}
-
 /// A tape that is being written.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Notes<'t> {
     nodes: &'t mut [Node],
     /// How many values there were, noted or not.
-    count: usize,
-    open: &'t mut [Open; MAX_DEPTH],
-    depth: usize,
+    values: usize,
 }
-
-/// A value is in too many others.
-#[derive(Debug)]
-pub(super) struct TooDeep;
 
 impl Tape {
     /// The nodes of the text that was checked last; none if it had too many.
@@ -137,7 +115,7 @@ impl Tape {
             self.nodes.resize(most, Node::default());
         }
         let nodes = self.nodes.get_mut(..most).unwrap_or_default();
-        (Notes { nodes, count: 0, open: &mut self.open, depth: 0 }, &mut self.quotes)
+        (Notes { nodes, values: 0 }, &mut self.quotes)
     }
 
     /// So many values were noted.
@@ -147,48 +125,29 @@ impl Tape {
 }
 
 impl Notes<'_> {
-    /// Notes of nothing, for who only wants to know whether a text is good.
-    pub(super) fn nothing(tape: &mut Tape) -> Notes<'_> {
-        Notes { nodes: &mut [], count: 0, open: &mut tape.open, depth: 0 }
+    /// The value of this number, and its name; of one that holds others, how large it is comes later.
+    #[inline]
+    pub(super) fn value(&mut self, number: usize, name: Name, at: Range<usize>, escaped: bool) {
+        if let Some(node) = self.nodes.get_mut(number) {
+            *node = Node { name, start: place(at.start), end: ending(at.end, escaped), size: 1 };
+        }
     }
 
-    /// How many values were noted; none of too many.
+    /// Where that ends, and how many values it is.
+    #[inline]
+    pub(super) fn close(&mut self, number: usize, end: usize, size: usize) {
+        if let Some(node) = self.nodes.get_mut(number) {
+            (node.end, node.size) = (place(end), place(size));
+        }
+    }
+
+    /// So many values there were.
+    pub(super) fn end(&mut self, values: usize) {
+        self.values = values;
+    }
+
+    /// How many of them are noted: none of too many.
     pub(super) const fn noted(&self) -> usize {
-        if self.count <= self.nodes.len() { self.count } else { 0 }
-    }
-
-    #[inline]
-    fn push(&mut self, node: Node) {
-        if let Some(next) = self.nodes.get_mut(self.count) {
-            *next = node;
-        }
-        self.count += 1;
-    }
-
-    /// A value with nothing in it.
-    #[inline]
-    pub(super) fn leaf(&mut self, name: Name, at: Range<usize>, escaped: bool) {
-        self.push(Node { name, start: place(at.start), end: ending(at.end, escaped), size: 1 });
-    }
-
-    /// An object or an array begins; `outside` is what closes the one that it is in.
-    #[inline]
-    pub(super) fn open(&mut self, name: Name, start: usize, outside: u8) -> Result<(), TooDeep> {
-        *self.open.get_mut(self.depth).ok_or(TooDeep)? = Open { node: place(self.count), outside };
-        self.depth += 1;
-        self.push(Node { name, start: place(start), end: 0, size: 0 });
-        Ok(())
-    }
-
-    /// The innermost one ends; what closes the one that it is in.
-    #[inline]
-    pub(super) fn close(&mut self, end: usize) -> u8 {
-        self.depth = self.depth.wrapping_sub(1);
-        let Some(&Open { node, outside }) = self.open.get(self.depth) else { return 0 };
-        let size = place(self.count).wrapping_sub(node);
-        if let Some(node) = self.nodes.get_mut(node as usize) {
-            (node.end, node.size) = (place(end), size);
-        }
-        outside
+        if self.values <= self.nodes.len() { self.values } else { 0 }
     }
 }

@@ -1,6 +1,6 @@
 //! Writing single JSON values into a growing body.
 
-use super::check::special;
+use super::quotes::special;
 
 /// Writes `text` as a JSON string, quotes included.
 pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
