@@ -129,7 +129,7 @@ fn whole<'a>(value: &'a [u8], tape: &'a mut Tape) -> Result<Raw<'a>, Refusal> {
 /// The text of a value, and how many bytes stand before it.
 fn text_of(value: &[u8]) -> Result<(&str, usize), Refusal> {
     let (json, skipped) = without_header(value)?;
-    let text = std::str::from_utf8(json).map_err(|error| {
+    let text = simdutf8::compat::from_utf8(json).map_err(|error| {
         Refusal::new(Reason::Malformed, format!("not UTF-8 at byte {}", error.valid_up_to() + skipped))
     })?;
     if text.starts_with('\u{feff}') {

@@ -66,6 +66,8 @@ struct Walk<'a, 't> {
     /// Where the quotes of a plain text are, a bit a byte.
     words: &'t [u64],
     notes: Notes<'t>,
+    /// How far it has come, between objects and arrays: inside of one of them this is kept in registers.
+    place: Place,
     fault: Fault,
 }
 
@@ -89,11 +91,12 @@ struct Stop;
 
 impl<'a, 't> Walk<'a, 't> {
     fn new(text: &'a str, words: &'t [u64], notes: Notes<'t>) -> Self {
-        Self { text, bytes: text.as_bytes(), words, notes, fault: Fault { at: 0, what: "" } }
+        let place = Place { at: 0, values: 0, quotes: words.first().copied().unwrap_or(0), base: 0 };
+        Self { text, bytes: text.as_bytes(), words, notes, place, fault: Fault { at: 0, what: "" } }
     }
 
     fn whole<const PLAIN: bool>(&mut self, start: usize) -> Result<Range<usize>, Fault> {
-        let mut place = Place { at: start, values: 0, quotes: self.words.first().copied().unwrap_or(0), base: 0 };
+        let mut place = Place { at: start, ..self.place };
         let first = self.byte(start).unwrap_or(END);
         let all = self.value::<PLAIN>(&mut place, first, Name::NONE, 0);
         self.notes.end(place.values);
@@ -147,8 +150,13 @@ impl<'a, 't> Walk<'a, 't> {
                 }
                 self.notes.value(own, name, start..start, false);
                 place.at += 1;
-                let inside = if first == b'{' { Self::object::<PLAIN> } else { Self::array::<PLAIN> };
-                *place = inside(self, *place, depth + 1)?;
+                self.place = *place;
+                if first == b'{' {
+                    self.object::<PLAIN>(depth + 1)?;
+                } else {
+                    self.array::<PLAIN>(depth + 1)?;
+                }
+                *place = self.place;
                 self.notes.close(own, place.at, place.values - own);
             }
             _ => {
@@ -160,11 +168,11 @@ impl<'a, 't> Walk<'a, 't> {
     }
 
     /// The rest of an object, behind its first bracket.
-    fn object<const PLAIN: bool>(&mut self, mut place: Place, depth: usize) -> Result<Place, Stop> {
+    fn object<const PLAIN: bool>(&mut self, depth: usize) -> Result<(), Stop> {
+        let mut place = self.place;
         let mut byte = self.token(&mut place);
         if byte == b'}' {
-            place.at += 1;
-            return Ok(place);
+            return self.closed(place, true);
         }
         loop {
             if byte != b'"' {
@@ -189,11 +197,11 @@ impl<'a, 't> Walk<'a, 't> {
     }
 
     /// The rest of an array, behind its first bracket.
-    fn array<const PLAIN: bool>(&mut self, mut place: Place, depth: usize) -> Result<Place, Stop> {
+    fn array<const PLAIN: bool>(&mut self, depth: usize) -> Result<(), Stop> {
+        let mut place = self.place;
         let mut byte = self.token(&mut place);
         if byte == b']' {
-            place.at += 1;
-            return Ok(place);
+            return self.closed(place, true);
         }
         loop {
             self.value::<PLAIN>(&mut place, byte, Name::NONE, depth)?;
@@ -208,10 +216,10 @@ impl<'a, 't> Walk<'a, 't> {
 
     /// Behind the last bracket of an object or array, if this is it.
     #[inline]
-    fn closed(&mut self, mut place: Place, is_closed: bool) -> Result<Place, Stop> {
+    fn closed(&mut self, place: Place, is_closed: bool) -> Result<(), Stop> {
         if is_closed {
-            place.at += 1;
-            return Ok(place);
+            self.place = Place { at: place.at + 1, ..place };
+            return Ok(());
         }
         let is_end = place.at >= self.bytes.len();
         self.stop(place.at, if is_end { "ends too early" } else { "expected `,` or the end of the object or array" })
