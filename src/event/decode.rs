@@ -11,7 +11,8 @@ impl<'a> Event<'a> {
     /// Decodes a record's value, and notes on the tape where its values stand. Of a field that occurs twice the last one
     /// counts; unknown ones are left alone.
     pub fn decode(value: &'a [u8], origin: Origin<'a>, tape: &'a mut Tape) -> Result<Self, Refusal> {
-        let mut event = Self::empty(origin, whole(value, tape)?);
+        check(value, tape)?;
+        let mut event = Self::empty(origin, tape.value());
         event.read()?;
         Ok(event)
     }
@@ -23,7 +24,8 @@ impl<'a> Event<'a> {
         origin: Origin<'a>,
         tape: &'a mut Tape,
     ) -> Result<&'e Self, Refusal> {
-        let event = place.insert(Self::empty(origin, whole(value, tape)?));
+        check(value, tape)?;
+        let event = place.insert(Self::empty(origin, tape.value()));
         event.read()?;
         Ok(event)
     }
@@ -35,7 +37,8 @@ impl<'a> Event<'a> {
         form: RawForm<'a>,
         tape: &'a mut Tape,
     ) -> Result<Self, Refusal> {
-        Ok(Self { raw: Some(form), ..Self::empty(origin, whole(value, tape)?) })
+        check(value, tape)?;
+        Ok(Self { raw: Some(form), ..Self::empty(origin, tape.value()) })
     }
 
     const fn empty(origin: Origin<'a>, whole: Raw<'a>) -> Self {
@@ -120,10 +123,10 @@ impl<'a> Context<'a> {
     }
 }
 
-/// The object that a record's value is.
-fn whole<'a>(value: &'a [u8], tape: &'a mut Tape) -> Result<Raw<'a>, Refusal> {
+/// Takes in the object that a record's value is.
+fn check(value: &[u8], tape: &mut Tape) -> Result<(), Refusal> {
     let (text, skipped) = text_of(value)?;
-    Raw::message(text, tape).map_err(|fault| malformed(fault, skipped))
+    tape.read(text).map_err(|fault| malformed(fault, skipped))
 }
 
 /// The text of a value, and how many bytes stand before it.

@@ -12,13 +12,12 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use sha2::{Digest, Sha256};
 
 use super::{Context, Event, Kind};
 use crate::config::FieldRules;
-use crate::json::{Raw, copy, write};
+use crate::json::{Raw, Tape, copy, write};
 
 /// An account's rules, as a tree of the fields that they name.
 #[derive(Debug)]
@@ -55,8 +54,8 @@ struct State {
 enum Seen<'s> {
     /// As it came.
     Same(Raw<'s>),
-    /// As it stands in the scratch.
-    Changed(Range<usize>),
+    /// As it stands in the scratch, from here on.
+    Changed(usize),
 }
 
 impl Fields {
@@ -96,20 +95,22 @@ impl Fields {
     }
 
     /// The event as the account may see it; what changed lives in `scratch`.
-    pub fn apply<'s>(&self, event: &Event<'s>, scratch: &'s mut Vec<u8>) -> Event<'s> {
+    pub fn apply<'s>(&self, event: &Event<'s>, scratch: &'s mut Tape) -> Event<'s> {
+        let mut out = Vec::new();
         let state = State { kept: self.0.acts.keep, hash: false };
         let Context { traits, device, app, os, timezone } = event.context;
         let own = [("traits", event.traits), ("properties", event.properties)];
-        let [traits_of, properties] = own.map(|(name, value)| self.0.seen(name, value, state, scratch));
+        let [traits_of, properties] = own.map(|(name, value)| self.0.seen(name, value, state, &mut out));
         let empty = Node::default();
         let node = self.0.below.get("context").unwrap_or(&empty);
         let in_context = self.0.state_of("context", state);
         let parts = [("traits", traits), ("device", device), ("app", app), ("os", os), ("timezone", timezone)];
-        let parts = parts.map(|(name, value)| node.seen(name, value, in_context?, scratch));
-        let text = std::str::from_utf8(scratch).unwrap_or_default();
+        let parts = parts.map(|(name, value)| node.seen(name, value, in_context?, &mut out));
+        *scratch = Tape::trusted(String::from_utf8(out).unwrap_or_default());
+        let scratch: &'s Tape = scratch;
         let part = |part: Option<Seen<'s>>| match part? {
             Seen::Same(value) => Some(value),
-            Seen::Changed(range) => text.get(range).map(Raw::trusted),
+            Seen::Changed(start) => Some(scratch.value_at(start)),
         };
         let [of_context, device, app, os, timezone] = parts.map(part);
         let object = |part: Option<Raw<'s>>| part.filter(|value| value.is_object());
@@ -220,8 +221,8 @@ impl Node {
         if same { Some(Seen::Same(value)) } else { self.part(name, Some(value), state, out).map(Seen::Changed) }
     }
 
-    /// Writes one of an event's own fields; where it stands then.
-    fn part(&self, name: &str, value: Option<Raw<'_>>, state: State, out: &mut Vec<u8>) -> Option<Range<usize>> {
+    /// Writes one of an event's own fields; where it begins then.
+    fn part(&self, name: &str, value: Option<Raw<'_>>, state: State, out: &mut Vec<u8>) -> Option<usize> {
         let value = value?;
         let state = self.state_of(name, state).filter(|_| !self.renamed.contains_key(name))?;
         if !(state.kept || is_container(value)) {
@@ -229,7 +230,7 @@ impl Node {
         }
         let start = out.len();
         write_value(out, value, self.below.get(name), state);
-        Some(start..out.len())
+        Some(start)
     }
 
     /// Writes an object's fields.

@@ -5,10 +5,9 @@
 //! because a body is shared: one such event would fail all others in it.
 
 use std::fmt;
-use std::ops::Range;
 
 use super::quotes::{find_all, special};
-use super::tape::{Name, Notes, Tape};
+use super::tape::{LONGEST, Name, Notes, Tape};
 use super::{hex4, skip_space};
 
 /// How deep a message may nest. Strict parsers stop at 128; the body that a message ends in adds up to six levels.
@@ -32,28 +31,33 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Exactly one value, white space around it aside; where it stands.
-pub(crate) fn document(text: &str) -> Result<Range<usize>, Fault> {
-    let mut walk = Walk::new(text, &[], Notes::default());
-    walk.whole::<false>(skip_space(text.as_bytes(), 0))
+/// Exactly one value, white space around it aside.
+pub(crate) fn document(text: &str, tape: &mut Tape) -> Result<(), Fault> {
+    check(text, tape, skip_space(text.as_bytes(), 0))
 }
 
-/// Exactly one object, white space around it aside; where it stands. Notes on the tape where its values do.
-pub(crate) fn message(text: &str, tape: &mut Tape) -> Result<Range<usize>, Fault> {
-    let bytes = text.as_bytes();
-    let start = skip_space(bytes, 0);
-    match bytes.get(start) {
-        Some(b'{') => {}
-        Some(_) => return Err(Fault { at: start, what: "not a JSON object" }),
-        None => return Err(Fault { at: start, what: "no JSON" }),
+/// Exactly one object, white space around it aside.
+pub(crate) fn message(text: &str, tape: &mut Tape) -> Result<(), Fault> {
+    let start = skip_space(text.as_bytes(), 0);
+    match text.as_bytes().get(start) {
+        Some(b'{') => check(text, tape, start),
+        Some(_) => Err(Fault { at: start, what: "not a JSON object" }),
+        None => Err(Fault { at: start, what: "no JSON" }),
     }
-    let (notes, words) = tape.begin(bytes.len());
+}
+
+/// The value that begins here; notes on the tape where its values stand.
+fn check(text: &str, tape: &mut Tape, start: usize) -> Result<(), Fault> {
+    if text.len() > LONGEST {
+        return Err(Fault { at: LONGEST, what: "too long" });
+    }
+    let (text, notes, words) = tape.begin(text);
     // Longer texts have longer strings, in which there is less to win.
-    let is_plain = bytes.len() <= LONGEST_NOTED && find_all(bytes, words);
+    let is_plain = text.len() <= LONGEST_NOTED && find_all(text.as_bytes(), words);
     let mut walk = Walk::new(text, words, notes);
     let all = if is_plain { walk.whole::<true>(start) } else { walk.whole::<false>(start) };
-    let noted = walk.notes.noted();
-    tape.end(noted);
+    let is_noted = walk.notes.is_complete();
+    tape.end(is_noted && all.is_ok());
     all
 }
 
@@ -95,7 +99,7 @@ impl<'a, 't> Walk<'a, 't> {
         Self { text, bytes: text.as_bytes(), words, notes, place, fault: Fault { at: 0, what: "" } }
     }
 
-    fn whole<const PLAIN: bool>(&mut self, start: usize) -> Result<Range<usize>, Fault> {
+    fn whole<const PLAIN: bool>(&mut self, start: usize) -> Result<(), Fault> {
         let mut place = Place { at: start, ..self.place };
         let first = self.byte(start).unwrap_or(END);
         let all = self.value::<PLAIN>(&mut place, first, Name::NONE, 0);
@@ -104,7 +108,7 @@ impl<'a, 't> Walk<'a, 't> {
         match all {
             Err(Stop) => Err(self.fault),
             Ok(()) if rest < self.bytes.len() => Err(Fault { at: rest, what: "something follows the JSON value" }),
-            Ok(()) => Ok(start..place.at),
+            Ok(()) => Ok(()),
         }
     }
 

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::{Field, Fields, Raw, skip_space, skip_string, unescape, write};
+use super::{Field, Fields, Raw, Tape, skip_space, skip_string, unescape, write};
 use crate::event::time;
 
 /// What changes while values are copied. By default nothing does.
@@ -66,15 +66,16 @@ fn once(fields: Fields<'_>) -> std::vec::IntoIter<Field<'_>> {
 /// Of fields that came to one name when they were flattened, `a.b` and the `b` in an `a`, the last alone stays. They are what
 /// stands in `out` from `start` on, in the object that is open there.
 pub(crate) fn last_of_each(out: &mut Vec<u8>, start: usize, style: Style) {
-    fn written(bytes: &[u8]) -> Fields<'_> {
-        Fields::written(std::str::from_utf8(bytes).unwrap_or_default())
-    }
-    let tail = out.get(start..).unwrap_or_default();
-    if !style.flatten || once(written(tail)).len() == written(tail).count() {
+    if !style.flatten {
         return;
     }
-    let tail = out.split_off(start);
-    for found in once(written(&tail)) {
+    let tail = out.get(start..).unwrap_or_default();
+    let tail = Tape::trusted(std::str::from_utf8(tail).unwrap_or_default());
+    if once(tail.fields()).len() == tail.fields().count() {
+        return;
+    }
+    out.truncate(start);
+    for found in once(tail.fields()) {
         write::key(out, found.key());
         value(out, found.value, false);
     }

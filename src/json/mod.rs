@@ -1,9 +1,8 @@
 //! JSON text that is already known to be valid: reading single fields of it, and copying it into a body.
 //!
-//! [`Raw`] is that text. It is made by [`Raw::parse`] and by decoding an event, both of which check every byte
-//! (by `check`); all else here trusts it. With a `tape` a field costs a look at its node, without one a look at each byte
-//! before it. Nothing here ever panics or loops without end, whatever the text, and nothing allocates except to resolve
-//! escapes.
+//! A [`Tape`] holds a text, and knows where its values stand if it was checked (by `check`); [`Raw`] is a value of it. With
+//! notes a field costs a look at its node, without them a look at each byte before it. Nothing here ever panics or loops
+//! without end, whatever the text, and nothing allocates except to resolve escapes.
 
 pub(crate) mod check;
 pub(crate) mod copy;
@@ -20,14 +19,15 @@ use quotes::{backslash, quote};
 use tape::Node;
 pub use tape::Tape;
 
-/// One JSON value as text: valid, without lone surrogates, numbers in the range of `f64`.
+/// One JSON value: valid, without lone surrogates, numbers in the range of `f64`.
+///
+/// Two words, so that it is passed in registers: in memory, what was written by the word would be read by the pair, for which
+/// a processor waits.
 #[derive(Clone, Copy)]
 pub struct Raw<'a> {
-    /// Of the whole message, if there is a tape: most parts of a message are never looked at, and cutting them out costs more
-    /// than all else here. Its own, if there is none.
-    text: &'a str,
-    /// Its own, and those of what is in it; none if there is no tape.
-    nodes: &'a [Node],
+    tape: &'a Tape,
+    /// Its node's number, if the tape has notes; else where it begins, and above it where its name does ([`scanned_at`]).
+    at: u64,
 }
 
 impl PartialEq for Raw<'_> {
@@ -44,51 +44,53 @@ impl fmt::Debug for Raw<'_> {
     }
 }
 
+/// Where a value begins, and above it the place behind the quote at which its name does; zero of what has none.
+const fn scanned_at(name: usize, start: usize) -> u64 {
+    (name as u64) << 32 | start as u64
+}
+
 impl<'a> Raw<'a> {
-    /// Checks a text that must hold exactly one value, white space around it aside.
-    pub fn parse(text: &'a str) -> Result<Self, Fault> {
-        let at = check::document(text)?;
-        Ok(Self::trusted(text.get(at).unwrap_or_default()))
+    /// Its node, if the tape has notes.
+    #[inline]
+    fn node(self) -> Option<&'a Node> {
+        self.tape.node(self.at)
     }
 
-    /// Checks a text that must hold exactly one object, white space around it aside, and notes on the tape where its
-    /// values stand.
-    pub fn message(text: &'a str, tape: &'a mut Tape) -> Result<Self, Fault> {
-        let at = check::message(text, tape)?;
-        let nodes = tape.nodes();
-        let text = if nodes.is_empty() { text.get(at).unwrap_or_default() } else { text };
-        Ok(Self { text, nodes })
-    }
-
-    /// Only for parts of what [`check`] has accepted, trimmed.
-    pub(crate) const fn trusted(text: &'a str) -> Self {
-        Self { text, nodes: &[] }
+    #[inline]
+    fn start(self) -> usize {
+        self.node().map_or((self.at & u64::from(u32::MAX)) as usize, Node::start)
     }
 
     /// The text.
     #[inline]
     #[must_use]
     pub fn get(self) -> &'a str {
-        match self.nodes.first() {
-            Some(own) => part(self.text, own.at()),
-            None => self.text,
+        match self.node() {
+            Some(own) => part(self.tape.text(), own.at()),
+            None => self.scanned(),
         }
+    }
+
+    #[inline(never)]
+    fn scanned(self) -> &'a str {
+        let (text, start) = (self.tape.text(), self.start());
+        part(text, start..skip_value(text.as_bytes(), start))
     }
 
     #[inline]
     fn first(self) -> u8 {
-        let start = self.nodes.first().map_or(0, Node::start);
-        self.text.as_bytes().get(start).copied().unwrap_or(b'n')
+        self.tape.text().as_bytes().get(self.start()).copied().unwrap_or(b'n')
     }
 
     /// What is in it, if it begins like this.
     #[inline]
     fn inside(self, open: u8) -> Inside<'a> {
-        match self.nodes.split_first() {
-            _ if self.first() != open => Inside::Noted(&[]),
-            Some((_, nodes)) => Inside::Noted(nodes),
-            None => Inside::Scanned(1),
-        }
+        let (next, end) = match self.node() {
+            _ if self.first() != open => (0, 0),
+            Some(own) => (self.at + 1, self.at + own.size()),
+            None => (self.start() as u64 + 1, self.tape.text().len() as u64),
+        };
+        Inside { tape: self.tape, next, end }
     }
 
     /// Whether it is an object.
@@ -130,44 +132,54 @@ impl<'a> Raw<'a> {
     #[inline]
     #[must_use]
     pub fn fields(self) -> Fields<'a> {
-        Fields { text: self.text, inside: self.inside(b'{') }
+        Fields(self.inside(b'{'))
     }
 
     /// The items of an array in their order; none of anything else.
     #[inline]
     #[must_use]
     pub fn items(self) -> Items<'a> {
-        Items { text: self.text, inside: self.inside(b'[') }
+        Items(self.inside(b'['))
     }
 
     /// The value of an object's field; the last one, if the name occurs twice.
     #[must_use]
     pub fn field(self, name: &str) -> Option<Raw<'a>> {
-        self.fields().filter(|field| field.is(name)).last().map(|field| field.value)
+        let mut found = None;
+        for field in self.fields() {
+            if field.is(name) {
+                found = Some(field.value);
+            }
+        }
+        found
     }
 
     /// A string's text.
     #[inline]
     #[must_use]
     pub fn string(self) -> Option<Cow<'a, str>> {
-        if !self.is_string() {
-            return None;
-        }
-        let (at, is_plain) = match self.nodes.first() {
-            Some(own) => (own.at(), !own.escaped()),
-            None => (0..self.text.len(), false),
-        };
-        let text = part(self.text, at.start + 1..at.end.saturating_sub(1));
-        Some(if is_plain { Cow::Borrowed(text) } else { unescape(text) })
+        self.plain().map_or_else(|| self.odd_string(), |text| Some(Cow::Borrowed(text)))
+    }
+
+    /// The text of a string without escapes.
+    #[inline(never)]
+    fn plain(self) -> Option<&'a str> {
+        let own = self.node().filter(|own| self.is_string() && !own.escaped())?;
+        Some(part(self.tape.text(), inner(own.at())))
+    }
+
+    #[cold]
+    fn odd_string(self) -> Option<Cow<'a, str>> {
+        let text = self.get();
+        self.is_string().then(|| unescape(part(text, inner(0..text.len()))))
     }
 
     /// An id: the text of a string that is not empty, or the digits of a number.
+    #[inline]
     #[must_use]
     pub fn id(self) -> Option<Cow<'a, str>> {
-        if self.is_number() {
-            return Some(Cow::Borrowed(self.get()));
-        }
-        self.string().filter(|text| !text.is_empty())
+        let text = if self.is_number() { Some(Cow::Borrowed(self.get())) } else { self.string() };
+        text.filter(|text| !text.is_empty())
     }
 
     /// What a string, a number or a boolean reads like; `None` of null, objects and arrays.
@@ -181,73 +193,10 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// A field of an object.
-#[derive(Clone, Copy, Debug)]
-pub struct Field<'a> {
-    /// The value.
-    pub value: Raw<'a>,
-    /// Its name, and whether that holds escapes, if no node of the value tells.
-    name: (&'a str, bool),
-}
-
-impl<'a> Field<'a> {
-    /// The name as it stands between its quotes, escapes and all.
-    #[inline]
-    #[must_use]
-    pub fn key(&self) -> &'a str {
-        match self.value.nodes.first() {
-            Some(own) => part(self.value.text, own.name().get().0),
-            None => self.name.0,
-        }
-    }
-
-    /// The name, escapes resolved.
-    #[inline]
-    #[must_use]
-    pub fn name(&self) -> Cow<'a, str> {
-        if self.escaped() { unescape(self.key()) } else { Cow::Borrowed(self.key()) }
-    }
-
-    /// The same in bytes, for who only compares it.
-    #[inline]
-    pub(crate) fn name_bytes(&self) -> Cow<'a, [u8]> {
-        match self.value.nodes.first().map(|own| own.name().get()) {
-            Some((at, false)) => Cow::Borrowed(self.value.text.as_bytes().get(at).unwrap_or_default()),
-            _ => match self.name() {
-                Cow::Borrowed(name) => Cow::Borrowed(name.as_bytes()),
-                Cow::Owned(name) => Cow::Owned(name.into_bytes()),
-            },
-        }
-    }
-
-    /// Whether this is its name.
-    #[inline]
-    #[must_use]
-    pub fn is(&self, name: &str) -> bool {
-        *self.name_bytes() == *name.as_bytes()
-    }
-
-    #[inline]
-    fn escaped(&self) -> bool {
-        self.value.nodes.first().map_or(self.name.1, |own| own.name().get().1)
-    }
-}
-
-/// What is in an object or an array, from some value on.
-#[derive(Clone, Debug)]
-enum Inside<'a> {
-    /// By its nodes.
-    Noted(&'a [Node]),
-    /// By its bytes, from this one on.
-    Scanned(usize),
-}
-
-/// The next of the values that the nodes tell of.
+/// What stands between a string's quotes.
 #[inline]
-fn noted<'a>(text: &'a str, nodes: &mut &'a [Node]) -> Option<Raw<'a>> {
-    let (own, rest) = nodes.split_at_checked(nodes.first()?.size())?;
-    *nodes = rest;
-    Some(Raw { text, nodes: own })
+fn inner(at: Range<usize>) -> Range<usize> {
+    at.start + 1..at.end.saturating_sub(1)
 }
 
 /// A part of a text. What is no part is empty: so no `Option`.
@@ -256,52 +205,136 @@ fn part(text: &str, at: Range<usize>) -> &str {
     text.get(at).unwrap_or_default()
 }
 
-/// Iterator over an object's fields.
-#[derive(Clone, Debug)]
-pub struct Fields<'a> {
-    text: &'a str,
-    inside: Inside<'a>,
+/// A field of an object.
+#[derive(Clone, Copy, Debug)]
+pub struct Field<'a> {
+    /// The value, which knows its name.
+    pub value: Raw<'a>,
 }
 
-impl<'a> Fields<'a> {
-    /// Of an object without its first bracket, and maybe without its last.
-    fn written(text: &'a str) -> Self {
-        Self { text, inside: Inside::Scanned(0) }
+impl<'a> Field<'a> {
+    /// Where the name stands between its quotes, and whether it holds escapes.
+    #[inline]
+    fn name_at(&self) -> (Range<usize>, bool) {
+        match self.value.node() {
+            Some(own) => own.name(),
+            None => self.scanned_name_at(),
+        }
+    }
+
+    #[inline(never)]
+    fn scanned_name_at(&self) -> (Range<usize>, bool) {
+        let start = (self.value.at >> 32) as usize;
+        let found = skip_string(self.value.tape.text().as_bytes(), start.wrapping_sub(1));
+        found.map_or((0..0, false), |(end, escaped)| (start..end - 1, escaped))
+    }
+
+    /// The name as it stands between its quotes, escapes and all.
+    #[inline]
+    #[must_use]
+    pub fn key(&self) -> &'a str {
+        part(self.value.tape.text(), self.name_at().0)
+    }
+
+    /// The name, escapes resolved.
+    #[inline]
+    #[must_use]
+    pub fn name(&self) -> Cow<'a, str> {
+        let (at, escaped) = self.name_at();
+        let key = part(self.value.tape.text(), at);
+        if escaped { unescape(key) } else { Cow::Borrowed(key) }
+    }
+
+    /// The same in bytes, for who only compares it.
+    #[inline]
+    pub(crate) fn name_bytes(&self) -> Cow<'a, [u8]> {
+        let (at, escaped) = self.name_at();
+        if escaped {
+            return Cow::Owned(self.name().into_owned().into_bytes());
+        }
+        Cow::Borrowed(self.value.tape.text().as_bytes().get(at).unwrap_or_default())
+    }
+
+    /// Whether this is its name.
+    #[inline]
+    #[must_use]
+    pub fn is(&self, name: &str) -> bool {
+        let (at, escaped) = self.name_at();
+        if escaped {
+            return self.name() == name;
+        }
+        // Nearly all names differ in their length already.
+        at.len() == name.len() && self.value.tape.text().as_bytes().get(at) == Some(name.as_bytes())
     }
 }
+
+/// What is in an object or an array, from some value on: by the numbers of its nodes, if the tape has notes, else by the bytes.
+#[derive(Clone, Debug)]
+struct Inside<'a> {
+    tape: &'a Tape,
+    next: u64,
+    end: u64,
+}
+
+impl<'a> Inside<'a> {
+    /// The next value; `scan` finds it where there are no notes.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what it counts stays in registers")]
+    fn next(&mut self, scan: impl FnOnce(&mut Self) -> Option<u64>) -> Option<Raw<'a>> {
+        if self.next >= self.end {
+            return None;
+        }
+        let at = match self.tape.node(self.next) {
+            Some(node) => {
+                let at = self.next;
+                self.next += node.size();
+                at
+            }
+            None => scan(self)?,
+        };
+        Some(Raw { tape: self.tape, at })
+    }
+
+    #[inline(never)]
+    fn scan_field(&mut self) -> Option<u64> {
+        let bytes = self.tape.text().as_bytes();
+        let name = next_item(bytes, usize::try_from(self.next).ok()?)?;
+        let (end, _) = skip_string(bytes, name)?;
+        let start = skip_space(bytes, skip_space(bytes, end) + 1);
+        self.next = skip_value(bytes, start).max(end) as u64;
+        Some(scanned_at(name + 1, start))
+    }
+
+    #[inline(never)]
+    fn scan_item(&mut self) -> Option<u64> {
+        let bytes = self.tape.text().as_bytes();
+        let start = next_item(bytes, usize::try_from(self.next).ok()?)?;
+        let end = skip_value(bytes, start);
+        if end <= start {
+            return None;
+        }
+        self.next = end as u64;
+        Some(scanned_at(0, start))
+    }
+}
+
+/// Iterator over an object's fields.
+#[derive(Clone, Debug)]
+pub struct Fields<'a>(Inside<'a>);
 
 impl<'a> Iterator for Fields<'a> {
     type Item = Field<'a>;
 
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "a field is larger than what comes back in registers")]
+    #[expect(clippy::inline_always, reason = "the same")]
     fn next(&mut self) -> Option<Field<'a>> {
-        match &mut self.inside {
-            Inside::Noted(nodes) => noted(self.text, nodes).map(|value| Field { value, name: ("", false) }),
-            Inside::Scanned(at) => scanned_field(self.text, at),
-        }
+        self.0.next(Inside::scan_field).map(|value| Field { value })
     }
-}
-
-#[inline(never)]
-fn scanned_field<'a>(text: &'a str, at: &mut usize) -> Option<Field<'a>> {
-    let bytes = text.as_bytes();
-    let start = next_item(bytes, *at)?;
-    let (end, escaped) = skip_string(bytes, start)?;
-    let key = text.get(start + 1..end - 1)?;
-    let colon = skip_space(bytes, end);
-    let from = skip_space(bytes, colon + 1);
-    let to = skip_value(bytes, from);
-    *at = to.max(end);
-    Some(Field { value: Raw::trusted(text.get(from..to)?), name: (key, escaped) })
 }
 
 /// Iterator over an array's items.
 #[derive(Clone, Debug)]
-pub struct Items<'a> {
-    text: &'a str,
-    inside: Inside<'a>,
-}
+pub struct Items<'a>(Inside<'a>);
 
 impl<'a> Iterator for Items<'a> {
     type Item = Raw<'a>;
@@ -309,23 +342,8 @@ impl<'a> Iterator for Items<'a> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the same")]
     fn next(&mut self) -> Option<Raw<'a>> {
-        match &mut self.inside {
-            Inside::Noted(nodes) => noted(self.text, nodes),
-            Inside::Scanned(at) => scanned_item(self.text, at),
-        }
+        self.0.next(Inside::scan_item)
     }
-}
-
-#[inline(never)]
-fn scanned_item<'a>(text: &'a str, at: &mut usize) -> Option<Raw<'a>> {
-    let bytes = text.as_bytes();
-    let from = next_item(bytes, *at)?;
-    let to = skip_value(bytes, from);
-    if to <= from {
-        return None;
-    }
-    *at = to;
-    Some(Raw::trusted(text.get(from..to)?))
 }
 
 /// Where the next field or item begins, behind a comma if there is one.

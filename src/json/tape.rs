@@ -1,4 +1,4 @@
-//! Where the values of a text stand: written by the check, so that nobody has to look for them again.
+//! A text, and where its values stand: written by the check, so that nobody has to look for them again.
 //!
 //! A tape holds a [`Node`] for each value, in the order in which they begin; what stands in an object or an array follows
 //! it. Texts of very many values have none, and are read by their bytes: a tape is kept for the next message, and must
@@ -6,10 +6,15 @@
 
 use std::ops::Range;
 
+use super::check::{self, Fault};
+use super::{Fields, Inside, Raw, scanned_at, skip_space};
+
 /// The most values that are noted: some 80 KB.
 const MOST: usize = 4096;
-/// The longest text in which places can be noted.
-const LONGEST: usize = ESCAPED as usize - 1;
+/// The longest text that keeps its room for the next one.
+const KEPT: usize = 64 * 1024;
+/// The longest text in which places can be told.
+pub(super) const LONGEST: usize = ESCAPED as usize - 1;
 /// The highest bit of a place: the string that ends there has escapes.
 const ESCAPED: u32 = 1 << 31;
 
@@ -53,15 +58,15 @@ impl Name {
         Self { start: place(at.start), end: ending(at.end, escaped) }
     }
 
-    /// Where it stands, and whether it has escapes.
-    pub(super) const fn get(self) -> (Range<usize>, bool) {
+    const fn get(self) -> (Range<usize>, bool) {
         (range(self.start, self.end), self.end & ESCAPED != 0)
     }
 }
 
 impl Node {
-    pub(super) const fn name(&self) -> Name {
-        self.name
+    /// Where its name stands, and whether that has escapes.
+    pub(super) const fn name(&self) -> (Range<usize>, bool) {
+        self.name.get()
     }
 
     pub(super) const fn at(&self) -> Range<usize> {
@@ -77,18 +82,19 @@ impl Node {
         self.end & ESCAPED != 0
     }
 
-    pub(super) const fn size(&self) -> usize {
-        self.size as usize
+    pub(super) const fn size(&self) -> u64 {
+        self.size as u64
     }
 }
 
-/// Memory for the nodes of one text after the other.
+/// Memory for one text after the other, with the nodes of its values.
 #[derive(Debug, Default)]
 pub struct Tape {
-    /// As many as the longest text until now could have; those of the last one come first.
+    text: String,
+    /// As many as the longest text until now could have; those of this one come first.
     nodes: Vec<Node>,
-    /// How many values of the last text were noted.
-    noted: usize,
+    /// Whether they are this text's.
+    is_noted: bool,
     /// Where quotes stand, a bit a byte of the text.
     quotes: Vec<u64>,
 }
@@ -102,25 +108,71 @@ pub(super) struct Notes<'t> {
 }
 
 impl Tape {
-    /// The nodes of the text that was checked last; none if it had too many.
-    pub(super) fn nodes(&self) -> &[Node] {
-        self.nodes.get(..self.noted).unwrap_or_default()
+    /// Checks a text that must hold exactly one value, white space around it aside.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        let mut tape = Self::default();
+        check::document(text, &mut tape)?;
+        Ok(tape)
     }
 
-    /// Notes of a text of so many bytes, and the place for those of quotes.
-    pub(super) fn begin(&mut self, length: usize) -> (Notes<'_>, &mut Vec<u64>) {
-        // A value takes a byte, and another one parts it from the next.
-        let most = if length <= LONGEST { (length / 2 + 1).min(MOST) } else { 0 };
-        if self.nodes.len() < most {
-            self.nodes.resize(most, Node::default());
+    /// Checks a text that must hold exactly one object, white space around it aside, and notes where its values stand.
+    pub fn read(&mut self, text: &str) -> Result<(), Fault> {
+        check::message(text, self)
+    }
+
+    /// Only for what [`check`] has accepted, or what was written by the rules of JSON.
+    pub(crate) fn trusted(text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+
+    /// The value that the text is.
+    #[inline]
+    #[must_use]
+    pub fn value(&self) -> Raw<'_> {
+        if self.is_noted { Raw { tape: self, at: 0 } } else { self.value_at(0) }
+    }
+
+    /// The value that begins behind white space here, in a text without notes.
+    pub(crate) fn value_at(&self, start: usize) -> Raw<'_> {
+        Raw { tape: self, at: scanned_at(0, skip_space(self.text.as_bytes(), start)) }
+    }
+
+    /// The fields of an object without its first bracket, and maybe without its last, in a text without notes.
+    pub(super) fn fields(&self) -> Fields<'_> {
+        Fields(Inside { tape: self, next: 0, end: self.text.len() as u64 })
+    }
+
+    #[inline]
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The node of this number, if there are notes.
+    #[inline]
+    pub(super) fn node(&self, number: u64) -> Option<&Node> {
+        if self.is_noted { self.nodes.get(number as usize) } else { None }
+    }
+
+    /// Takes a text in; what there is to write of it: itself, its notes, and the place for those of quotes.
+    pub(super) fn begin(&mut self, text: &str) -> (&str, Notes<'_>, &mut Vec<u64>) {
+        let Self { text: own, nodes, is_noted, quotes } = self;
+        if own.capacity() > KEPT.max(text.len()) {
+            *own = String::new();
         }
-        let nodes = self.nodes.get_mut(..most).unwrap_or_default();
-        (Notes { nodes, values: 0 }, &mut self.quotes)
+        own.clear();
+        own.push_str(text);
+        // A value takes a byte, and another one parts it from the next.
+        let most = (text.len() / 2 + 1).min(MOST);
+        if nodes.len() < most {
+            nodes.resize(most, Node::default());
+        }
+        *is_noted = false;
+        (own, Notes { nodes: nodes.get_mut(..most).unwrap_or_default(), values: 0 }, quotes)
     }
 
-    /// So many values were noted.
-    pub(super) fn end(&mut self, noted: usize) {
-        self.noted = noted;
+    /// Whether all values of the text are noted.
+    pub(super) fn end(&mut self, is_noted: bool) {
+        self.is_noted = is_noted;
     }
 }
 
@@ -146,8 +198,8 @@ impl Notes<'_> {
         self.values = values;
     }
 
-    /// How many of them are noted: none of too many.
-    pub(super) const fn noted(&self) -> usize {
-        if self.values <= self.nodes.len() { self.values } else { 0 }
+    /// Whether all of them are noted: not if they are too many.
+    pub(super) const fn is_complete(&self) -> bool {
+        self.values <= self.nodes.len()
     }
 }

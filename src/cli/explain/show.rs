@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use crate::explain::{AccountPart, CallPart, End, Explanation};
-use crate::json::Raw;
+use crate::json::{Raw, Tape};
 
 pub(super) fn write(out: &mut dyn Write, explanation: &Explanation) -> io::Result<()> {
     let place = &explanation.record;
@@ -58,8 +58,8 @@ fn write_call(out: &mut dyn Write, call: &CallPart) -> io::Result<()> {
         writeln!(out, "  signed with the account's keys")?;
     }
     let mut text = String::new();
-    if let Some(body) = call.body.as_ref().and_then(|body| Raw::parse(body.get()).ok()) {
-        indent(&mut text, body, 1);
+    if let Some(body) = call.body.as_ref().and_then(|body| Tape::parse(body.get()).ok()) {
+        indent(&mut text, body.value(), 1);
     }
     writeln!(out, "\n  {text}")
 }

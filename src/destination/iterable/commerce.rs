@@ -16,7 +16,7 @@ use std::borrow::Cow;
 use super::encode::{Encoder, Properties, id_and_time};
 use super::identity::{email, email_of_traits};
 use crate::event::Event;
-use crate::json::{Raw, copy, write};
+use crate::json::{Raw, Tape, copy, write};
 use crate::outcome::{Reason, Refusal};
 
 /// What becomes of an event of commerce.
@@ -211,8 +211,8 @@ fn number(value: Raw<'_>) -> Option<Cow<'_, str>> {
         return Some(Cow::Borrowed(value.get()));
     }
     let text = value.string()?;
-    let number = Raw::parse(&text).ok().filter(|number| number.is_number())?.get().to_owned();
-    Some(Cow::Owned(number))
+    let tape = Tape::parse(&text).ok()?;
+    tape.value().is_number().then(|| Cow::Owned(tape.value().get().to_owned()))
 }
 
 /// A whole number, also where it is written `2.0` or as text.
@@ -233,7 +233,7 @@ mod tests {
     use super::{Encoder, number, whole};
     use crate::config::{self, Vendor};
     use crate::destination::UserHash;
-    use crate::json::Raw;
+    use crate::json::Tape;
 
     fn encoder() -> Encoder {
         let directory = tempfile::tempdir().expect("a directory");
@@ -260,7 +260,7 @@ mod tests {
             let twins = "\"sku\":{},".repeat(TWINS);
             let product = format!("{{\"id\":\"a\",\"name\":\"A\",\"price\":1,\"quantity\":1,{twins}\"sku\":{last}}}");
             let mut out = Vec::new();
-            encoder.item(Raw::parse(&product).expect("an object"), &mut out).expect("an item");
+            encoder.item(Tape::parse(&product).expect("an object").value(), &mut out).expect("an item");
             let item = format!("{{\"id\":\"a\",\"name\":\"A\",\"price\":1,\"quantity\":1{expected}");
             assert_eq!(String::from_utf8(out).expect("UTF-8"), item);
         }
@@ -270,17 +270,17 @@ mod tests {
     fn numbers() {
         for (text, expected) in [("1.50", Some("1.50")), ("\" 1.5 \"", Some("1.5")), ("\"1,5\"", None), ("true", None)]
         {
-            assert_eq!(number(Raw::trusted(text)).as_deref(), expected, "{text}");
+            assert_eq!(number(Tape::trusted(text).value()).as_deref(), expected, "{text}");
         }
     }
 
     #[test]
     fn whole_numbers() {
         for (text, expected) in [("2", 2), ("\"2\"", 2), ("2.0", 2), ("2e1", 20), ("-1", -1)] {
-            assert_eq!(whole(Raw::trusted(text)), Some(expected), "{text}");
+            assert_eq!(whole(Tape::trusted(text).value()), Some(expected), "{text}");
         }
         for text in ["2.7", "1e300", "\"\"", "\"x\"", "null", "[2]"] {
-            assert_eq!(whole(Raw::trusted(text)), None, "{text}");
+            assert_eq!(whole(Tape::trusted(text).value()), None, "{text}");
         }
     }
 }

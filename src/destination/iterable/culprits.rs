@@ -8,14 +8,15 @@ use serde_json::Value;
 
 use super::answer::{Batch, Judged};
 use crate::destination::{CallVerdict, Verdict};
-use crate::json::Raw;
+use crate::json::{Raw, Tape};
 use crate::outcome::{Reason, Refusal};
 
 /// Elements that hold the value which `validationErrors` gives for a field.
 pub(super) fn of_types(body: &Value, batch: &Batch<'_>) -> Judged {
     let complaints = body["params"]["validationErrors"].as_object();
     let named = |index: &usize| {
-        let element = element(batch, *index)?;
+        let tape = element(batch, *index)?;
+        let element = tape.value();
         complaints.into_iter().flatten().find_map(|(key, complaint)| {
             let (event, field) = key.split_once(":::")?;
             if batch.events && element.field("eventName")?.string().is_none_or(|name| name != event) {
@@ -44,8 +45,8 @@ pub(super) fn of_json(body: &Value, batch: &Batch<'_>) -> Judged {
         .map(|(place, complaint)| {
             let (index, path) = place.split_once('[')?.1.split_once("].")?;
             let index = index.parse().ok()?;
-            let value = at(element(batch, index)?, path)?;
-            contradicts(value, complaint.as_str()?).then_some((index, path))
+            let element = element(batch, index)?;
+            contradicts(at(element.value(), path)?, complaint.as_str()?).then_some((index, path))
         })
         .collect();
     let mut calls: Vec<_> = places
@@ -84,9 +85,9 @@ fn at<'a>(object: Raw<'a>, path: &str) -> Option<Raw<'a>> {
 }
 
 /// The element as it was sent.
-fn element<'a>(batch: &Batch<'a>, index: usize) -> Option<Raw<'a>> {
+fn element(batch: &Batch<'_>, index: usize) -> Option<Tape> {
     if index >= batch.elements.len() {
         return None;
     }
-    Some(Raw::trusted(std::str::from_utf8(batch.elements.element(index)).ok()?))
+    Some(Tape::trusted(std::str::from_utf8(batch.elements.element(index)).ok()?))
 }

@@ -295,11 +295,11 @@ pub(super) fn is_event_id(id: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{event_id, vendors_id};
-    use crate::json::Raw;
+    use crate::json::Tape;
 
     #[test]
     fn ids_of_campaigns() {
-        let id = |text| vendors_id("x", Some(Raw::trusted(text)));
+        let id = |text| vendors_id("x", Some(Tape::trusted(text).value()));
         assert_eq!(id("12"), Ok(Some(12)));
         assert_eq!(id("\"12\""), Ok(Some(12)));
         assert_eq!(id("null"), Ok(None));

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::answer::{Batch, Judged, SETTLES};
 use crate::destination::{CallVerdict, Verdict};
-use crate::json::Raw;
+use crate::json::{Raw, Tape};
 use crate::outcome::{Reason, Refusal, Skip};
 
 /// Whether a body has counts and lists, nothing beside them, and names no failure. One that does not may be good, too.
@@ -233,7 +233,8 @@ impl Matching {
         let mut ends = vec![None; count];
         let mut seen = vec![false; names.len()];
         for (index, end) in ends.iter_mut().enumerate() {
-            let element = Raw::trusted(std::str::from_utf8(batch.elements.element(index)).unwrap_or_default());
+            let tape = Tape::trusted(std::str::from_utf8(batch.elements.element(index)).unwrap_or_default());
+            let element = tape.value();
             if let Some(new) = moved_to(element, batch.events) {
                 by_email.entry(new.to_lowercase()).or_default().push(index);
             }

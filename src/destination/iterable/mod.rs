@@ -28,6 +28,7 @@ use super::{
 use crate::clock::Now;
 use crate::config;
 use crate::event::fields::Fields;
+use crate::json::Tape;
 use crate::event::{Event, Kind};
 use crate::outcome::{No, Refusal, Skip};
 use commerce::Commerce;
@@ -132,7 +133,7 @@ impl Iterable {
 
     /// Writes the element of a message, as far as the account may see it.
     fn write(&self, event: &Event<'_>, call: &Call, body: &mut Vec<u8>) -> Result<(), Refusal> {
-        let mut scratch = Vec::new();
+        let mut scratch = Tape::default();
         let seen = self.fields.as_ref().map(|fields| fields.apply(event, &mut scratch));
         let event = seen.as_ref().unwrap_or(event);
         match (event.kind, call.shape) {

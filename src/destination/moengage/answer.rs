@@ -36,7 +36,7 @@ use serde_json::Value;
 use super::{ALERTS, BUSINESS, ITEMS};
 use crate::clock::Now;
 use crate::destination::{Again, Answer, CallVerdict, Elements, Hold, Judgement, Shape, Verdict, hint, words};
-use crate::json::Raw;
+use crate::json::Tape;
 use crate::outcome::{Reason, Refusal};
 
 /// What the answer means.
@@ -129,7 +129,10 @@ fn is_repetition(body: &Value) -> bool {
 /// A catalogue's counts, and the items that it lists as bad, by their ids.
 fn items(message: &Value, elements: &dyn Elements) -> Judged {
     let count = |name: &str| message[name]["count"].as_u64().and_then(|count| usize::try_from(count).ok());
-    let id = |index| Raw::trusted(std::str::from_utf8(elements.element(index)).ok()?).field("id")?.id();
+    let id = |index| {
+        let element = Tape::trusted(std::str::from_utf8(elements.element(index)).ok()?);
+        Some(element.value().field("id")?.id()?.into_owned())
+    };
     let ids: Vec<_> = (0..elements.len()).map(id).collect();
     let mut calls: Vec<(usize, CallVerdict)> = Vec::new();
     for detail in message["invalid"]["details"].as_array().into_iter().flatten() {

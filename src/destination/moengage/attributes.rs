@@ -20,7 +20,7 @@
 
 use crate::event::{Event, time};
 use crate::json::copy::{self, Style};
-use crate::json::{Raw, write};
+use crate::json::{Raw, Tape, write};
 
 /// A standard attribute's index into [`NAMED`].
 type Slot = usize;
@@ -223,5 +223,6 @@ impl Form {
 /// The number that a string holds, as JSON writes it.
 fn digits(value: Raw<'_>) -> Option<String> {
     let text = value.string()?;
-    Raw::parse(&text).ok().filter(|number| number.is_number()).map(|number| number.get().to_owned())
+    let tape = Tape::parse(&text).ok()?;
+    tape.value().is_number().then(|| tape.value().get().to_owned())
 }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use super::nested;
 use crate::clock::Now;
-use crate::json::{Raw, copy};
+use crate::json::{Raw, Tape, copy};
 use crate::outcome::{Reason, Refusal};
 
 /// By how much a producer's clock may be ahead of ours: a guess that covers badly kept clocks, not wrong time zones.
@@ -171,7 +171,7 @@ fn check_edits(added: Raw<'_>, removed: Raw<'_>) -> Result<(), Refusal> {
 /// The same of the object whose fields are written at the end of `out`, from `start` on.
 pub(super) fn check_written(out: &[u8], start: usize, of: Of) -> Result<(), Refusal> {
     let object = out.get(start..).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or("{}");
-    check_attributes(Raw::trusted(object), of)
+    check_attributes(Tape::trusted(object).value(), of)
 }
 
 /// Whether the vendor keeps this text; anything but a text is no URL.
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     fn check(object: &str) -> Result<(), Reason> {
-        check_attributes(Raw::parse(object).expect("an object"), Of::Event).map_err(|refusal| refusal.reason)
+        check_attributes(Tape::parse(object).expect("an object").value(), Of::Event).map_err(|refusal| refusal.reason)
     }
 
     #[test]
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn what_users_may_not_have_is_another_list() {
-        let check = |name: &str| check_attributes(Raw::trusted(&format!("{{\"{name}\":1}}")), Of::User).is_ok();
+        let check = |name: &str| check_attributes(Tape::trusted(&format!("{{\"{name}\":1}}")).value(), Of::User).is_ok();
         for name in RESERVED_OF_A_USER.iter().chain(&["USER_ATTRIBUTE_X", "moe_x", "moe_ip_city", "moe_project_name"]) {
             assert!(!check(name), "{name}");
         }

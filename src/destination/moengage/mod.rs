@@ -28,6 +28,7 @@ use super::{
     Answer, Budget, Call, Charge, Destination, Elements, Judgement, Per, Shape, ShapeInfo, Target, UserHash, authority,
     limit, percent_encoded,
 };
+use crate::json::Tape;
 use crate::clock::Now;
 use crate::config;
 use crate::event::fields::Fields;
@@ -137,7 +138,7 @@ impl Moengage {
     }
 
     /// The event as the account's rules leave it.
-    fn seen<'s>(&self, event: &Event<'s>, scratch: &'s mut Vec<u8>) -> Option<Event<'s>> {
+    fn seen<'s>(&self, event: &Event<'s>, scratch: &'s mut Tape) -> Option<Event<'s>> {
         self.fields.as_ref().map(|fields| fields.apply(event, scratch))
     }
 }
@@ -238,7 +239,7 @@ impl Destination for Moengage {
             body.extend_from_slice(event.whole.get().as_bytes());
             return Ok(());
         }
-        let mut scratch = Vec::new();
+        let mut scratch = Tape::default();
         let seen = self.seen(event, &mut scratch);
         let whole = event;
         let event = seen.as_ref().unwrap_or(event);

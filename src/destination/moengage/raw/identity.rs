@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     fn found(element: &str, kind: &str) -> Result<Vec<u64>, Reason> {
-        let users = users(&UserHash::new(1), Raw::parse(element).expect(element), kind);
+        let users = users(&UserHash::new(1), Tape::parse(element).expect(element).value(), kind);
         users.map(|(first, others)| [vec![first], others].concat()).map_err(|refusal| refusal.reason)
     }
 

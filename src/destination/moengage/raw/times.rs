@@ -76,7 +76,7 @@ mod tests {
     const NOW: Now = Now { mono: Duration::ZERO, wall_ms: 1_795_207_260_000 };
 
     fn end(action: &str) -> Result<(), Reason> {
-        check(Raw::parse(action).expect(action), NOW).map_err(|refusal| refusal.reason)
+        check(Tape::parse(action).expect(action).value(), NOW).map_err(|refusal| refusal.reason)
     }
 
     #[test]
