@@ -161,7 +161,7 @@ fn with_dates(out: &mut Vec<u8>, text: &str) {
 fn date_around(bytes: &[u8], between: usize) -> Option<(usize, usize, i64)> {
     let from = between.checked_sub(10)?;
     // Without backslashes any quote before a digit opens a string.
-    if bytes.get(from.checked_sub(1)?) != Some(&b'"') {
+    if !matches!(bytes.get(from.checked_sub(1)?..), Some([b'"', b'0'..=b'9', _, _, _, b'-', ..])) {
         return None;
     }
     let tail = bytes.get(between..)?;
