@@ -165,7 +165,7 @@ impl Encoder {
             Kind::Page => Ok(loaded("page", "Loaded a Page")),
             Kind::Screen => Ok(loaded("screen", "Loaded a Screen")),
             _ => {
-                let name = event.event.as_deref().filter(|name| !text::trim(name).is_empty());
+                let name = event.event.as_deref().filter(|name| !name.chars().all(char::is_whitespace));
                 name.map(Cow::Borrowed).ok_or_else(|| Refusal::new(Reason::NoEventName, "track without `event`"))
             }
         }
@@ -236,17 +236,20 @@ impl<'a> Properties<'a> {
                 _ => {}
             }
         }
+        let id = |name, value: Option<Raw<'_>>| value.map_or(Ok(None), |value| vendors_id(name, value));
         Ok(Self {
             email: email.and_then(Raw::string).filter(|email| !email.is_empty()),
-            campaign: vendors_id("campaignId", campaign)?,
-            template: vendors_id("templateId", template)?,
+            campaign: id("campaignId", campaign)?,
+            template: id("templateId", template)?,
         })
     }
 }
 
 /// A whole number above zero, where the vendor's ids begin, or its digits as text; null is absent.
-fn vendors_id(name: &'static str, value: Option<Raw<'_>>) -> Result<Option<i64>, Refusal> {
-    let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(None) };
+fn vendors_id(name: &'static str, value: Raw<'_>) -> Result<Option<i64>, Refusal> {
+    if value.is_null() {
+        return Ok(None);
+    }
     let digits = value.string().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let text = digits.as_deref().unwrap_or(value.get());
     match text.parse() {
@@ -300,7 +303,7 @@ mod tests {
 
     #[test]
     fn ids_of_campaigns() {
-        let id = |text| vendors_id("x", Some(Raw::trusted(text)));
+        let id = |text| vendors_id("x", Raw::trusted(text));
         assert_eq!(id("12"), Ok(Some(12)));
         assert_eq!(id("\"12\""), Ok(Some(12)));
         assert_eq!(id("null"), Ok(None));

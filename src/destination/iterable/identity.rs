@@ -129,11 +129,15 @@ pub(super) fn address_hash(users: &UserHash, address: &str) -> u64 {
 
 /// The address that an event names: its own, else its user's.
 pub(super) fn email<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
-    Event::email_in(&[event.properties]).or_else(|| email_of_traits(event))
+    event.properties.and_then(email_in).or_else(|| email_of_traits(event))
 }
 
 pub(super) fn email_of_traits<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
-    Event::email_in(&[event.user_traits(), event.context.traits])
+    event.user_traits().and_then(email_in).or_else(|| event.context.traits.and_then(email_in))
+}
+
+fn email_in(place: Raw<'_>) -> Option<Cow<'_, str>> {
+    place.field("email")?.string().filter(|email| !email.is_empty())
 }
 
 pub(super) fn is_user_id(id: &str) -> bool {
