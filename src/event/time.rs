@@ -243,7 +243,18 @@ pub(crate) fn write_spaced(out: &mut Vec<u8>, ms: i64) {
 
 /// Writes Unix time in whole seconds.
 pub(crate) fn write_unix(out: &mut Vec<u8>, ms: i64) {
-    write::integer(out, ms.div_euclid(1000));
+    /// Seconds of ten digits: the years 2001 to 2286.
+    const USUAL: std::ops::Range<i64> = 1_000_000_000..10_000_000_000;
+    let mut seconds = ms.div_euclid(1000);
+    if !USUAL.contains(&seconds) {
+        return write::integer(out, seconds);
+    }
+    let mut digits = [0; 10];
+    for pair in digits.as_chunks_mut::<2>().0.iter_mut().rev() {
+        *pair = two_digits(u32::try_from(seconds % 100).unwrap_or(0));
+        seconds /= 100;
+    }
+    out.extend_from_slice(&digits);
 }
 
 fn to_the_second(ms: i64, between: u8) -> [u8; 19] {
@@ -352,6 +363,19 @@ mod tests {
         assert_eq!(of(Raw::trusted("true")), None);
         assert_eq!(date_time(b"2016-03-24T17:46:45"), None);
         assert_eq!(date_time(b"2016-03-24T17:46:45.Z"), None);
+    }
+
+    #[test]
+    fn unix_time_has_as_many_digits_as_it_needs() {
+        for seconds in
+            [0, 7, -1, -62_135_596_800, 999_999_999, 1_000_000_000, 1_795_207_260, 9_999_999_999, 10_000_000_000]
+        {
+            for ms in [0, 1, 999] {
+                let mut out = Vec::new();
+                write_unix(&mut out, seconds * 1000 + ms);
+                assert_eq!(String::from_utf8(out).expect("ASCII"), seconds.to_string());
+            }
+        }
     }
 
     #[test]

@@ -229,19 +229,23 @@ impl<'a> Properties<'a> {
         let (mut email, mut campaign, mut template) = (None, None, None);
         let Some(properties) = event.properties else { return Ok(Self::default()) };
         for field in properties.fields() {
-            match &*field.name() {
-                "email" => email = Some(field.value),
-                "campaignId" => campaign = Some(field.value),
-                "templateId" => template = Some(field.value),
-                _ => {}
+            if field.is("email") {
+                email = Some(field.value);
+            } else if field.is("campaignId") {
+                campaign = Some(field.value);
+            } else if field.is("templateId") {
+                template = Some(field.value);
             }
         }
-        let id = |name, value: Option<Raw<'_>>| value.map_or(Ok(None), |value| vendors_id(name, value));
-        Ok(Self {
-            email: email.and_then(Raw::string).filter(|email| !email.is_empty()),
-            campaign: id("campaignId", campaign)?,
-            template: id("templateId", template)?,
-        })
+        let email = email.and_then(Raw::string).filter(|email| !email.is_empty());
+        let mut found = Self { email, ..Self::default() };
+        if let Some(value) = campaign {
+            found.campaign = vendors_id("campaignId", value)?;
+        }
+        if let Some(value) = template {
+            found.template = vendors_id("templateId", value)?;
+        }
+        Ok(found)
     }
 }
 
