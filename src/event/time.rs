@@ -149,7 +149,7 @@ fn fraction_and_offset(mut rest: &[u8]) -> Option<(i64, i64)> {
         }
         _ => return None,
     };
-    let (hours, minutes) = (pair(&[h1, h2])?, pair(&[m1, m2])?);
+    let (hours, minutes) = (pair([h1, h2])?, pair([m1, m2])?);
     if hours > 25 || minutes > 59 {
         return None;
     }
@@ -175,7 +175,7 @@ pub(crate) fn iso(text: &[u8]) -> Option<i64> {
 }
 
 /// The value of two digits.
-fn pair(digits: &[u8; 2]) -> Option<i64> {
+fn pair(digits: [u8; 2]) -> Option<i64> {
     match digits {
         [tens @ b'0'..=b'9', ones @ b'0'..=b'9'] => Some(i64::from(tens - b'0') * 10 + i64::from(ones - b'0')),
         _ => None,
@@ -203,8 +203,8 @@ const MONTHS: [(u8, u16); 12] = [
 /// Days from 1970-01-01 to this date, if there is one.
 fn days_before(year: u32, month: u8, day: u8) -> Option<i64> {
     let (most, of_year) = *MONTHS.get(usize::from(month).wrapping_sub(1))?;
-    let is_odd = month == 2 && day == 29 && (year % 4 != 0 || (year % 100 == 0 && year % 400 != 0));
-    if day == 0 || day > most || is_odd {
+    let is_leap = || year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    if day == 0 || day > most || (month == 2 && day == 29 && !is_leap()) {
         return None;
     }
     // January and February end the year before; and 400 years more are never below zero.

@@ -296,7 +296,7 @@ fn event_id(out: &mut Vec<u8>, id: &str) {
 
 /// Whether the vendor takes it as an event's id.
 pub(super) fn is_event_id(id: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() | (byte == b'-');
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     !id.is_empty() && id.len() <= LONGEST_EVENT_ID && text::all(id.as_bytes(), plain)
 }
 

@@ -150,7 +150,7 @@ pub(super) fn is_user_id(id: &str) -> bool {
 pub(super) fn is_email(address: &str) -> bool {
     let in_none = |character: char| matches!(character, ',' | ';' | '<' | '>' | '(' | ')' | '"');
     let odd = |character: char| character.is_whitespace() || character.is_control() || in_none(character);
-    let plain = |byte: u8| byte.is_ascii_graphic() & !in_none(char::from(byte));
+    let plain = |byte: u8| byte.is_ascii_graphic() && !in_none(char::from(byte));
     let is_odd = || !text::all(address.as_bytes(), plain) && address.contains(odd);
     let Some((local, domain)) = address.split_once('@') else { return false };
     let dotted = domain.contains('.') && domain.split('.').all(|label| !label.is_empty());
@@ -179,8 +179,21 @@ mod tests {
         for good in ["a@b.co", "a.b+c@d-e.example.com", "ü@müller.de", "o'neil@x.ie"] {
             assert!(is_email(good), "{good}");
         }
-        for bad in ["", "a", "@b.co", "a@b", "a@b.", "a@.co", "a@b..co", "a b@c.de", "a@b@c.de", "<a@b.co>", "a@b.co\n"]
-        {
+        for bad in [
+            "",
+            "a",
+            "@b.co",
+            "a@b",
+            "a@b.",
+            "a@.co",
+            "a@b..co",
+            "a b@c.de",
+            "a@b@c.de",
+            "<a@b.co>",
+            "a@b.co\n",
+            "some.body;else@example.com",
+            "somebody@exämple.com\u{a0}",
+        ] {
             assert!(!is_email(bad), "{bad}");
         }
     }
