@@ -68,5 +68,6 @@ pub mod metrics;
 pub mod proxy;
 pub mod sandbox;
 pub mod status;
+mod text;
 #[cfg(test)]
 mod work;

@@ -194,12 +194,6 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// The address in the field `email` of one of these objects, the first that has one.
-    #[must_use]
-    pub fn email_in(places: &[Option<Raw<'a>>]) -> Option<Cow<'a, str>> {
-        places.iter().flatten().find_map(|place| place.field("email")?.string().filter(|email| !email.is_empty()))
-    }
-
     /// When it happened, in milliseconds since the epoch: `timestamp`, else `originalTimestamp`, else the record's
     /// time; what cannot be read gives way to the next. Never a trait.
     #[must_use]

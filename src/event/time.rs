@@ -3,15 +3,21 @@
 //! Times are milliseconds since the Unix epoch, UTC, in the years 1 to 9999. The form that nearly all producers send,
 //! `2026-11-20T20:41:00.123Z`, is read and written without a library; all others go through `jiff`.
 
+use crate::json::write::two_digits;
 use crate::json::{Raw, write};
 
-const DAY: i64 = 86_400_000;
 /// 0001-01-01 and 10000-01-01: what four digits of a year can say.
 const RANGE: std::ops::Range<i64> = -62_135_596_800_000..253_402_300_800_000;
 
 /// The time that a JSON value means: a date-time or date as text, or Unix time in seconds or milliseconds.
 #[must_use]
 pub fn of(value: Raw<'_>) -> Option<i64> {
+    // The usual form has no escapes, so it can be read as it stands.
+    if let [b'"', inside @ .., b'"'] = value.get().as_bytes()
+        && let Some(ms) = date_time(inside)
+    {
+        return Some(ms);
+    }
     if value.is_number() {
         return unix(value.get());
     }
@@ -71,17 +77,60 @@ fn javascript(text: &str) -> Option<jiff::Timestamp> {
 /// `yyyy-MM-ddTHH:mm:ss`, a fraction or none, and `Z` or an offset: nothing else.
 #[must_use]
 pub(crate) fn date_time(text: &[u8]) -> Option<i64> {
-    let (date, rest) = text.split_first_chunk::<10>()?;
-    let (clock, mut rest) = rest.split_first_chunk::<9>()?;
-    if date[4] != b'-' || date[7] != b'-' || clock[0] != b'T' || clock[3] != b':' || clock[6] != b':' {
+    const YEAR_MONTH: Form = Form::new(*b"0000-00-");
+    const DAY_HOUR: Form = Form::new(*b"00T00:00");
+    const CLOCK: Form = Form::new(*b"00:00:00");
+    let (stamp, rest) = text.split_first_chunk::<19>()?;
+    let [century, _, year, _, _, month, ..] = YEAR_MONTH.pairs(*stamp.first_chunk()?)?;
+    let [day, ..] = DAY_HOUR.pairs(*stamp.get(8..)?.first_chunk()?)?;
+    let [hour, _, _, minute, _, _, second, _] = CLOCK.pairs(*stamp.last_chunk()?)?;
+    if hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    let year = pair(&date[0..2])? * 100 + pair(&date[2..4])?;
-    let (month, day) = (pair(&date[5..7])?, pair(&date[8..10])?);
-    let (hour, minute, second) = (pair(&clock[1..3])?, pair(&clock[4..6])?, pair(&clock[7..9])?);
-    if !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) || hour > 23 || minute > 59 || second > 60 {
-        return None;
+    let days = days_before(u32::from(century) * 100 + u32::from(year), month, day)?;
+    let (ms, offset) = match rest {
+        b"Z" => (0, 0),
+        [b'.', a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'Z'] => {
+            (i64::from(a - b'0') * 100 + i64::from(b - b'0') * 10 + i64::from(c - b'0'), 0)
+        }
+        _ => fraction_and_offset(rest)?,
+    };
+    let minutes = (days * 24 + i64::from(hour)) * 60 + i64::from(minute) - offset;
+    // A leap second is the last one of its minute.
+    in_range((minutes * 60 + i64::from(second.min(59))) * 1000 + ms)
+}
+
+/// Eight characters, each one given or any digit.
+struct Form {
+    /// The characters, zeros for the digits.
+    least: u64,
+    /// Of each, what makes 128 of the least that is too much.
+    above: u64,
+}
+
+impl Form {
+    const fn new(form: [u8; 8]) -> Self {
+        let (mut above, mut at) = ([0; 8], 0);
+        while at < form.len() {
+            above[at] = if form[at] == b'0' { 128 - 10 } else { 128 - 1 };
+            at += 1;
+        }
+        Self { least: u64::from_le_bytes(form), above: u64::from_le_bytes(above) }
     }
+
+    /// At each place the number that two digits are, this one and the next; what is no digit counts as zero.
+    #[inline]
+    fn pairs(&self, text: [u8; 8]) -> Option<[u8; 8]> {
+        // What a digit is, and zero where the form's own character stands.
+        let values = u64::from_le_bytes(text) ^ self.least;
+        let is_odd = (values | values.wrapping_add(self.above)) & u64::from_ne_bytes([128; 8]) != 0;
+        (!is_odd).then(|| (values.wrapping_mul(10) + (values >> 8)).to_le_bytes())
+    }
+}
+
+/// The milliseconds that `.123456Z` and `.1+0200` begin with, and the minutes that the clock is ahead of UTC.
+#[cold]
+fn fraction_and_offset(mut rest: &[u8]) -> Option<(i64, i64)> {
     let mut ms = 0;
     if let [b'.', fraction @ ..] = rest {
         let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -93,20 +142,18 @@ pub(crate) fn date_time(text: &[u8]) -> Option<i64> {
         ms = place(0) * 100 + place(1) * 10 + place(2);
         rest = fraction.get(digits..)?;
     }
-    let offset = match rest {
-        b"Z" => 0,
+    let (sign, [h1, h2], [m1, m2]) = match rest {
+        b"Z" => return Some((ms, 0)),
         [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] | [sign @ (b'+' | b'-'), h1, h2, m1, m2] => {
-            let (hours, minutes) = (pair(&[*h1, *h2])?, pair(&[*m1, *m2])?);
-            if hours > 25 || minutes > 59 {
-                return None;
-            }
-            (hours * 60 + minutes) * if *sign == b'-' { -1 } else { 1 }
+            (*sign, [*h1, *h2], [*m1, *m2])
         }
         _ => return None,
     };
-    // A leap second is the last one of its minute.
-    let clock = ((hour * 60 + minute - offset) * 60 + second.min(59)) * 1000 + ms;
-    in_range(days_before(year, month, day) * DAY + clock)
+    let (hours, minutes) = (pair([h1, h2])?, pair([m1, m2])?);
+    if hours > 25 || minutes > 59 {
+        return None;
+    }
+    Some((ms, (hours * 60 + minutes) * if sign == b'-' { -1 } else { 1 }))
 }
 
 /// The same in all forms of ISO 8601 that occur: a space for the `T`, no seconds, no offset (then it is UTC), one of hours.
@@ -128,50 +175,64 @@ pub(crate) fn iso(text: &[u8]) -> Option<i64> {
 }
 
 /// The value of two digits.
-fn pair(digits: &[u8]) -> Option<i64> {
+fn pair(digits: [u8; 2]) -> Option<i64> {
     match digits {
         [tens @ b'0'..=b'9', ones @ b'0'..=b'9'] => Some(i64::from(tens - b'0') * 10 + i64::from(ones - b'0')),
         _ => None,
     }
 }
 
-const fn days_in(year: i64, month: i64) -> i64 {
-    match month {
-        4 | 6 | 9 | 11 => 30,
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        _ => 31,
+/// Days from 0000-03-01 to 1970-01-01. Years are counted from March, so that a leap day is a year's last.
+const EPOCH: i64 = 719_468;
+/// Of each month, from January: the most days that it has, and the days from March to it.
+const MONTHS: [(u8, u16); 12] = [
+    (31, 306),
+    (29, 337),
+    (31, 0),
+    (30, 31),
+    (31, 61),
+    (30, 92),
+    (31, 122),
+    (31, 153),
+    (30, 184),
+    (31, 214),
+    (30, 245),
+    (31, 275),
+];
+
+/// Days from 1970-01-01 to this date, if there is one.
+fn days_before(year: u32, month: u8, day: u8) -> Option<i64> {
+    let (most, of_year) = *MONTHS.get(usize::from(month).wrapping_sub(1))?;
+    let is_leap = || year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    if day == 0 || day > most || (month == 2 && day == 29 && !is_leap()) {
+        return None;
     }
+    // January and February end the year before; and 400 years more are never below zero.
+    let year = year + 400 - u32::from(month <= 2);
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + u32::from(of_year) + u32::from(day) - 1;
+    Some(i64::from(days) - 146_097 - EPOCH)
 }
 
-/// Days from 1970-01-01 to this date: the years counted from March, so that a leap day is a year's last.
-const fn days_before(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
-}
-
-/// Year, month and day of a number of days since 1970-01-01.
-const fn date_of(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+/// Year, month and day of a number of days since 0000-03-01.
+const fn date_of(days: u32) -> (u32, u32, u32) {
+    let (era, of_era) = (days / 146_097, days % 146_097);
     let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year + year / 4 - year / 100);
     let index = (5 * of_year + 2) / 153;
     let month = if index < 10 { index + 3 } else { index - 9 };
-    (year + era * 400 + (month <= 2) as i64, month, of_year - (153 * index + 2) / 5 + 1)
+    (year + era * 400 + (month <= 2) as u32, month, of_year - (153 * index + 2) / 5 + 1)
 }
 
 /// Writes `2026-11-20T20:41:00Z`, with milliseconds where there are any.
 pub(crate) fn write_iso(out: &mut Vec<u8>, ms: i64) {
     out.extend_from_slice(&to_the_second(ms, b'T'));
-    let fraction = ms.rem_euclid(1000);
-    if fraction != 0 {
-        let [tens, ones] = two(fraction % 100);
-        out.extend_from_slice(&[b'.', digit(fraction / 100), tens, ones]);
+    match u32::try_from(ms.rem_euclid(1000)) {
+        Ok(fraction) if fraction != 0 => {
+            let ([_, hundreds], [tens, ones]) = (two_digits(fraction / 100), two_digits(fraction % 100));
+            out.extend_from_slice(&[b'.', hundreds, tens, ones, b'Z']);
+        }
+        _ => out.push(b'Z'),
     }
-    out.push(b'Z');
 }
 
 /// Writes `2026-11-20 20:41:00 +00:00`, the form of Iterable's date fields.
@@ -182,30 +243,45 @@ pub(crate) fn write_spaced(out: &mut Vec<u8>, ms: i64) {
 
 /// Writes Unix time in whole seconds.
 pub(crate) fn write_unix(out: &mut Vec<u8>, ms: i64) {
-    write::integer(out, ms.div_euclid(1000));
+    /// Seconds of ten digits: the years 2001 to 2286.
+    const USUAL: std::ops::Range<i64> = 1_000_000_000..10_000_000_000;
+    let mut seconds = ms.div_euclid(1000);
+    if !USUAL.contains(&seconds) {
+        return write::integer(out, seconds);
+    }
+    let mut digits = [0; 10];
+    for pair in digits.as_chunks_mut::<2>().0.iter_mut().rev() {
+        *pair = two_digits(u32::try_from(seconds % 100).unwrap_or(0));
+        seconds /= 100;
+    }
+    out.extend_from_slice(&digits);
 }
 
 fn to_the_second(ms: i64, between: u8) -> [u8; 19] {
-    let ms = ms.clamp(RANGE.start, RANGE.end - 1);
-    let (year, month, day) = date_of(ms.div_euclid(DAY));
-    let second = ms.rem_euclid(DAY) / 1000;
-    let ([y1, y2], [y3, y4]) = (two(year / 100), two(year % 100));
-    let ([o1, o2], [d1, d2]) = (two(month), two(day));
-    let ([h1, h2], [m1, m2], [s1, s2]) = (two(second / 3600), two(second / 60 % 60), two(second % 60));
+    /// What a number of days has after a division by them.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the range was clamped: days and seconds of a day"
+    )]
+    const fn small(value: i64) -> u32 {
+        value as u32
+    }
+    let seconds = ms.clamp(RANGE.start, RANGE.end - 1).div_euclid(1000);
+    let (days, second) = (small(seconds.div_euclid(86_400) + EPOCH), small(seconds.rem_euclid(86_400)));
+    let (year, month, day) = date_of(days);
+    let ([y1, y2], [y3, y4]) = (two_digits(year / 100), two_digits(year % 100));
+    let ([o1, o2], [d1, d2]) = (two_digits(month), two_digits(day));
+    let ([h1, h2], [m1, m2]) = (two_digits(second / 3600), two_digits(second / 60 % 60));
+    let [s1, s2] = two_digits(second % 60);
     [y1, y2, y3, y4, b'-', o1, o2, b'-', d1, d2, between, h1, h2, b':', m1, m2, b':', s1, s2]
-}
-
-fn two(value: i64) -> [u8; 2] {
-    [digit(value / 10), digit(value % 10)]
-}
-
-fn digit(value: i64) -> u8 {
-    b'0' + u8::try_from(value % 10).unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const DAY: i64 = 86_400_000;
 
     fn iso(ms: i64) -> String {
         let mut out = Vec::new();
@@ -220,6 +296,26 @@ mod tests {
             let expected = jiff::Timestamp::from_millisecond(ms).expect("in range").to_string();
             assert_eq!(iso(ms), expected);
             assert_eq!(date_time(expected.as_bytes()), Some(ms));
+        }
+    }
+
+    #[test]
+    fn a_date_time_with_two_other_characters_is_none_or_what_jiff_says() {
+        let text = b"2016-02-29T17:46:45.123Z";
+        let form =
+            |text: &[u8]| text.iter().map(|byte| if byte.is_ascii_digit() { b'0' } else { *byte }).collect::<Vec<_>>();
+        for (one, other) in (0..19).flat_map(|one| (0..=one).map(move |other| (one, other))) {
+            for (a, b) in b"0123459/:;-.TtZ +\\\x00\x80\xb0\xff".iter().flat_map(|a| b"0123569:-\xff".map(|b| (*a, b)))
+            {
+                let mut changed = *text;
+                (changed[one], changed[other]) = (a, b);
+                // Two places, or one where both are the same.
+                let expected = std::str::from_utf8(&changed).ok().filter(|_| form(&changed) == form(text));
+                let expected =
+                    expected.and_then(|text| text.parse::<jiff::Timestamp>().ok()).map(jiff::Timestamp::as_millisecond);
+                let found = date_time(&changed);
+                assert_eq!(found, expected.and_then(in_range), "{}", changed.escape_ascii());
+            }
         }
     }
 
@@ -267,6 +363,19 @@ mod tests {
         assert_eq!(of(Tape::trusted("true").value()), None);
         assert_eq!(date_time(b"2016-03-24T17:46:45"), None);
         assert_eq!(date_time(b"2016-03-24T17:46:45.Z"), None);
+    }
+
+    #[test]
+    fn unix_time_has_as_many_digits_as_it_needs() {
+        for seconds in
+            [0, 7, -1, -62_135_596_800, 999_999_999, 1_000_000_000, 1_795_207_260, 9_999_999_999, 10_000_000_000]
+        {
+            for ms in [0, 1, 999] {
+                let mut out = Vec::new();
+                write_unix(&mut out, seconds * 1000 + ms);
+                assert_eq!(String::from_utf8(out).expect("ASCII"), seconds.to_string());
+            }
+        }
     }
 
     #[test]

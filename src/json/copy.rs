@@ -145,12 +145,13 @@ const LONGEST_DATE: usize = 50;
 /// Copies `text`; each date-time value is found by its `T` or space, ten characters behind an opening quote.
 fn with_dates(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
-    if memchr::memchr(b'\\', bytes).is_some() {
-        return with_escaped_dates(out, text);
-    }
-    let mut copied = 0;
-    for between in memchr::memchr2_iter(b'T', b' ', bytes) {
-        let Some((from, to, ms)) = date_around(bytes, between) else { continue };
+    let (start, mut copied) = (out.len(), 0);
+    for at in memchr::memchr3_iter(b'T', b' ', b'\\', bytes) {
+        if bytes.get(at) == Some(&b'\\') {
+            out.truncate(start);
+            return with_escaped_dates(out, text);
+        }
+        let Some((from, to, ms)) = date_around(bytes, at) else { continue };
         out.extend_from_slice(bytes.get(copied..from).unwrap_or_default());
         time::write_spaced(out, ms);
         copied = to;
@@ -162,7 +163,7 @@ fn with_dates(out: &mut Vec<u8>, text: &str) {
 fn date_around(bytes: &[u8], between: usize) -> Option<(usize, usize, i64)> {
     let from = between.checked_sub(10)?;
     // Without backslashes any quote before a digit opens a string.
-    if bytes.get(from.checked_sub(1)?) != Some(&b'"') {
+    if !matches!(bytes.get(from.checked_sub(1)?..), Some([b'"', b'0'..=b'9', _, _, _, b'-', ..])) {
         return None;
     }
     let tail = bytes.get(between..)?;

@@ -1,11 +1,16 @@
 //! Writing single JSON values into a growing body.
 
 use super::quotes::special;
+use crate::text;
 
 /// Writes `text` as a JSON string, quotes included.
 pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
-    escaped(out, text);
+    if text::all(text.as_bytes(), |byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        escaped(out, text);
+    }
     out.push(b'"');
 }
 
@@ -40,15 +45,30 @@ pub(crate) fn integer(out: &mut Vec<u8>, value: i64) {
     let mut digits = [b'0'; 20];
     let mut rest = value.unsigned_abs();
     let mut used = 0;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        rest /= 10;
-        used += 1;
+    for pair in digits.as_chunks_mut::<2>().0.iter_mut().rev() {
+        *pair = two_digits(u32::try_from(rest % 100).unwrap_or(0));
+        used += if rest < 10 { 1 } else { 2 };
+        rest /= 100;
         if rest == 0 {
             break;
         }
     }
     out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
+}
+
+/// The two digits of a number below a hundred.
+#[inline]
+pub(crate) fn two_digits(value: u32) -> [u8; 2] {
+    const PAIRS: [[u8; 2]; 100] = {
+        let mut pairs = [[b'0'; 2]; 100];
+        let mut value = 0;
+        while value < 100 {
+            pairs[value as usize] = [b'0' + value / 10, b'0' + value % 10];
+            value += 1;
+        }
+        pairs
+    };
+    PAIRS.get(value as usize).copied().unwrap_or([b'0'; 2])
 }
 
 /// Writes bytes as lower-case hex digits.

@@ -18,6 +18,7 @@ use super::identity::{email, email_of_traits};
 use crate::event::Event;
 use crate::json::{Raw, Tape, copy, write};
 use crate::outcome::{Reason, Refusal};
+use crate::text::trim;
 
 /// What becomes of an event of commerce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ const TEXTS: [(&str, &[&str]); 4] =
 
 /// Whether the track event goes to an endpoint of its own.
 pub(super) fn of(event: &Event<'_>, rudder_cart: bool) -> Option<Commerce> {
-    let name = event.event.as_deref()?.trim();
+    let name = trim(event.event.as_deref()?);
     let is = |wanted: &str| name.eq_ignore_ascii_case(wanted);
     if is("Order Completed") {
         return Some(Commerce::Purchase);

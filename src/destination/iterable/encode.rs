@@ -24,6 +24,7 @@ use crate::event::{Event, Kind, time};
 use crate::json::copy::{self, Style};
 use crate::json::{Raw, write};
 use crate::outcome::{Reason, Refusal};
+use crate::text;
 
 /// The vendor's longest event id, in bytes.
 const LONGEST_EVENT_ID: usize = 512;
@@ -164,7 +165,7 @@ impl Encoder {
             Kind::Page => Ok(loaded("page", "Loaded a Page")),
             Kind::Screen => Ok(loaded("screen", "Loaded a Screen")),
             _ => {
-                let name = event.event.as_deref().filter(|name| !name.trim().is_empty());
+                let name = event.event.as_deref().filter(|name| !name.chars().all(char::is_whitespace));
                 name.map(Cow::Borrowed).ok_or_else(|| Refusal::new(Reason::NoEventName, "track without `event`"))
             }
         }
@@ -228,24 +229,31 @@ impl<'a> Properties<'a> {
         let (mut email, mut campaign, mut template) = (None, None, None);
         let Some(properties) = event.properties else { return Ok(Self::default()) };
         for field in properties.fields() {
-            match &*field.name() {
-                "email" => email = Some(field.value),
-                "campaignId" => campaign = Some(field.value),
-                "templateId" => template = Some(field.value),
-                _ => {}
+            if field.is("email") {
+                email = Some(field.value);
+            } else if field.is("campaignId") {
+                campaign = Some(field.value);
+            } else if field.is("templateId") {
+                template = Some(field.value);
             }
         }
-        Ok(Self {
-            email: email.and_then(Raw::string).filter(|email| !email.is_empty()),
-            campaign: vendors_id("campaignId", campaign)?,
-            template: vendors_id("templateId", template)?,
-        })
+        let email = email.and_then(Raw::string).filter(|email| !email.is_empty());
+        let mut found = Self { email, ..Self::default() };
+        if let Some(value) = campaign {
+            found.campaign = vendors_id("campaignId", value)?;
+        }
+        if let Some(value) = template {
+            found.template = vendors_id("templateId", value)?;
+        }
+        Ok(found)
     }
 }
 
 /// A whole number above zero, where the vendor's ids begin, or its digits as text; null is absent.
-fn vendors_id(name: &'static str, value: Option<Raw<'_>>) -> Result<Option<i64>, Refusal> {
-    let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(None) };
+fn vendors_id(name: &'static str, value: Raw<'_>) -> Result<Option<i64>, Refusal> {
+    if value.is_null() {
+        return Ok(None);
+    }
     let digits = value.string().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let text = digits.as_deref().unwrap_or(value.get());
     match text.parse() {
@@ -267,29 +275,29 @@ fn flag(out: &mut Vec<u8>, name: &str, value: Option<bool>) {
 
 /// Whose repetition an event is, and when it happened; behind what is there already.
 pub(super) fn id_and_time(event: &Event<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"id\":");
+    out.extend_from_slice(b",\"id\":\"");
     event_id(out, &event.id());
     if let Some(ms) = event.time_ms() {
-        out.extend_from_slice(b",\"createdAt\":");
+        out.extend_from_slice(b"\",\"createdAt\":");
         time::write_unix(out, ms);
+    } else {
+        out.push(b'"');
     }
 }
 
 /// The message's id where the vendor takes it, else its hash: an id that comes again updates the event.
 fn event_id(out: &mut Vec<u8>, id: &str) {
-    out.push(b'"');
     if is_event_id(id) {
         out.extend_from_slice(id.as_bytes());
     } else {
         write::hex(out, &Sha256::digest(id.as_bytes()));
     }
-    out.push(b'"');
 }
 
 /// Whether the vendor takes it as an event's id.
 pub(super) fn is_event_id(id: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    !id.is_empty() && id.len() <= LONGEST_EVENT_ID && id.bytes().all(plain)
+    !id.is_empty() && id.len() <= LONGEST_EVENT_ID && text::all(id.as_bytes(), plain)
 }
 
 #[cfg(test)]
@@ -299,7 +307,7 @@ mod tests {
 
     #[test]
     fn ids_of_campaigns() {
-        let id = |text| vendors_id("x", Some(Tape::trusted(text).value()));
+        let id = |text| vendors_id("x", Tape::trusted(text).value());
         assert_eq!(id("12"), Ok(Some(12)));
         assert_eq!(id("\"12\""), Ok(Some(12)));
         assert_eq!(id("null"), Ok(None));
@@ -317,8 +325,8 @@ mod tests {
             event_id(&mut out, text);
             String::from_utf8(out).expect("ASCII")
         };
-        assert_eq!(id("0b0f6a8e-5c0c"), "\"0b0f6a8e-5c0c\"");
-        assert_eq!(id("a:b"), "\"6783a31eabf68ccc0660f935c0826282bdd2241f3a80a9f2d10d59aea9ebb5d8\"");
-        assert_eq!(id(&"x".repeat(513)).len(), 66);
+        assert_eq!(id("0b0f6a8e-5c0c"), "0b0f6a8e-5c0c");
+        assert_eq!(id("a:b"), "6783a31eabf68ccc0660f935c0826282bdd2241f3a80a9f2d10d59aea9ebb5d8");
+        assert_eq!(id(&"x".repeat(513)).len(), 64);
     }
 }

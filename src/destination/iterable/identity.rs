@@ -11,6 +11,7 @@ use crate::destination::UserHash;
 use crate::event::Event;
 use crate::json::{Raw, write};
 use crate::outcome::{No, Reason, Refusal};
+use crate::text;
 
 /// The vendor's longest user id, in characters.
 const LONGEST_USER_ID: usize = 52;
@@ -38,7 +39,10 @@ impl Encoder {
     ) -> Result<(u64, Option<u64>), No> {
         let email = if self.identity == Identity::UserId { None } else { email() };
         let address = email.as_deref().map(|email| address_hash(&self.users, email));
-        let user = event.user().map(|user| self.hash_of(&user));
+        let user = match &event.user_id {
+            Some(user) => Some(self.hash_of(user)),
+            None => event.user_of_traits().map(|user| self.hash_of(&user)),
+        };
         match (user, address) {
             (_, Some(address)) if self.identity == Identity::Email => Ok((address, None)),
             (Some(user), address) => Ok((user, address)),
@@ -49,7 +53,7 @@ impl Encoder {
 
     /// Hash of a user id; one that is an address is the same user as that address, where addresses are ids.
     pub(super) fn hash_of(&self, user: &str) -> u64 {
-        let is_address = self.identity != Identity::UserId && user.contains('@');
+        let is_address = self.identity != Identity::UserId && !text::all(user.as_bytes(), |byte| byte != b'@');
         if is_address { address_hash(&self.users, user) } else { self.users.of(user) }
     }
 
@@ -99,12 +103,15 @@ impl Encoder {
 }
 
 impl Ids<'_> {
+    /// Writes them into the object that has just been opened.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        for (name, id) in [("email", &self.email), ("userId", &self.user)] {
-            if let Some(id) = id {
-                write::key(out, name);
-                write::string(out, id);
-            }
+        if let Some(email) = &self.email {
+            out.extend_from_slice(b"\"email\":");
+            write::string(out, email);
+        }
+        if let Some(user) = &self.user {
+            out.extend_from_slice(if self.email.is_some() { b",\"userId\":" } else { b"\"userId\":" });
+            write::string(out, user);
         }
     }
 }
@@ -122,29 +129,32 @@ pub(super) fn address_hash(users: &UserHash, address: &str) -> u64 {
 
 /// The address that an event names: its own, else its user's.
 pub(super) fn email<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
-    Event::email_in(&[event.properties]).or_else(|| email_of_traits(event))
+    event.properties.and_then(email_in).or_else(|| email_of_traits(event))
 }
 
 pub(super) fn email_of_traits<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
-    Event::email_in(&[event.user_traits(), event.context.traits])
+    event.user_traits().and_then(email_in).or_else(|| event.context.traits.and_then(email_in))
+}
+
+fn email_in(place: Raw<'_>) -> Option<Cow<'_, str>> {
+    place.field("email")?.string().filter(|email| !email.is_empty())
 }
 
 pub(super) fn is_user_id(id: &str) -> bool {
-    let printable = id.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-    printable && (1..=LONGEST_USER_ID).contains(&id.len()) && !id.ends_with(' ')
+    let printable = |byte| matches!(byte, b' '..=b'~');
+    (1..=LONGEST_USER_ID).contains(&id.len()) && text::all(id.as_bytes(), printable) && !id.ends_with(' ')
 }
 
 /// Whether this could be an address: one `@`, something before it, a dotted name behind it, nothing that an address
 /// cannot hold. What slips through, the vendor names in its answer.
-pub(super) fn is_email(text: &str) -> bool {
-    let odd = |character: char| {
-        character.is_whitespace()
-            || character.is_control()
-            || matches!(character, ',' | ';' | '<' | '>' | '(' | ')' | '"')
-    };
-    let Some((local, domain)) = text.split_once('@') else { return false };
+pub(super) fn is_email(address: &str) -> bool {
+    let in_none = |character: char| matches!(character, ',' | ';' | '<' | '>' | '(' | ')' | '"');
+    let odd = |character: char| character.is_whitespace() || character.is_control() || in_none(character);
+    let plain = |byte: u8| byte.is_ascii_graphic() && !in_none(char::from(byte));
+    let is_odd = || !text::all(address.as_bytes(), plain) && address.contains(odd);
+    let Some((local, domain)) = address.split_once('@') else { return false };
     let dotted = domain.contains('.') && domain.split('.').all(|label| !label.is_empty());
-    !local.is_empty() && dotted && !domain.contains('@') && text.len() <= LONGEST_ADDRESS && !text.contains(odd)
+    !local.is_empty() && dotted && !domain.contains('@') && address.len() <= LONGEST_ADDRESS && !is_odd()
 }
 
 #[cfg(test)]
@@ -169,8 +179,21 @@ mod tests {
         for good in ["a@b.co", "a.b+c@d-e.example.com", "ü@müller.de", "o'neil@x.ie"] {
             assert!(is_email(good), "{good}");
         }
-        for bad in ["", "a", "@b.co", "a@b", "a@b.", "a@.co", "a@b..co", "a b@c.de", "a@b@c.de", "<a@b.co>", "a@b.co\n"]
-        {
+        for bad in [
+            "",
+            "a",
+            "@b.co",
+            "a@b",
+            "a@b.",
+            "a@.co",
+            "a@b..co",
+            "a b@c.de",
+            "a@b@c.de",
+            "<a@b.co>",
+            "a@b.co\n",
+            "some.body;else@example.com",
+            "somebody@exämple.com\u{a0}",
+        ] {
             assert!(!is_email(bad), "{bad}");
         }
     }

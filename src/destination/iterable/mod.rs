@@ -132,11 +132,19 @@ impl Iterable {
     }
 
     /// Writes the element of a message, as far as the account may see it.
-    fn write(&self, event: &Event<'_>, call: &Call, body: &mut Vec<u8>) -> Result<(), Refusal> {
-        let mut scratch = Tape::default();
-        let seen = self.fields.as_ref().map(|fields| fields.apply(event, &mut scratch));
-        let event = seen.as_ref().unwrap_or(event);
-        match (event.kind, call.shape) {
+    fn write(&self, event: &Event<'_>, shape: Shape, body: &mut Vec<u8>) -> Result<(), Refusal> {
+        match &self.fields {
+            None => self.element(event, shape, body),
+            Some(fields) => {
+                let mut scratch = Tape::default();
+                let seen = fields.apply(event, &mut scratch);
+                self.element(&seen, shape, body)
+            }
+        }
+    }
+
+    fn element(&self, event: &Event<'_>, shape: Shape, body: &mut Vec<u8>) -> Result<(), Refusal> {
+        match (event.kind, shape) {
             (Kind::Group, _) => self.encoder.group(event, body),
             (Kind::Alias, _) => self.encoder.alias(event, body),
             (_, DEVICES) => self.encoder.device(event, body),
@@ -234,7 +242,7 @@ impl Destination for Iterable {
         if event.raw.is_some() {
             raw::write(event, call.shape, body);
         } else {
-            self.write(event, call, body)?;
+            self.write(event, call.shape, body)?;
         }
         // Of a bulk request's users all have the flag that ends the body.
         let in_bulk = call.shape == USERS && !self.single;
