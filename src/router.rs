@@ -197,16 +197,7 @@ fn named_by<'a>(
 ) -> Option<Cow<'a, str>> {
     let text = |bytes: &'a [u8]| std::str::from_utf8(bytes).ok();
     match source {
-        TenantSource::Header(name) => {
-            let headers = record.headers;
-            (0..headers.count()).rev().filter_map(|index| headers.at(index)).find_map(|(key, value)| {
-                if key == name {
-                    value.and_then(|value| std::str::from_utf8(value).ok()).map(Cow::Borrowed)
-                } else {
-                    None
-                }
-            })
-        }
+        TenantSource::Header(name) => record.headers.named(name).filter_map(text).last().map(Cow::Borrowed),
         TenantSource::Field(parts) => event?.text_at(parts),
         TenantSource::Key(regex) => Some(Cow::Borrowed(regex.captures(text(record.key?)?)?.name("tenant")?.as_str())),
         TenantSource::Topic(regex) => Some(Cow::Borrowed(regex.captures(topic)?.name("tenant")?.as_str())),
