@@ -336,6 +336,8 @@ pub struct Selection {
     raw: Vec<String>,
     /// Whether raw elements would pass by rules that they should keep.
     raw_breaks_rules: bool,
+    /// Whether there are any rules for messages beside `accept`.
+    has_rules: bool,
 }
 
 impl Selection {
@@ -355,6 +357,11 @@ impl Selection {
             raw_shapes: account.raw_shapes(),
             raw: account.raw.clone(),
             raw_breaks_rules: !(account.raw_unfiltered || account.fields.is_empty() && account.consent.is_empty()),
+            has_rules: !account.filters.is_empty()
+                || !account.only_events.is_empty()
+                || !account.skip_events.is_empty()
+                || !account.consent.is_empty()
+                || account.max_age.is_some(),
         }
     }
 
@@ -402,6 +409,10 @@ impl Selection {
         if event.integrations.is_some() && !event.integrations_allow(self.destination, &self.account) {
             return Err(Rule::Integrations);
         }
+        if self.has_rules { self.check_rules(event, now) } else { Ok(()) }
+    }
+
+    fn check_rules(&self, event: &Event<'_>, now: Now) -> Result<(), Rule<'_>> {
         self.check_filters(event)?;
         if event.kind == Kind::Track && (self.only.is_some() || self.skip.is_some()) {
             let name = event.event.as_deref().unwrap_or_default();

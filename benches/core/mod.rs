@@ -5,7 +5,6 @@ pub(crate) mod allocations;
 pub(crate) mod counting;
 pub(crate) mod event;
 
-use std::array;
 use std::time::Duration;
 
 use forebay::clock::Now;
@@ -94,23 +93,21 @@ impl Core {
         let (now, first) = (self.now, self.offset);
         let offset = |at: usize| first + i64::try_from(at).unwrap_or(0);
         let headers_of = |offset: i64| Headers::of(&self.tenants[usize::try_from(offset % 8).unwrap_or(0)]);
-        let records: [_; AHEAD] = array::from_fn(|at| {
-            Some(Record {
+        #[allow(clippy::large_stack_arrays, reason = "as the poll thread has it")]
+        let mut events = [const { None }; AHEAD];
+        let (mut records, mut routes) = ([None; AHEAD], [const { None }; AHEAD]);
+        let rooms = self.tapes.iter_mut().zip(&mut events);
+        for (at, (value, (tape, event))) in values.iter().zip(rooms).enumerate() {
+            let record = records[at].insert(Record {
                 slot: 0,
                 offset: offset(at),
                 timestamp_ms: Some(now.wall_ms),
                 key: Some(b"user-0001234"),
-                value: Some(values.get(at)?.as_ref().as_bytes()),
+                value: Some(value.as_ref().as_bytes()),
                 headers: headers_of(offset(at)),
-            })
-        });
-        #[allow(clippy::large_stack_arrays, reason = "as the poll thread has it")]
-        let mut events = [const { None }; AHEAD];
-        let mut rooms = self.tapes.iter_mut().zip(&mut events);
-        let routes: [_; AHEAD] = array::from_fn(|at| {
-            let (tape, event) = rooms.next()?;
-            self.pipeline.route(records[at].as_ref()?, Space { tape, event })
-        });
+            });
+            routes[at] = self.pipeline.route(record, Space { tape, event });
+        }
         for (record, route) in records.iter().flatten().zip(routes.iter().flatten()) {
             if record.offset % TURN == 0 {
                 self.pipeline.tick(now);

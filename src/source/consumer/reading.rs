@@ -5,7 +5,6 @@
 //! record becomes. What happens on the way, that a partition is paused, or goes on, or is placed anew, is about the very
 //! next record: those of the few that were not worked on are put back where they were, and looked at again.
 
-use std::array;
 use std::hint;
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,28 +112,28 @@ impl Poller {
     /// Works on messages, until one of them changes which partitions are read; on how many.
     fn take(&mut self, now: Now, few: &mut Few) -> Result<usize, ()> {
         let Few { messages, headers, tapes } = few;
-        let view = |at: usize| {
-            let (slot, message) = messages.get(at)?;
-            slot.zip(message.view().ok())
-        };
         ask_for(messages.iter().filter_map(|(_, message)| message.view().ok()?.value()));
         headers.clear();
-        let ends: [_; AHEAD] = array::from_fn(|at| {
-            view(at).inspect(|(_, message)| message.take_headers(headers));
-            headers.len()
-        });
-        let records: [_; AHEAD] = array::from_fn(|at| {
-            let (slot, message) = view(at)?;
-            let start = at.checked_sub(1).map_or(0, |before| ends[before]);
-            Some(record(slot, message, &headers[start..ends[at]]))
-        });
+        let mut ends = [0; AHEAD];
+        for (end, (_, message)) in ends.iter_mut().zip(messages.iter()) {
+            if let Ok(message) = message.view() {
+                message.take_headers(headers);
+            }
+            *end = headers.len();
+        }
         #[expect(clippy::large_stack_arrays, reason = "20 KB of a thread's stack, in place of memory for each event")]
         let mut events = [const { None }; AHEAD];
-        let mut rooms = tapes.iter_mut().zip(&mut events);
-        let routes: [_; AHEAD] = array::from_fn(|at| {
-            let (tape, event) = rooms.next()?;
-            self.pipeline.route(records[at].as_ref()?, Space { tape, event })
-        });
+        let (mut records, mut routes) = ([None; AHEAD], [const { None }; AHEAD]);
+        let mut start = 0;
+        for (at, (tape, event)) in tapes.iter_mut().zip(&mut events).enumerate().take(messages.len()) {
+            let (slot, message) = &messages[at];
+            let headers = &headers[start..ends[at]];
+            start = ends[at];
+            if let (Some(slot), Ok(message)) = (*slot, message.view()) {
+                let record = records[at].insert(record(slot, message, headers));
+                routes[at] = self.pipeline.route(record, Space { tape, event });
+            }
+        }
         for (at, (slot, message)) in messages.iter().enumerate() {
             match (message.view(), records[at].as_ref().zip(routes[at].as_ref())) {
                 (Err(error), _) => {
