@@ -324,7 +324,8 @@ pub struct Selection {
     account: String,
     destination: &'static str,
     enabled: bool,
-    accept: Vec<Kind>,
+    /// A bit for each type: with many accounts a list would be one more piece of memory that is far away.
+    accept: u8,
     filters: Vec<Filter>,
     only: Option<GlobSet>,
     skip: Option<GlobSet>,
@@ -348,7 +349,7 @@ impl Selection {
             account: account.name.clone(),
             destination: account.destination(),
             enabled: account.enabled,
-            accept: account.accept.clone(),
+            accept: account.accept.iter().fold(0, |accept, kind| accept | 1 << *kind as u8),
             filters: account.filters.clone(),
             only: names(&account.only_events),
             skip: names(&account.skip_events),
@@ -403,7 +404,7 @@ impl Selection {
     }
 
     fn check_message(&self, event: &Event<'_>, now: Now) -> Result<(), Rule<'_>> {
-        if !self.accept.contains(&event.kind) {
+        if self.accept & 1 << event.kind as u8 == 0 {
             return Err(Rule::Accept(event.kind));
         }
         if event.integrations.is_some() && !event.integrations_allow(self.destination, &self.account) {
