@@ -171,6 +171,14 @@ impl Drop for List {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use rdkafka::message::{Header, OwnedHeaders};
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+    use rdkafka::{ClientConfig, Offset};
+
+    use super::super::record::kept;
     use super::*;
 
     #[test]
@@ -181,5 +189,32 @@ mod tests {
         assert_eq!(metadata(&list, 0), b"written by us");
         assert_eq!(metadata(&list, 1), b"");
         assert_eq!(metadata(&list, 2), b"");
+    }
+
+    #[test]
+    fn headers_are_taken_as_they_came_and_as_often_as_one_likes() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("a", 1, 1).unwrap();
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "g");
+        let producer: BaseProducer = client.create().unwrap();
+        let given = [("tenant", Some(&b"acme"[..])), ("none", None), ("empty", Some(b"")), ("tenant", Some(b"\0\xff"))];
+        let headers =
+            given.iter().fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: *value }));
+        producer.send(BaseRecord::<(), _>::to("a").payload("with").headers(headers)).unwrap();
+        producer.send(BaseRecord::<(), _>::to("a").payload("without")).unwrap();
+        producer.flush(Duration::from_secs(20)).unwrap();
+        let consumer: BaseConsumer = client.create().unwrap();
+        let mut places = TopicPartitionList::new();
+        places.add_partition_offset("a", 0, Offset::Beginning).unwrap();
+        consumer.assign(&places).unwrap();
+        let expected = [kept(given), Vec::new()];
+        for expected in expected {
+            let message = consumer.poll(Duration::from_secs(20)).unwrap().unwrap();
+            let mut taken = b"before".to_vec();
+            View::of(&message).take_headers(&mut taken);
+            View::of(&message).take_headers(&mut taken);
+            assert_eq!(taken, [&b"before"[..], &expected, &expected].concat());
+        }
     }
 }
