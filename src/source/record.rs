@@ -136,9 +136,9 @@ mod tests {
     fn a_record_is_kept_whole() {
         let last = Some(&b"last"[..]);
         let headers = [("tenant", Some(&b"acme"[..])), ("empty", Some(b"")), ("tenant", last), ("tenant", None)];
-        let list = kept(headers);
-        let (value, headers_of) = (Some(&b"{}"[..]), Headers::of(&list));
-        let record = Record { slot: 0, offset: 1, timestamp_ms: Some(5), key: None, value, headers: headers_of };
+        let written = kept(headers);
+        let (value, all) = (Some(&b"{}"[..]), Headers::of(&written));
+        let record = Record { slot: 0, offset: 1, timestamp_ms: Some(5), key: None, value, headers: all };
         let mut bytes = Vec::new();
         record.keep(&mut bytes);
         let kept = Kept::read(&bytes);
