@@ -197,16 +197,7 @@ fn named_by<'a>(
 ) -> Option<Cow<'a, str>> {
     let text = |bytes: &'a [u8]| std::str::from_utf8(bytes).ok();
     match source {
-        TenantSource::Header(name) => {
-            let headers = record.headers;
-            (0..headers.count()).rev().filter_map(|index| headers.at(index)).find_map(|(key, value)| {
-                if key == name {
-                    value.and_then(|value| std::str::from_utf8(value).ok()).map(Cow::Borrowed)
-                } else {
-                    None
-                }
-            })
-        }
+        TenantSource::Header(name) => record.headers.named(name).filter_map(text).last().map(Cow::Borrowed),
         TenantSource::Field(parts) => event?.text_at(parts),
         TenantSource::Key(regex) => Some(Cow::Borrowed(regex.captures(text(record.key?)?)?.name("tenant")?.as_str())),
         TenantSource::Topic(regex) => Some(Cow::Borrowed(regex.captures(topic)?.name("tenant")?.as_str())),
@@ -333,7 +324,8 @@ pub struct Selection {
     account: String,
     destination: &'static str,
     enabled: bool,
-    accept: Vec<Kind>,
+    /// A bit for each type: with many accounts a list would be one more piece of memory that is far away.
+    accept: u8,
     filters: Vec<Filter>,
     only: Option<GlobSet>,
     skip: Option<GlobSet>,
@@ -345,6 +337,8 @@ pub struct Selection {
     raw: Vec<String>,
     /// Whether raw elements would pass by rules that they should keep.
     raw_breaks_rules: bool,
+    /// Whether there are any rules for messages beside `accept`.
+    has_rules: bool,
 }
 
 impl Selection {
@@ -355,7 +349,7 @@ impl Selection {
             account: account.name.clone(),
             destination: account.destination(),
             enabled: account.enabled,
-            accept: account.accept.clone(),
+            accept: account.accept.iter().fold(0, |accept, kind| accept | 1 << *kind as u8),
             filters: account.filters.clone(),
             only: names(&account.only_events),
             skip: names(&account.skip_events),
@@ -364,6 +358,11 @@ impl Selection {
             raw_shapes: account.raw_shapes(),
             raw: account.raw.clone(),
             raw_breaks_rules: !(account.raw_unfiltered || account.fields.is_empty() && account.consent.is_empty()),
+            has_rules: !account.filters.is_empty()
+                || !account.only_events.is_empty()
+                || !account.skip_events.is_empty()
+                || !account.consent.is_empty()
+                || account.max_age.is_some(),
         }
     }
 
@@ -405,12 +404,16 @@ impl Selection {
     }
 
     fn check_message(&self, event: &Event<'_>, now: Now) -> Result<(), Rule<'_>> {
-        if !self.accept.contains(&event.kind) {
+        if self.accept & 1 << event.kind as u8 == 0 {
             return Err(Rule::Accept(event.kind));
         }
         if event.integrations.is_some() && !event.integrations_allow(self.destination, &self.account) {
             return Err(Rule::Integrations);
         }
+        if self.has_rules { self.check_rules(event, now) } else { Ok(()) }
+    }
+
+    fn check_rules(&self, event: &Event<'_>, now: Now) -> Result<(), Rule<'_>> {
         self.check_filters(event)?;
         if event.kind == Kind::Track && (self.only.is_some() || self.skip.is_some()) {
             let name = event.event.as_deref().unwrap_or_default();

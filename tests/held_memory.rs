@@ -14,7 +14,7 @@ use forebay::keys::Keys;
 use forebay::lane::Flight;
 use forebay::pipeline::{Action, Parts, Pipeline};
 use forebay::source::commit::Contents;
-use forebay::source::record::{Headers, Record};
+use forebay::source::record::{Headers, Record, kept};
 use http::HeaderMap;
 use secrecy::SecretString;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -52,8 +52,8 @@ fn feed(pipeline: &mut Pipeline, now: Now, (slot, offset): (u32, i64), tenant: u
     let value = format!(
         r#"{{"type":"track","event":"E","userId":"u{offset}","messageId":"m{offset}","properties":{{"pad":"{pad}"}}}}"#
     );
-    let headers: &[(&str, &[u8])] = &[("tenant", tenant.as_bytes())];
-    let (value, headers) = (Some(value.as_bytes()), &headers as &dyn Headers);
+    let headers = kept([("tenant", tenant.as_bytes())]);
+    let (value, headers) = (Some(value.as_bytes()), Headers::of(&headers));
     pipeline.record(now, &Record { slot, offset, timestamp_ms: Some(now.wall_ms), key: None, value, headers });
 }
 
@@ -180,11 +180,12 @@ fn lanes_that_were_busy_once() {
     let region = Region::new(COUNTED);
     let accounts = 0..u32::try_from(ACCOUNTS).unwrap();
     let keys: Keys = vec![SecretString::from("key")].into();
-    let headers: Vec<String> = accounts.clone().map(|lane| format!("t{lane}")).collect();
+    let headers_of = |lane| kept([("tenant", format!("t{lane}").as_bytes())]);
+    let headers: Vec<Vec<u8>> = accounts.clone().map(headers_of).collect();
     for offset in 0..USERS * i64::try_from(ACCOUNTS).unwrap() {
         let value = format!(r#"{{"type":"identify","userId":"u{offset}","messageId":"m","traits":{{"a":1}}}}"#);
-        let tenant: &[(&str, &[u8])] = &[("tenant", headers[usize::try_from(offset).unwrap() % ACCOUNTS].as_bytes())];
-        let (value, headers) = (Some(value.as_bytes()), &tenant as &dyn Headers);
+        let headers = &headers[usize::try_from(offset).unwrap() % ACCOUNTS];
+        let (value, headers) = (Some(value.as_bytes()), Headers::of(headers));
         pipeline.record(at(1), &Record { slot, offset, timestamp_ms: Some(0), key: None, value, headers });
     }
     let (given, held) = compare("busy lanes", &region, &pipeline);

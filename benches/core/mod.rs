@@ -5,7 +5,6 @@ pub(crate) mod allocations;
 pub(crate) mod counting;
 pub(crate) mod event;
 
-use std::array;
 use std::time::Duration;
 
 use forebay::clock::Now;
@@ -16,7 +15,7 @@ use forebay::lane::Flight;
 use forebay::pipeline::{Action, Parts, Pipeline};
 use forebay::router::Space;
 use forebay::source::commit::Contents;
-use forebay::source::record::{Headers, Record};
+use forebay::source::record::{Headers, Record, kept};
 use http::HeaderMap;
 use secrecy::SecretString;
 
@@ -46,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) pipeline: Pipeline,
     actions: Vec<Action>,
     headers: HeaderMap,
+    /// The headers of each tenant's records.
+    tenants: [Vec<u8>; 8],
     offset: i64,
     now: Now,
     tapes: [Tape; AHEAD],
@@ -64,7 +65,15 @@ impl Core {
         }
         let slot = pipeline.slot("events", 0);
         pipeline.assign(slot, Contents::default());
-        Self { pipeline, actions: Vec::new(), headers: HeaderMap::new(), offset: 0, now, tapes: Default::default() }
+        Self {
+            pipeline,
+            actions: Vec::new(),
+            headers: HeaderMap::new(),
+            tenants: TENANTS.map(|tenant| kept([("tenant", tenant.as_bytes())])),
+            offset: 0,
+            now,
+            tapes: Default::default(),
+        }
     }
 
     /// The next record, of the next tenant.
@@ -83,26 +92,22 @@ impl Core {
         self.now = self.now.later(GAP * u32::try_from(values.len()).unwrap_or(0));
         let (now, first) = (self.now, self.offset);
         let offset = |at: usize| first + i64::try_from(at).unwrap_or(0);
-        let headers: [[(&str, &[u8]); 1]; AHEAD] =
-            array::from_fn(|at| [("tenant", TENANTS[usize::try_from(offset(at) % 8).unwrap_or(0)].as_bytes())]);
-        let headers: [&[(&str, &[u8])]; AHEAD] = array::from_fn(|at| &headers[at][..]);
-        let records: [_; AHEAD] = array::from_fn(|at| {
-            Some(Record {
+        let headers_of = |offset: i64| Headers::of(&self.tenants[usize::try_from(offset % 8).unwrap_or(0)]);
+        #[allow(clippy::large_stack_arrays, reason = "as the poll thread has it")]
+        let mut events = [const { None }; AHEAD];
+        let (mut records, mut routes) = ([None; AHEAD], [const { None }; AHEAD]);
+        let rooms = self.tapes.iter_mut().zip(&mut events);
+        for (at, (value, (tape, event))) in values.iter().zip(rooms).enumerate() {
+            let record = records[at].insert(Record {
                 slot: 0,
                 offset: offset(at),
                 timestamp_ms: Some(now.wall_ms),
                 key: Some(b"user-0001234"),
-                value: Some(values.get(at)?.as_ref().as_bytes()),
-                headers: &headers[at] as &dyn Headers,
-            })
-        });
-        #[allow(clippy::large_stack_arrays, reason = "as the poll thread has it")]
-        let mut events = [const { None }; AHEAD];
-        let mut rooms = self.tapes.iter_mut().zip(&mut events);
-        let routes: [_; AHEAD] = array::from_fn(|at| {
-            let (tape, event) = rooms.next()?;
-            self.pipeline.route(records[at].as_ref()?, Space { tape, event })
-        });
+                value: Some(value.as_ref().as_bytes()),
+                headers: headers_of(offset(at)),
+            });
+            routes[at] = self.pipeline.route(record, Space { tape, event });
+        }
         for (record, route) in records.iter().flatten().zip(routes.iter().flatten()) {
             if record.offset % TURN == 0 {
                 self.pipeline.tick(now);

@@ -15,7 +15,7 @@ use crate::config;
 use crate::metrics::Metrics;
 use crate::pipeline::{Action, Parts, Pipeline};
 use crate::source::commit::Contents;
-use crate::source::record::{Headers, Record};
+use crate::source::record::{Headers, Record, kept};
 
 const CONFIG: &str = r#"
 [kafka]
@@ -78,8 +78,8 @@ impl Rig {
     fn send(&mut self) {
         self.number += 1;
         let value = format!(r#"{{"type":"track","userId":"u-{}","event":"e"}}"#, self.number);
-        let headers: &[(&str, &[u8])] = &[("tenant", b"acme")];
-        let (headers, value) = (&headers as &dyn Headers, Some(value.as_bytes()));
+        let headers = kept([("tenant", &b"acme"[..])]);
+        let (headers, value) = (Headers::of(&headers), Some(value.as_bytes()));
         let record = Record { slot: 0, offset: self.number, timestamp_ms: None, key: None, value, headers };
         let now = self.now();
         self.pipeline.record(now, &record);

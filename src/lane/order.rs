@@ -156,6 +156,9 @@ impl Order {
     #[must_use]
     pub fn place(&self, call: &Call) -> Place {
         let mut place = if call.state { Place::Shard } else { Place::Free };
+        if self.users.is_empty() {
+            return place;
+        }
         for known in call.users().filter_map(|user| self.users.get(&user)) {
             if call.is_shared() || known.waiting_states > 0 || !(known.idle() || known.takes(call)) {
                 return Place::Wait;

@@ -15,7 +15,7 @@ use crate::metrics::report::Report;
 use crate::pipeline::{Action, Parts, Pipeline};
 use crate::source::commit::Contents;
 use crate::source::consumer::State;
-use crate::source::record::{Headers, Record};
+use crate::source::record::{Headers, Record, kept};
 
 const SUCCESS: &[u8] = br#"{"status":"success","message":"Successfully Received","successCount":1,"failCount":0}"#;
 const MOENGAGE: &str = r#"
@@ -70,15 +70,14 @@ impl Rig {
     }
 
     fn feed(&mut self, value: &str, headers: &[(&str, &[u8])]) {
-        let headers: Vec<_> = [("tenant", &b"acme"[..])].into_iter().chain(headers.iter().copied()).collect();
-        let headers = &headers[..];
+        let headers = kept([("tenant", &b"acme"[..])].into_iter().chain(headers.iter().copied()));
         let record = Record {
             slot: 0,
             offset: self.offset,
             timestamp_ms: Some(self.now.wall_ms),
             key: None,
             value: Some(value.as_bytes()),
-            headers: &headers as &dyn Headers,
+            headers: Headers::of(&headers),
         };
         self.offset += 1;
         self.pipeline.record(self.now, &record);

@@ -23,16 +23,32 @@ const SHED_EVERY: Duration = Duration::from_millis(100);
 const SHRUNK_AT_ONCE: usize = 128;
 
 impl Pipeline {
+    /// After a record of this partition: gives memory back when it is short, and stops reading when it is used up.
+    #[inline]
+    pub(super) fn keep_bounds(&mut self, now: Now, slot: u32) {
+        // Who is not short is not over the total either.
+        if self.is_short() || self.over_total || self.letters.len() > MAX_LETTERS {
+            self.be_short(now, slot);
+        }
+    }
+
+    #[cold]
+    fn be_short(&mut self, now: Now, slot: u32) {
+        self.shed_if_short(now);
+        // A partition that came when the others had paused already is not paused yet.
+        if (self.over_total && !self.is_paused(slot)) || (!self.over_total && self.is_over_total()) {
+            self.balance_memory(now);
+        }
+    }
+
     /// When memory is short, lanes that wait give back what they hold unsent, the largest first, until half of the total is
     /// free. If that is not enough, those whose vendors have trouble give back what was sent, too.
-    #[inline]
     pub(super) fn shed_if_short(&mut self, now: Now) {
         if self.is_short() {
             self.shed(now);
         }
     }
 
-    #[cold]
     fn shed(&mut self, now: Now) {
         let is_new = !self.over_total && self.is_over_total();
         if now.mono < self.next_shed && !is_new {

@@ -77,11 +77,7 @@ impl Pipeline {
             self.pause(record.slot);
         }
         self.release_what_must(now);
-        self.shed_if_short(now);
-        // A partition that came when the others had paused already is not paused yet.
-        if (self.over_total && !self.is_paused(record.slot)) || (!self.over_total && self.is_over_total()) {
-            self.balance_memory(now);
-        }
+        self.keep_bounds(now, record.slot);
     }
 
     fn offer_all(

@@ -16,7 +16,7 @@ use crate::destination::Answer;
 use crate::lane::Flight;
 use crate::outcome::Release;
 use crate::source::commit::Contents;
-use crate::source::record::{Headers, Record};
+use crate::source::record::{Headers, Record, kept};
 use crate::work::{self, Work};
 
 const LANES: usize = 100;
@@ -66,7 +66,7 @@ fn track(pipeline: &mut Pipeline, now: Now, offset: i64, tenant: usize) {
 
 fn record(pipeline: &mut Pipeline, now: Now, offset: i64, tenant: usize, value: &str) {
     let tenant = format!("t{tenant}");
-    let headers: &[(&str, &[u8])] = &[("tenant", tenant.as_bytes())];
+    let headers = kept([("tenant", tenant.as_bytes())]);
     pipeline.record(
         now,
         &Record {
@@ -75,7 +75,7 @@ fn record(pipeline: &mut Pipeline, now: Now, offset: i64, tenant: usize, value: 
             timestamp_ms: Some(now.wall_ms),
             key: None,
             value: Some(value.as_bytes()),
-            headers: &headers as &dyn Headers,
+            headers: Headers::of(&headers),
         },
     );
 }
@@ -131,14 +131,14 @@ fn a_raw_record_that_is_read_again_is_raw_still() {
          [accounts.acme]\nraw = [\"users/bulkUpdate\"]\n\
          iterable = { region = \"us\", keys = [{ file = \"k\" }] }\n");
     let value = format!(r#"{{"userId":"u-1","dataFields":{{"raw":"{}"}}}}"#, "x".repeat(1_000));
-    let headers: &[(&str, &[u8])] = &[("tenant", b"acme"), ("forebay-shape", b"users/bulkUpdate")];
+    let headers = kept([("tenant", &b"acme"[..]), ("forebay-shape", b"users/bulkUpdate")]);
     let record = |offset| Record {
         slot: 0,
         offset,
         timestamp_ms: Some(0),
         key: None,
         value: Some(value.as_bytes()),
-        headers: &headers as &dyn Headers,
+        headers: Headers::of(&headers),
     };
     // No key yet: what does not fit is given back.
     (0..COUNT).for_each(|offset| pipeline.record(at(0), &record(offset)));
@@ -195,8 +195,8 @@ fn a_call_that_is_refused_as_it_is_written_leaves_no_empty_request_behind() {
     let mut pipeline = pipeline();
     let value =
         r#"{"type":"track","event":"Order Completed","userId":"u","messageId":"m","properties":{"total":"much"}}"#;
-    let headers: &[(&str, &[u8])] = &[("tenant", b"t0")];
-    let (now, headers) = (at(1_000), &headers as &dyn Headers);
+    let headers = kept([("tenant", &b"t0"[..])]);
+    let (now, headers) = (at(1_000), Headers::of(&headers));
     let value = Some(value.as_bytes());
     pipeline.record(now, &Record { slot: 0, offset: 0, timestamp_ms: Some(now.wall_ms), key: None, value, headers });
     pipeline.tick(at(5_000));
@@ -383,8 +383,8 @@ fn with_tokens(device: &str) -> (Pipeline, String) {
 }
 
 fn identify(pipeline: &mut Pipeline, now: Now, offset: i64, value: &str) {
-    let headers: &[(&str, &[u8])] = &[("tenant", b"t0")];
-    let headers = &headers as &dyn Headers;
+    let headers = kept([("tenant", &b"t0"[..])]);
+    let headers = Headers::of(&headers);
     let value = Some(value.as_bytes());
     pipeline.record(now, &Record { slot: 0, offset, timestamp_ms: Some(0), key: None, value, headers });
 }

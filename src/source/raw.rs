@@ -12,21 +12,20 @@
 pub mod intake;
 
 use std::ffi::CStr;
-use std::marker::PhantomData;
 use std::ptr;
 
 use rdkafka::TopicPartitionList;
 use rdkafka::bindings::{
-    rd_kafka_commit_queue, rd_kafka_header_cnt, rd_kafka_header_get_all, rd_kafka_headers_t, rd_kafka_message_headers,
-    rd_kafka_message_t, rd_kafka_message_timestamp, rd_kafka_queue_destroy, rd_kafka_queue_get_consumer,
-    rd_kafka_topic_name,
+    rd_kafka_commit_queue, rd_kafka_header_get_all, rd_kafka_headers_destroy, rd_kafka_headers_t,
+    rd_kafka_message_detach_headers, rd_kafka_message_t, rd_kafka_message_timestamp, rd_kafka_queue_destroy,
+    rd_kafka_queue_get_consumer, rd_kafka_topic_name,
 };
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaRespErr;
 
-use super::record::Headers;
+use super::record::put_header;
 
 /// The metadata of the element at `index`; empty if there is none.
 #[must_use]
@@ -126,40 +125,35 @@ impl<'a> View<'a> {
             .then(|| unsafe { std::slice::from_raw_parts(self.0.payload.cast::<u8>().cast_const(), self.0.len) })
     }
 
-    /// The headers, if there are any.
-    #[must_use]
-    pub fn headers(self) -> Option<MessageHeaders<'a>> {
-        let mut headers = ptr::null_mut();
-        // SAFETY: the message is alive for `'a`, and librdkafka parses its headers into memory that the message owns.
-        let error = unsafe { rd_kafka_message_headers(self.0, &raw mut headers) };
-        (error == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && !headers.is_null())
-            .then_some(MessageHeaders { headers, message: PhantomData })
+    /// Appends its headers as they are kept ([`super::record::Headers`]). A name that is not UTF-8 becomes `?`.
+    ///
+    /// librdkafka makes a list of them, three pieces of memory and one a header. It goes back at once, and not with the
+    /// message: so the next message's is made of the very same memory.
+    pub fn take_headers(self, out: &mut Vec<u8>) {
+        let mut list = ptr::null_mut();
+        let message = ptr::from_ref(self.0).cast_mut();
+        // SAFETY: the message is alive. librdkafka notes in its own part of it that the list is ours from here on.
+        let error = unsafe { rd_kafka_message_detach_headers(message, &raw mut list) };
+        if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && !list.is_null() {
+            let list = List(list);
+            (0..).map_while(|index| list.at(index)).for_each(|(name, value)| put_header(out, name, value));
+        }
     }
 }
 
-/// A message's headers; a name that is not UTF-8 reads as `?`.
-#[derive(Debug)]
-pub struct MessageHeaders<'a> {
-    headers: *const rd_kafka_headers_t,
-    message: PhantomData<View<'a>>,
-}
+/// A list of headers that is ours.
+struct List(*mut rd_kafka_headers_t);
 
-impl Headers for MessageHeaders<'_> {
-    fn count(&self) -> usize {
-        // SAFETY: `headers` belongs to the message, which outlives `self`.
-        unsafe { rd_kafka_header_cnt(self.headers) }
-    }
-
+impl List {
     fn at(&self, index: usize) -> Option<(&str, Option<&[u8]>)> {
         let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
-        // SAFETY: `headers` belongs to the message, which outlives `self`; an index beyond the end is an error.
-        let error =
-            unsafe { rd_kafka_header_get_all(self.headers, index, &raw mut name, &raw mut value, &raw mut size) };
+        // SAFETY: the list lives as long as `self`; an index beyond its end is an error.
+        let error = unsafe { rd_kafka_header_get_all(self.0, index, &raw mut name, &raw mut value, &raw mut size) };
         if error != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR || name.is_null() {
             return None;
         }
         // SAFETY: on success the name is a string that ends with a zero, and a value that is not null has `size` bytes;
-        // both belong to the message.
+        // both belong to the list.
         let (name, value) = unsafe {
             let value = (!value.is_null()).then(|| std::slice::from_raw_parts(value.cast::<u8>(), size));
             (CStr::from_ptr(name), value)
@@ -168,8 +162,23 @@ impl Headers for MessageHeaders<'_> {
     }
 }
 
+impl Drop for List {
+    fn drop(&mut self) {
+        // SAFETY: the list is ours, and nobody has a view of it any more.
+        unsafe { rd_kafka_headers_destroy(self.0) };
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use rdkafka::message::{Header, OwnedHeaders};
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+    use rdkafka::{ClientConfig, Offset};
+
+    use super::super::record::kept;
     use super::*;
 
     #[test]
@@ -180,5 +189,32 @@ mod tests {
         assert_eq!(metadata(&list, 0), b"written by us");
         assert_eq!(metadata(&list, 1), b"");
         assert_eq!(metadata(&list, 2), b"");
+    }
+
+    #[test]
+    fn headers_are_taken_as_they_came_and_as_often_as_one_likes() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("a", 1, 1).unwrap();
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "g");
+        let producer: BaseProducer = client.create().unwrap();
+        let given = [("tenant", Some(&b"acme"[..])), ("none", None), ("empty", Some(b"")), ("tenant", Some(b"\0\xff"))];
+        let headers =
+            given.iter().fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: *value }));
+        producer.send(BaseRecord::<(), _>::to("a").payload("with").headers(headers)).unwrap();
+        producer.send(BaseRecord::<(), _>::to("a").payload("without")).unwrap();
+        producer.flush(Duration::from_secs(20)).unwrap();
+        let consumer: BaseConsumer = client.create().unwrap();
+        let mut places = TopicPartitionList::new();
+        places.add_partition_offset("a", 0, Offset::Beginning).unwrap();
+        consumer.assign(&places).unwrap();
+        let expected = [kept(given), Vec::new()];
+        for expected in expected {
+            let message = consumer.poll(Duration::from_secs(20)).unwrap().unwrap();
+            let mut taken = b"before".to_vec();
+            View::of(&message).take_headers(&mut taken);
+            View::of(&message).take_headers(&mut taken);
+            assert_eq!(taken, [&b"before"[..], &expected, &expected].concat());
+        }
     }
 }

@@ -2,33 +2,37 @@
 //!
 //! The record is kept beside its calls, because a dead letter holds the record as it came: key, value and headers.
 
-/// A record's headers.
-pub trait Headers {
-    /// How many there are.
-    fn count(&self) -> usize;
-    /// The header at `index`.
-    fn at(&self, index: usize) -> Option<(&str, Option<&[u8]>)>;
+/// A record's headers, in the form in which they are kept: name and value of each, one behind the other.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Headers<'a>(&'a [u8]);
+
+impl<'a> Headers<'a> {
+    /// What [`put_header`] wrote.
+    #[must_use]
+    pub const fn of(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// The values of this name, in order, without those that are nothing.
+    pub fn named(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        let mut rest = self.0;
+        let next = move || Some((take(&mut rest)?.0?, take(&mut rest)?.0));
+        std::iter::from_fn(next).filter_map(move |(key, value)| if key == name.as_bytes() { value } else { None })
+    }
 }
 
-/// No headers.
-impl Headers for () {
-    fn count(&self) -> usize {
-        0
-    }
-
-    fn at(&self, _index: usize) -> Option<(&str, Option<&[u8]>)> {
-        None
-    }
+/// Appends a header.
+pub fn put_header(out: &mut Vec<u8>, name: &str, value: Option<&[u8]>) {
+    put(out, Some(name.as_bytes()));
+    put(out, value);
 }
 
-impl Headers for &[(&str, &[u8])] {
-    fn count(&self) -> usize {
-        self.len()
-    }
-
-    fn at(&self, index: usize) -> Option<(&str, Option<&[u8]>)> {
-        self.get(index).map(|(name, value)| (*name, Some(*value)))
-    }
+/// Headers, as they are kept.
+#[must_use]
+pub fn kept<'h, V: Into<Option<&'h [u8]>>>(headers: impl IntoIterator<Item = (&'h str, V)>) -> Vec<u8> {
+    let mut out = Vec::new();
+    headers.into_iter().for_each(|(name, value)| put_header(&mut out, name, value.into()));
+    out
 }
 
 /// A record, borrowed from the consumer.
@@ -45,17 +49,14 @@ pub struct Record<'a> {
     /// Its value; `None` is a tombstone.
     pub value: Option<&'a [u8]>,
     /// Its headers.
-    pub headers: &'a dyn Headers,
+    pub headers: Headers<'a>,
 }
 
 impl<'a> Record<'a> {
     /// The last header of this name that has a value.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
-        (0..self.headers.count())
-            .rev()
-            .filter_map(|index| self.headers.at(index))
-            .find_map(|(key, value)| if key == name { value } else { None })
+        self.headers.named(name).last()
     }
 
     /// Appends the kept form.
@@ -63,12 +64,7 @@ impl<'a> Record<'a> {
         out.extend_from_slice(&self.timestamp_ms.unwrap_or(i64::MIN).to_le_bytes());
         put(out, self.key);
         put(out, self.value);
-        for index in 0..self.headers.count() {
-            if let Some((name, value)) = self.headers.at(index) {
-                put(out, Some(name.as_bytes()));
-                put(out, value);
-            }
-        }
+        out.extend_from_slice(self.headers.0);
     }
 }
 
@@ -138,16 +134,19 @@ mod tests {
 
     #[test]
     fn a_record_is_kept_whole() {
-        let headers: &[(&str, &[u8])] = &[("tenant", b"acme"), ("empty", b""), ("tenant", b"last")];
-        let record =
-            Record { slot: 0, offset: 1, timestamp_ms: Some(5), key: None, value: Some(b"{}"), headers: &headers };
+        let last = Some(&b"last"[..]);
+        let headers = [("tenant", Some(&b"acme"[..])), ("empty", Some(b"")), ("tenant", last), ("tenant", None)];
+        let written = kept(headers);
+        let (value, all) = (Some(&b"{}"[..]), Headers::of(&written));
+        let record = Record { slot: 0, offset: 1, timestamp_ms: Some(5), key: None, value, headers: all };
         let mut bytes = Vec::new();
         record.keep(&mut bytes);
         let kept = Kept::read(&bytes);
-        assert_eq!(kept.as_ref().map(|k| (k.timestamp_ms, k.key, k.value)), Some((Some(5), None, Some(&b"{}"[..]))));
-        let expected: Vec<_> = headers.iter().map(|(name, value)| (*name, Some(*value))).collect();
-        assert_eq!(kept.map(|k| k.headers), Some(expected));
-        assert_eq!(record.header("tenant"), Some(&b"last"[..]));
+        assert_eq!(kept.as_ref().map(|k| (k.timestamp_ms, k.key, k.value)), Some((Some(5), None, value)));
+        assert_eq!(kept.map(|k| k.headers), Some(headers.to_vec()));
+        assert_eq!(record.header("tenant"), last, "a value that is nothing is none");
+        assert_eq!(record.header("empty"), Some(&b""[..]));
+        assert_eq!((record.header("none"), record.header("tenan")), (None, None));
         assert_eq!(Kept::read(&bytes[..bytes.len() - 1]), None);
     }
 }

@@ -41,7 +41,7 @@ use forebay::destination::{
 use forebay::event::{Origin, time};
 use forebay::explain::{CallPart, End, Explainer};
 use forebay::keys::Keys;
-use forebay::source::record::Record;
+use forebay::source::record::{Headers, Record, kept};
 use http::{HeaderMap, HeaderName};
 use serde_json::{Map, Value, json};
 
@@ -158,15 +158,15 @@ fn mapped(explainer: &Explainer, case: &Value, now: Now) -> Value {
             given.insert(header.to_owned(), of_raw.clone());
         }
     }
-    let headers: Vec<(&str, &[u8])> =
-        given.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default().as_bytes())).collect();
+    let headers =
+        kept(given.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default().as_bytes())));
     let record = Record {
         slot: 0,
         offset: 17,
         timestamp_ms: case["record_ms"].as_i64(),
         key: case["key"].as_str().map(str::as_bytes),
         value: (!tombstone).then_some(value.as_bytes()),
-        headers: &headers.as_slice(),
+        headers: Headers::of(&headers),
     };
     let origin = Origin { topic: "events", partition: 3, offset: 17, timestamp_ms: record.timestamp_ms };
     let explanation = explainer.explain(&record, origin, None, now);

@@ -14,7 +14,7 @@ use forebay::clock::Clock;
 use forebay::config;
 use forebay::event::Origin;
 use forebay::explain::Explainer;
-use forebay::source::record::Record as Taken;
+use forebay::source::record::{Headers, Record as Taken, kept};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::{Map, Value};
@@ -210,8 +210,8 @@ fn explained(setup: &Setup, topic: &str, records: &[Record]) -> Expected {
     let explainer = Explainer::new(&config, now);
     let mut expected = Expected::default();
     for record in records {
-        let headers: Vec<(&str, &[u8])> =
-            record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref().unwrap_or_default())).collect();
+        let headers =
+            kept(record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref().unwrap_or_default())));
         let (offset, timestamp_ms) = (record.offset, record.timestamp);
         let taken = Taken {
             slot: 0,
@@ -219,7 +219,7 @@ fn explained(setup: &Setup, topic: &str, records: &[Record]) -> Expected {
             timestamp_ms,
             key: None,
             value: record.value.as_deref(),
-            headers: &headers.as_slice(),
+            headers: Headers::of(&headers),
         };
         let origin = Origin { topic, partition: record.partition, offset, timestamp_ms };
         let explanation = explainer.explain(&taken, origin, None, now);

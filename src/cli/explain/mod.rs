@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::event::Origin;
 use crate::explain::{Asked, Explainer, Explanation};
-use crate::source::record::{Headers, Record};
+use crate::source::record::{Headers, Record, kept};
 
 use stored::Stored;
 
@@ -125,7 +125,7 @@ impl Explain {
                 timestamp_ms: Some(now.wall_ms),
                 key: self.key.clone().map(String::into_bytes),
                 value: Some(read(&self.file)?),
-                headers: self.headers.iter().map(|(name, value)| (name.clone(), Some(value.clone().into()))).collect(),
+                headers: kept(self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))),
             },
         };
         let record = Record {
@@ -134,22 +134,12 @@ impl Explain {
             timestamp_ms: stored.timestamp_ms,
             key: stored.key.as_deref(),
             value: stored.value.as_deref(),
-            headers: &stored.headers,
+            headers: Headers::of(&stored.headers),
         };
         let origin =
             Origin { topic, partition: self.partition, offset: record.offset, timestamp_ms: record.timestamp_ms };
         let asked = self.account.as_deref().map(|account| Asked { account, assume: self.offset.is_none() });
         Ok(explainer.explain(&record, origin, asked, now))
-    }
-}
-
-impl Headers for Vec<(String, Option<Vec<u8>>)> {
-    fn count(&self) -> usize {
-        self.len()
-    }
-
-    fn at(&self, index: usize) -> Option<(&str, Option<&[u8]>)> {
-        self.get(index).map(|(name, value)| (name.as_str(), value.as_deref()))
     }
 }
 

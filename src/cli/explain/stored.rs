@@ -13,7 +13,6 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use super::Failure;
 use crate::config::{Config, client_config};
 use crate::source::raw::View;
-use crate::source::record::Headers;
 
 /// How long the brokers may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -24,7 +23,8 @@ pub(super) struct Stored {
     pub(super) timestamp_ms: Option<i64>,
     pub(super) key: Option<Vec<u8>>,
     pub(super) value: Option<Vec<u8>>,
-    pub(super) headers: Vec<(String, Option<Vec<u8>>)>,
+    /// As they are kept.
+    pub(super) headers: Vec<u8>,
 }
 
 /// Reads the record at this offset.
@@ -62,12 +62,12 @@ pub(super) fn read(config: &Config, topic: &str, partition: i32, offset: i64) ->
 }
 
 fn copy(message: &BorrowedMessage<'_>) -> Stored {
-    let headers = View::of(message).headers();
-    let headers = headers.iter().flat_map(|headers| (0..headers.count()).filter_map(|index| headers.at(index)));
+    let mut headers = Vec::new();
+    View::of(message).take_headers(&mut headers);
     Stored {
         timestamp_ms: message.timestamp().to_millis(),
         key: message.key().map(<[u8]>::to_vec),
         value: message.payload().map(<[u8]>::to_vec),
-        headers: headers.map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect(),
+        headers,
     }
 }

@@ -11,7 +11,7 @@ use crate::config;
 use crate::destination::Answer;
 use crate::pipeline::{Action, Parts, Pipeline};
 use crate::source::commit::Contents;
-use crate::source::record::{Headers, Record};
+use crate::source::record::{Headers, Record, kept};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -42,8 +42,8 @@ fn items_are_a_thousand_requests_an_hour_and_hold_up_no_data() {
         let event = r#"{"type":"track","event":"Noted","userId":"u-1","messageId":"m-1"}"#;
         let (headers, value) =
             if offset < ITEMS { (of_item, r#"{"id":"i"}"#) } else { (&[("tenant", &b"acme"[..])][..], event) };
-        let headers: &dyn Headers = &headers;
-        let value = Some(value.as_bytes());
+        let headers = kept(headers.iter().copied());
+        let (headers, value) = (Headers::of(&headers), Some(value.as_bytes()));
         pipeline.record(at(0), &Record { slot, offset, timestamp_ms: Some(0), key: None, value, headers });
     }
     let (mut items, mut event_at, none, mut actions) =

@@ -12,7 +12,7 @@ use crate::destination::{Answer, Shape};
 use crate::lane::Flight;
 use crate::pipeline::{Action, Parts, Pipeline};
 use crate::source::commit::Contents;
-use crate::source::record::{Headers, Record};
+use crate::source::record::{Headers, Record, kept};
 
 pub(in crate::lane) const ANSWER: &[u8] = br#"{"successCount":1,"failCount":0,"invalidEmails":[],"invalidUserIds":[]}"#;
 const CONFIG: &str = r#"
@@ -49,9 +49,9 @@ pub(in crate::lane) fn feed(pipeline: &mut Pipeline, now: Now, number: i64) {
         r#""type":"track","event":"Product Viewed","properties":{"price":1.5}"#
     };
     let value = format!(r#"{{"messageId":"m-{number}","userId":"user-{user}",{rest}}}"#);
-    let headers: &[(&str, &[u8])] = &[("tenant", b"acme")];
+    let headers = kept([("tenant", &b"acme"[..])]);
     let (timestamp_ms, value) = (Some(now.wall_ms), Some(value.as_bytes()));
-    let headers = &headers as &dyn Headers;
+    let headers = Headers::of(&headers);
     pipeline.record(now, &Record { slot: 0, offset: number, timestamp_ms, key: None, value, headers });
 }
 

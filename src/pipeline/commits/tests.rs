@@ -8,7 +8,7 @@ use crate::clock::Now;
 use crate::keys::Keys;
 use crate::pipeline::{Action, Pipeline};
 use crate::source::commit::{Contents, Entry};
-use crate::source::record::{Headers, Record};
+use crate::source::record::{Headers, Record, kept};
 use crate::work::{self, Work};
 
 const DEAD: usize = 400;
@@ -45,8 +45,8 @@ fn pipeline() -> Pipeline {
 fn track(pipeline: &mut Pipeline, now: Now, slot: u32, offset: i64, tenant: usize) {
     let tenant = format!("t{tenant}");
     let value = format!(r#"{{"type":"track","event":"E","userId":"u{offset}","messageId":"m{offset}"}}"#);
-    let headers: &[(&str, &[u8])] = &[("tenant", tenant.as_bytes())];
-    let (headers, value) = (&headers as &dyn Headers, Some(value.as_bytes()));
+    let headers = kept([("tenant", tenant.as_bytes())]);
+    let (headers, value) = (Headers::of(&headers), Some(value.as_bytes()));
     pipeline.record(now, &Record { slot, offset, timestamp_ms: Some(now.wall_ms), key: None, value, headers });
 }
 
@@ -135,10 +135,10 @@ fn the_letters_that_wait_are_found_by_their_account() {
     pipeline.partitions[0].entries.clear();
     // No type: refused as it comes.
     let bad = |pipeline: &mut Pipeline, offset, tenant: &str| {
-        let headers: &[(&str, &[u8])] = &[("tenant", tenant.as_bytes())];
+        let headers = kept([("tenant", tenant.as_bytes())]);
         let value =
             br#"{"type":"track","event":"Order Completed","userId":"u","messageId":"m","properties":{"total":"much"}}"#;
-        let (headers, value) = (&headers as &dyn Headers, Some(&value[..]));
+        let (headers, value) = (Headers::of(&headers), Some(&value[..]));
         pipeline.record(at(0), &Record { slot: 0, offset, timestamp_ms: Some(0), key: None, value, headers });
     };
     (0..30).for_each(|n| bad(&mut pipeline, FRONT + n, if n % 3 == 0 { "t400" } else { "t1" }));

@@ -12,7 +12,7 @@ use crate::pipeline::tests::sent;
 use crate::pipeline::{MAX_HOST, Pipeline};
 use crate::source::commit::{Contents, Entry};
 use crate::source::consumer::State;
-use crate::source::record::{Headers, Record};
+use crate::source::record::{Headers, Record, kept};
 
 const SECOND: Duration = Duration::from_secs(1);
 const LANE: u64 = 64 << 10;
@@ -104,13 +104,13 @@ fn of_a_request_on_the_wire_the_first_record_of_each_partition_is_known() {
         pipeline.assign(slot, Contents::default());
     }
     let value = format!(r#"{{"type":"track","event":"E","userId":"u","properties":{{"pad":"{}"}}}}"#, "x".repeat(300));
-    let headers: &[(&str, &[u8])] = &[("tenant", b"t0")];
+    let headers = kept([("tenant", &b"t0"[..])]);
     let mut wire = Vec::new();
     for number in 0..400_u32 {
         let (slot, offset) = (number % SLOTS, i64::from(number / SLOTS));
         let time = 1_000 * i64::from(slot + 1) + offset;
         let value = Some(value.as_bytes());
-        let headers = &headers as &dyn Headers;
+        let headers = Headers::of(&headers);
         pipeline.record(now, &Record { slot, offset, timestamp_ms: Some(time), key: None, value, headers });
         if number == 50 {
             pipeline.tick(now.later(5 * SECOND));

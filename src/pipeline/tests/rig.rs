@@ -15,7 +15,7 @@ use crate::metrics::report::Report;
 use crate::pipeline::{Action, Parts, Pipeline};
 use crate::source::commit::Contents;
 use crate::source::consumer::State;
-use crate::source::record::{Headers, Record};
+use crate::source::record::{Headers, Record, kept};
 
 /// One step of the clock, and how many records each reader gets through in it.
 const STEP: Duration = Duration::from_millis(10);
@@ -128,14 +128,14 @@ impl Rig {
         let value = format!(
             r#"{{"type":"track","event":"E","userId":"u{offset}","messageId":"m{offset}","properties":{{"pad":"{pad}"}}}}"#
         );
-        let headers: &[(&str, &[u8])] = &[("tenant", tenant.as_bytes())];
+        let headers = kept([("tenant", tenant.as_bytes())]);
         let record = Record {
             slot: 0,
             offset,
             timestamp_ms: Some(offset),
             key: None,
             value: Some(value.as_bytes()),
-            headers: &headers as &dyn Headers,
+            headers: Headers::of(&headers),
         };
         show(&mut self.pipeline, self.now, &record);
         self.act();

@@ -5,7 +5,6 @@
 //! record becomes. What happens on the way, that a partition is paused, or goes on, or is placed anew, is about the very
 //! next record: those of the few that were not worked on are put back where they were, and looked at again.
 
-use std::array;
 use std::hint;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +17,8 @@ use crate::json::Tape;
 use crate::pipeline::Partition;
 use crate::router::{Route, Space};
 use crate::source::doubt::Look;
+use crate::source::raw::View;
 use crate::source::raw::intake::Taken;
-use crate::source::raw::{MessageHeaders, View};
 use crate::source::record::{Headers, Record};
 use crate::source::scout::Question;
 
@@ -34,6 +33,8 @@ const LINE: usize = 64;
 #[derive(Default)]
 pub(super) struct Few {
     messages: Vec<(Option<u32>, Taken)>,
+    /// Their headers, one message's behind another's.
+    headers: Vec<u8>,
     tapes: [Tape; AHEAD],
 }
 
@@ -44,14 +45,14 @@ impl std::fmt::Debug for Few {
 }
 
 /// A message as a record.
-fn record<'a>(slot: u32, message: View<'a>, headers: Option<&'a MessageHeaders<'a>>) -> Record<'a> {
+fn record<'a>(slot: u32, message: View<'a>, headers: &'a [u8]) -> Record<'a> {
     Record {
         slot,
         offset: message.offset(),
         timestamp_ms: message.timestamp_ms(),
         key: message.key(),
         value: message.value(),
-        headers: headers.map_or(&() as &dyn Headers, |headers| headers),
+        headers: Headers::of(headers),
     }
 }
 
@@ -110,24 +111,29 @@ impl Poller {
 
     /// Works on messages, until one of them changes which partitions are read; on how many.
     fn take(&mut self, now: Now, few: &mut Few) -> Result<usize, ()> {
-        let messages = &few.messages;
-        let view = |at: usize| {
-            let (slot, message) = messages.get(at)?;
-            slot.zip(message.view().ok())
-        };
+        let Few { messages, headers, tapes } = few;
         ask_for(messages.iter().filter_map(|(_, message)| message.view().ok()?.value()));
-        let headers: [_; AHEAD] = array::from_fn(|at| view(at)?.1.headers());
-        let records: [_; AHEAD] = array::from_fn(|at| {
-            let (slot, message) = view(at)?;
-            Some(record(slot, message, headers[at].as_ref()))
-        });
+        headers.clear();
+        let mut ends = [0; AHEAD];
+        for (end, (_, message)) in ends.iter_mut().zip(messages.iter()) {
+            if let Ok(message) = message.view() {
+                message.take_headers(headers);
+            }
+            *end = headers.len();
+        }
         #[expect(clippy::large_stack_arrays, reason = "20 KB of a thread's stack, in place of memory for each event")]
         let mut events = [const { None }; AHEAD];
-        let mut rooms = few.tapes.iter_mut().zip(&mut events);
-        let routes: [_; AHEAD] = array::from_fn(|at| {
-            let (tape, event) = rooms.next()?;
-            self.pipeline.route(records[at].as_ref()?, Space { tape, event })
-        });
+        let (mut records, mut routes) = ([None; AHEAD], [const { None }; AHEAD]);
+        let mut start = 0;
+        for (at, (tape, event)) in tapes.iter_mut().zip(&mut events).enumerate().take(messages.len()) {
+            let (slot, message) = &messages[at];
+            let headers = &headers[start..ends[at]];
+            start = ends[at];
+            if let (Some(slot), Ok(message)) = (*slot, message.view()) {
+                let record = records[at].insert(record(slot, message, headers));
+                routes[at] = self.pipeline.route(record, Space { tape, event });
+            }
+        }
         for (at, (slot, message)) in messages.iter().enumerate() {
             match (message.view(), records[at].as_ref().zip(routes[at].as_ref())) {
                 (Err(error), _) => {
@@ -210,8 +216,9 @@ impl Poller {
                 Ok(message) => {
                     let view = View::of(&message);
                     let slot = self.pipeline.slot(view.topic(), view.partition());
-                    let headers = view.headers();
-                    let record = record(slot, view, headers.as_ref());
+                    let mut headers = Vec::new();
+                    view.take_headers(&mut headers);
+                    let record = record(slot, view, &headers);
                     self.tell_of_first_join(&record);
                     self.pipeline.record(now, &record);
                     if self.pipeline.is_pausing() {
@@ -226,7 +233,7 @@ impl Poller {
 
     /// Reads for deferred accounts, for a turn at most. True if there is nothing more.
     pub(super) fn read_again(&mut self) -> bool {
-        let mut now = self.clock.now();
+        let (mut now, mut headers) = (self.clock.now(), Vec::new());
         for count in 0..TURN {
             if count % 64 == 63 {
                 now = self.clock.now();
@@ -236,8 +243,9 @@ impl Poller {
                 Some(Ok(message)) => {
                     let view = View::of(&message);
                     let slot = self.pipeline.slot(view.topic(), view.partition());
-                    let headers = view.headers();
-                    self.pipeline.swept(now, &record(slot, view, headers.as_ref()));
+                    headers.clear();
+                    view.take_headers(&mut headers);
+                    self.pipeline.swept(now, &record(slot, view, &headers));
                 }
                 Some(Err(KafkaError::MessageConsumption(
                     RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,

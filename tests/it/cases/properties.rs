@@ -13,7 +13,7 @@ use forebay::explain::Explainer;
 use forebay::json::{Raw, Tape};
 use forebay::pipeline::{Action, Parts, Pipeline};
 use forebay::source::commit::Contents;
-use forebay::source::record::Record;
+use forebay::source::record::{Headers, Record, kept};
 use http::HeaderMap;
 use proptest::prelude::*;
 use secrecy::SecretString;
@@ -223,10 +223,11 @@ pub(super) fn sent(config: &Config, events: &[impl AsRef<[u8]>]) -> Sent {
     pipeline.set_keys(NOW, 0, &vec![SecretString::from("key")].into());
     let slot = pipeline.slot("events", 0);
     pipeline.assign(slot, Contents::default());
-    let headers: &[(&str, &[u8])] = &[("tenant", b"acme")];
+    let headers = kept([("tenant", &b"acme"[..])]);
+    let headers = Headers::of(&headers);
     for (offset, event) in (0..).zip(events) {
         let value = Some(event.as_ref());
-        pipeline.record(NOW, &Record { slot, offset, timestamp_ms: None, key: None, value, headers: &headers });
+        pipeline.record(NOW, &Record { slot, offset, timestamp_ms: None, key: None, value, headers });
     }
     pipeline.drain(NOW);
     let (mut sent, mut actions, none) = (Sent::default(), Vec::new(), HeaderMap::new());
@@ -259,12 +260,12 @@ pub(super) fn sent(config: &Config, events: &[impl AsRef<[u8]>]) -> Sent {
 fn bodies_hold(vendor: &str, events: &[String]) -> Result<(), TestCaseError> {
     let config = account::config(vendor, &json!({ "max_in_flight": 64 }), &Value::Null);
     let explainer = Explainer::new(&config, NOW);
-    let headers: &[(&str, &[u8])] = &[("tenant", b"acme")];
+    let headers = kept([("tenant", &b"acme"[..])]);
+    let headers = Headers::of(&headers);
     let mut expected: BTreeMap<String, usize> = BTreeMap::new();
     for (offset, event) in (0..).zip(events) {
         let origin = Origin { topic: "events", partition: 0, offset, timestamp_ms: None };
-        let record =
-            Record { slot: 0, offset, timestamp_ms: None, key: None, value: Some(event.as_bytes()), headers: &headers };
+        let record = Record { slot: 0, offset, timestamp_ms: None, key: None, value: Some(event.as_bytes()), headers };
         for account in explainer.explain(&record, origin, None, NOW).accounts {
             let sent = account.calls.into_iter().filter(|call| call.end.is_none());
             sent.for_each(|call| *expected.entry(call.element).or_default() += 1);

@@ -15,7 +15,7 @@ use forebay::outcome::Release;
 use forebay::pipeline::{Account, Action, DeadLetter, Parts, Pipeline};
 use forebay::source::commit::{Contents, Place, Unusable, decode};
 use forebay::source::consumer::State;
-use forebay::source::record::{Headers, Record};
+use forebay::source::record::{Headers, Record, kept};
 use rand::rngs::SmallRng;
 use rand::seq::IteratorRandom;
 use rand::{Rng, SeedableRng};
@@ -308,7 +308,7 @@ impl World {
         show: impl FnOnce(&mut Pipeline, Now, &Record<'_>),
     ) {
         let tenant = String::from_utf8_lossy(value).split_once("\"userId\":\"").unwrap().1[..2].to_owned();
-        let headers: &[(&str, &[u8])] = &[("tenant", tenant.as_bytes())];
+        let headers = kept([("tenant", tenant.as_bytes())]);
         let slot = self.pipeline.slot("events", i32::try_from(partition).unwrap());
         let record = Record {
             slot,
@@ -316,7 +316,7 @@ impl World {
             timestamp_ms: Some(self.now.wall_ms),
             key: None,
             value: Some(value),
-            headers: &headers as &dyn Headers,
+            headers: Headers::of(&headers),
         };
         show(&mut self.pipeline, self.now, &record);
         self.act();
