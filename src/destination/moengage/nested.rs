@@ -16,8 +16,8 @@
 //! `support-for-object-data-type` (2026-11), which mostly do not say what becomes of what is over: none of it is kept for
 //! sure.
 
-use super::limits::{LONGEST_NAME, check_url, longer};
-use crate::json::{Raw, copy};
+use super::limits::{Counted, LONGEST_NAME, check_url, longer};
+use crate::json::Raw;
 use crate::outcome::{Reason, Refusal};
 
 const LONGEST_LIST: usize = 50;
@@ -29,22 +29,36 @@ const MOST_KEYS: usize = 100;
 const LARGEST_OBJECT: usize = 25_000;
 /// Levels of keys.
 const DEEPEST: usize = 2;
+/// By a byte, whether it may stand in no key.
+const REFUSED: [bool; 256] = {
+    let mut refused = [false; 256];
+    let mut bytes: &[u8] = b"$.%#";
+    while let [byte, rest @ ..] = bytes {
+        refused[*byte as usize] = true;
+        bytes = rest;
+    }
+    refused
+};
 
-/// Whether the vendor keeps all of an attribute's value, if it is a list or an object. With `last` a name that occurs twice
-/// counts once, by its last value.
-pub(super) fn check(value: Raw<'_>, last: bool) -> Result<(), Refusal> {
+/// Whether the vendor keeps all of an attribute's value, if it is a list or an object.
+#[inline]
+pub(super) fn check<F: Counted>(value: Raw<'_>) -> Result<(), Refusal> {
     if value.is_array() {
-        match list(value, 1, last)? {
-            Some(Kind::Flag | Kind::List) => {
-                let detail = "MoEngage ignores lists of booleans and lists of lists";
-                Err(Refusal::new(Reason::InvalidField, detail))
-            }
-            _ => Ok(()),
-        }
+        attribute_list::<F>(value)
     } else if value.is_object() {
-        object(value, 1, last)
+        object::<F>(value, 1)
     } else {
         Ok(())
+    }
+}
+
+fn attribute_list<F: Counted>(value: Raw<'_>) -> Result<(), Refusal> {
+    match list::<F>(value, 1)? {
+        Some(Kind::Flag | Kind::List) => {
+            let detail = "MoEngage ignores lists of booleans and lists of lists";
+            Err(Refusal::new(Reason::InvalidField, detail))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -72,7 +86,7 @@ impl Kind {
 }
 
 /// A list, whose objects have keys of this level; the type of its items.
-fn list(value: Raw<'_>, level: usize, last: bool) -> Result<Option<Kind>, Refusal> {
+fn list<F: Counted>(value: Raw<'_>, level: usize) -> Result<Option<Kind>, Refusal> {
     let (mut count, mut kind) = (0, None);
     for item in value.items() {
         count += 1;
@@ -82,8 +96,8 @@ fn list(value: Raw<'_>, level: usize, last: bool) -> Result<Option<Kind>, Refusa
         }
         kind = kind.or(of_item);
         match of_item {
-            Some(Kind::Object) => object(item, level, last)?,
-            Some(Kind::List) => drop(list(item, level, last)?),
+            Some(Kind::Object) => object::<F>(item, level)?,
+            Some(Kind::List) => drop(list::<F>(item, level)?),
             Some(Kind::Text) if is_long(item) => {
                 let detail = "MoEngage takes no texts of more than 512 characters in a list";
                 return Err(Refusal::new(Reason::ValueTooLong, detail));
@@ -108,7 +122,7 @@ fn is_long(text: Raw<'_>) -> bool {
 }
 
 /// An object that is an attribute, or one of a list, with keys of this level.
-fn object(object: Raw<'_>, level: usize, last: bool) -> Result<(), Refusal> {
+fn object<F: Counted>(object: Raw<'_>, level: usize) -> Result<(), Refusal> {
     let size = object.get().len();
     if level == 1 && size > LARGEST_OBJECT {
         let detail = format!("an object of {size} bytes: MoEngage takes {LARGEST_OBJECT}");
@@ -118,7 +132,7 @@ fn object(object: Raw<'_>, level: usize, last: bool) -> Result<(), Refusal> {
         return Ok(());
     }
     let mut count = 0;
-    keys(object, level, last, &mut count)?;
+    keys::<F>(object, level, &mut count)?;
     if count > MOST_KEYS {
         let detail = format!("an object with {count} keys: MoEngage keeps {MOST_KEYS}");
         return Err(Refusal::new(Reason::TooManyFields, detail));
@@ -127,10 +141,10 @@ fn object(object: Raw<'_>, level: usize, last: bool) -> Result<(), Refusal> {
 }
 
 /// The keys of an object at this level, and of those in it; counts them.
-fn keys(object: Raw<'_>, level: usize, last: bool, count: &mut usize) -> Result<(), Refusal> {
-    for field in copy::of(object, last) {
+fn keys<F: Counted>(object: Raw<'_>, level: usize, count: &mut usize) -> Result<(), Refusal> {
+    for field in F::of(object) {
         let name = field.name();
-        if name.contains(['$', '.', '%', '#']) {
+        if name.bytes().any(|byte| REFUSED[usize::from(byte)]) {
             return Err(Refusal::new(Reason::InvalidField, "MoEngage takes no `$`, `.`, `%`, `#` in an object's keys"));
         }
         if longer(&name, LONGEST_NAME) {
@@ -138,9 +152,9 @@ fn keys(object: Raw<'_>, level: usize, last: bool, count: &mut usize) -> Result<
         }
         *count += 1;
         if field.value.is_object() && level < DEEPEST {
-            keys(field.value, level + 1, last, count)?;
+            keys::<F>(field.value, level + 1, count)?;
         } else if field.value.is_array() {
-            list(field.value, level + 1, last)?;
+            list::<F>(field.value, level + 1)?;
         } else {
             check_url(field.value)?;
         }
@@ -150,10 +164,11 @@ fn keys(object: Raw<'_>, level: usize, last: bool, count: &mut usize) -> Result<
 
 #[cfg(test)]
 mod tests {
+    use super::super::limits::{All, Last};
     use super::*;
 
     fn end(value: &str) -> Result<(), Reason> {
-        check(Raw::parse(value).expect(value), false).map_err(|refusal| refusal.reason)
+        check::<All>(Raw::parse(value).expect(value)).map_err(|refusal| refusal.reason)
     }
 
     fn list_of(count: usize, item: &str) -> String {
@@ -257,7 +272,7 @@ mod tests {
         let twice = format!("{{{0},{0}}}", keys_of(100));
         for value in [&value, &twice] {
             assert!(end(value).is_err());
-            assert_eq!(check(Raw::parse(value).expect("an object"), true), Ok(()));
+            assert_eq!(check::<Last>(Raw::parse(value).expect("an object")), Ok(()));
         }
     }
 }
