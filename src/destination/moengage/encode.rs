@@ -42,13 +42,18 @@ impl Encoder {
     }
 
     /// Who the event is about.
-    pub(super) fn customer_id<'a>(&self, event: &Event<'a>) -> Result<Cow<'a, str>, No> {
-        let id = match event.user() {
-            Some(id) => id,
-            None => event.anonymous(self.anonymous)?,
-        };
+    pub(super) fn customer_id<'e>(&self, event: &'e Event<'_>) -> Result<Cow<'e, str>, No> {
+        let id = self.any_id(event)?;
         check_id(&id)?;
         Ok(id)
+    }
+
+    /// The same, whether or not somebody can have this id.
+    fn any_id<'e>(&self, event: &'e Event<'_>) -> Result<Cow<'e, str>, No> {
+        if let Some(id) = &event.user_id {
+            return Ok(Cow::Borrowed(id));
+        }
+        event.user_of_traits().map_or_else(|| event.anonymous(self.anonymous), Ok)
     }
 
     /// Who is merged, and into whom.
@@ -76,9 +81,9 @@ impl Encoder {
         Ok(())
     }
 
-    /// The id again, once the event was planned.
-    fn planned_id<'a>(&self, event: &Event<'a>) -> Result<Cow<'a, str>, Refusal> {
-        self.customer_id(event).map_err(refused)
+    /// The id again, once the event was planned, which has checked it.
+    fn planned_id<'e>(&self, event: &'e Event<'_>) -> Result<Cow<'e, str>, Refusal> {
+        self.any_id(event).map_err(refused)
     }
 
     /// The `customer` element, and the `device` element if the event names a device.

@@ -130,13 +130,20 @@ impl Of {
         }
     }
 
+    /// Whether the vendor keeps an attribute's name for itself.
+    #[inline]
     pub(super) fn reserves(self, name: &str) -> bool {
-        let (free, taken) = match self {
-            Self::Event => (SYSTEM_OF_AN_EVENT, false),
-            Self::User => (SYSTEM_OF_A_USER, RESERVED_OF_A_USER.contains(&name) || name.starts_with("USER_ATTRIBUTE_")),
-        };
-        taken || (name.starts_with(SYSTEM) && !free.contains(&name))
+        match self {
+            Self::Event => name.starts_with(SYSTEM) && !SYSTEM_OF_AN_EVENT.contains(&name),
+            Self::User => is_reserved_of_a_user(name),
+        }
     }
+}
+
+fn is_reserved_of_a_user(name: &str) -> bool {
+    RESERVED_OF_A_USER.contains(&name)
+        || name.starts_with("USER_ATTRIBUTE_")
+        || (name.starts_with(SYSTEM) && !SYSTEM_OF_A_USER.contains(&name))
 }
 
 /// Which fields of an object count.
