@@ -15,11 +15,12 @@
 
 use std::borrow::Cow;
 
-use super::limits::{Of, check_attributes, check_id, check_name, check_time, check_written, is_blank};
+use super::limits::{Of, check_attributes, check_id, check_name, check_written, is_blank};
+use super::moment::Moment;
 use super::{attributes, zone};
 use crate::clock::Now;
 use crate::config::{self, Anonymous};
-use crate::event::{Context, Event, Kind, time};
+use crate::event::{Context, Event, Kind};
 use crate::json::copy::{self, Style};
 use crate::json::{Raw, write};
 use crate::outcome::{No, Reason, Refusal};
@@ -154,7 +155,7 @@ impl Encoder {
     pub(super) fn event(&self, event: &Event<'_>, now: Now, out: &mut Vec<u8>) -> Result<(), Refusal> {
         let id = self.planned_id(event)?;
         let name = event_name(event)?;
-        let time = event_time(event, now)?;
+        let moment = Moment::of(event, now)?;
         let context = &event.context;
         let device = Device::of(context);
         out.extend_from_slice(b"{\"type\":\"event\",\"customer_id\":");
@@ -178,12 +179,11 @@ impl Encoder {
             out.push(b'"');
         }
         optional(out, b",\"app_version\":", version(context.app));
-        if let Some(ms) = time {
-            out.extend_from_slice(b",\"current_time\":\"");
-            time::write_iso(out, ms);
-            out.push(b'"');
+        if let Some(moment) = moment {
+            out.extend_from_slice(b",\"current_time\":");
+            moment.write(out);
             let zone = context.timezone.and_then(Raw::string);
-            if let Some(seconds) = zone.and_then(|name| zone::offset(&name, ms)) {
+            if let Some(seconds) = zone.and_then(|name| zone::offset(&name, moment.ms)) {
                 out.extend_from_slice(b",\"user_timezone_offset\":");
                 write::integer(out, i64::from(seconds));
             }
@@ -234,13 +234,6 @@ pub(super) fn named<'a>(event: &'a Event<'_>) -> Result<Cow<'a, str>, Refusal> {
     }
     check_name(name)?;
     Ok(name.into())
-}
-
-/// The event's time; one that is ahead by no more than clocks differ is now.
-fn event_time(event: &Event<'_>, now: Now) -> Result<Option<i64>, Refusal> {
-    let Some(ms) = event.time_ms() else { return Ok(None) };
-    check_time(ms, now)?;
-    Ok(Some(ms.min(now.wall_ms)))
 }
 
 /// `context.device`, looked through once. Each part is an id: what is no text or number is absent.

@@ -12,6 +12,7 @@ mod attributes;
 mod campaign;
 mod encode;
 mod limits;
+mod moment;
 mod nested;
 mod raw;
 #[cfg(test)]
