@@ -290,6 +290,20 @@ mod tests {
     }
 
     #[test]
+    fn nobody_has_a_placeholder_a_single_character_or_blanks_for_an_id() {
+        for id in REFUSED_IDS.iter().flat_map(|id| [(*id).to_owned(), id.to_uppercase()]) {
+            assert!(check_id(&id).is_err(), "{id}");
+            assert!(check_id(&format!("{id}.")).is_ok(), "{id}.");
+        }
+        for id in ["", "u", "é", "\u{1f600}", "  ", "\u{a0}\u{2003}", &" ".repeat(40)] {
+            assert!(check_id(id).is_err(), "{id:?}");
+        }
+        for id in ["u1", "éa", "\u{1f600}é", " u", "u ", "\u{2003}u", &"x".repeat(40)] {
+            assert!(check_id(id).is_ok(), "{id:?}");
+        }
+    }
+
+    #[test]
     fn what_users_may_not_have_is_another_list() {
         let check = |name: &str| check_attributes(Raw::trusted(&format!("{{\"{name}\":1}}")), Of::User).is_ok();
         for name in RESERVED_OF_A_USER.iter().chain(&["USER_ATTRIBUTE_X", "moe_x", "moe_ip_city", "moe_project_name"]) {

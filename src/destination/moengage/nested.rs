@@ -269,6 +269,21 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_character_is_found_wherever_it_stands() {
+        for length in 1..40 {
+            let plain = "k-é_0".chars().cycle().take(length).collect::<Vec<_>>();
+            for at in 0..=length {
+                for refused in ['$', '.', '%', '#', ' '] {
+                    let mut key = plain.clone();
+                    key.insert(at, refused);
+                    let key = String::from_iter(key);
+                    assert_eq!(is_refused(key.as_bytes()), refused != ' ', "{key}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_key_that_occurs_twice_counts_once() {
         let value = format!("{{{0},\"in\":{{\"a.b\":1}},\"in\":1}}", keys_of(99));
         let twice = format!("{{{0},{0}}}", keys_of(100));
