@@ -280,6 +280,7 @@ fn to_the_second(ms: i64, between: u8) -> [u8; 19] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::Tape;
 
     const DAY: i64 = 86_400_000;
 

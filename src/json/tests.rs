@@ -99,11 +99,11 @@ fn accepts_exactly_what_serde_json_accepts() {
     let (mut accepted, mut refused) = (0, 0);
     for _ in 0..ROUNDS {
         let text = random(&mut rng);
-        Raw::parse(&text).expect(&text);
+        Tape::parse(&text).expect(&text);
         for _ in 0..4 {
             let Some(text) = broken(&mut rng, &text) else { continue };
             let serde = serde_json::from_str::<Value>(&text);
-            let ours = Raw::parse(&text);
+            let ours = Tape::parse(&text);
             assert_eq!(ours.is_ok(), serde.is_ok(), "{text:?}: {ours:?}, {serde:?}");
             if ours.is_ok() { accepted += 1 } else { refused += 1 }
         }
@@ -134,20 +134,20 @@ fn refuses_what_only_a_lenient_parser_takes() {
         "'a'",
         "[1 2]",
     ] {
-        assert!(Raw::parse(text).is_err(), "{text}");
+        assert!(Tape::parse(text).is_err(), "{text}");
     }
     let long = "9".repeat(400);
-    assert!(Raw::parse(&long).is_err());
+    assert!(Tape::parse(&long).is_err());
     let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-    assert!(Raw::parse(&deep(check::MAX_DEPTH)).is_ok());
-    assert_eq!(Raw::parse(&deep(check::MAX_DEPTH + 1)).map_err(|fault| fault.what), Err("nested too deeply"));
-    assert!(Raw::parse(&deep(100_000)).is_err());
+    assert!(Tape::parse(&deep(check::MAX_DEPTH)).is_ok());
+    assert_eq!(Tape::parse(&deep(check::MAX_DEPTH + 1)).err().map(|fault| fault.what), Some("nested too deeply"));
+    assert!(Tape::parse(&deep(100_000)).is_err());
 }
 
 #[test]
 fn says_where_the_fault_is() {
-    assert_eq!(Raw::parse(r#"{"a":x}"#), Err(Fault { at: 5, what: "expected a value" }));
-    assert_eq!(Raw::parse("{} ,"), Err(Fault { at: 3, what: "something follows the JSON value" }));
+    assert_eq!(Tape::parse(r#"{"a":x}"#).err(), Some(Fault { at: 5, what: "expected a value" }));
+    assert_eq!(Tape::parse("{} ,").err(), Some(Fault { at: 3, what: "something follows the JSON value" }));
 }
 
 /// The value as the iterators see it.
@@ -169,9 +169,10 @@ fn reads_what_serde_json_reads() {
     for _ in 0..ROUNDS {
         let text = random(&mut rng);
         let expected = serde_json::from_str::<Value>(&text).expect(&text);
-        assert_eq!(walk(Raw::parse(&text).expect(&text)), expected, "{text}");
+        assert_eq!(walk(Tape::parse(&text).expect(&text).value()), expected, "{text}");
         for name in ["a", "ab", "email", "missing"] {
-            let found = Raw::trusted(text.trim()).field(name).map(walk);
+            let tape = Tape::trusted(text.trim());
+            let found = tape.value().field(name).map(walk);
             assert_eq!(found.as_ref(), expected.as_object().and_then(|object| object.get(name)), "{name} of {text}");
         }
     }
@@ -185,8 +186,9 @@ fn what_the_tape_tells_is_what_the_bytes_tell() {
     for _ in 0..ROUNDS {
         // An object, as messages are, with white space around it or not.
         let text = format!("{1}{{\"a\":{0},\"b\":[{0}, 1]}}{1}", random(&mut rng), ["", " "][rng.random_range(0..2)]);
-        let noted = Raw::message(&text, &mut tape).expect(&text);
-        let read = Raw::trusted(text.trim());
+        tape.read(&text).expect(&text);
+        let scanned = Tape::trusted(text.trim());
+        let (noted, read) = (tape.value(), scanned.value());
         assert_eq!(noted, read);
         assert_eq!(walk(noted), serde_json::from_str::<Value>(&text).expect(&text), "{text}");
         let each = |object: Raw<'_>| object.fields().map(|field| (field.key().to_owned(), walk(field.value))).collect();
@@ -194,7 +196,8 @@ fn what_the_tape_tells_is_what_the_bytes_tell() {
         assert_eq!(by_nodes, by_bytes, "{text}");
         for _ in 0..4 {
             let Some(text) = broken(&mut rng, &text) else { continue };
-            let (noted, read) = (Raw::message(&text, &mut tape).map(walk), Raw::parse(&text).map(walk));
+            let noted = tape.read(&text).map(|()| walk(tape.value()));
+            let read = Tape::parse(&text).map(|tape| walk(tape.value()));
             let is_object = text.trim_ascii_start().starts_with('{');
             assert_eq!(noted.as_ref().ok(), read.as_ref().ok().filter(|_| is_object), "{text}");
             if noted.is_ok() { accepted += 1 } else { refused += 1 }
@@ -209,7 +212,8 @@ fn a_message_of_very_many_values_or_bytes_is_read_without_notes() {
     for (count, padding) in [(10, 0), (4_093, 0), (4_094, 0), (4_095, 0), (5_000, 0), (3, 64 * 1024), (3, 200_000)] {
         let items = vec!["[1]"; count / 2].join(",");
         let text = format!("{{\"a\":[{items}],\"b\":\"{}\"}}", "x".repeat(padding));
-        let message = Raw::message(&text, &mut tape).expect("JSON");
+        tape.read(&text).expect("JSON");
+        let message = tape.value();
         assert_eq!(walk(message), serde_json::from_str::<Value>(&text).expect("JSON"), "{count} {padding}");
         assert_eq!(message.field("b").and_then(Raw::string).map(|text| text.len()), Some(padding));
     }
@@ -223,7 +227,8 @@ fn nothing_panics_on_text_that_is_not_json() {
         let text = random(&mut rng);
         for _ in 0..4 {
             let Some(text) = broken(&mut rng, &text) else { continue };
-            let raw = Raw::trusted(&text);
+            let tape = Tape::trusted(&text);
+            let raw = tape.value();
             let read: usize = raw.fields().map(|field| field.name().len() + field.value.items().count()).sum();
             let _ = (read, raw.items().count(), raw.string(), raw.id(), raw.scalar(), raw.field("a"), unescape(&text));
             let mut out = Vec::new();
@@ -273,7 +278,7 @@ fn copies_with_the_changes_asked_for_and_no_others() {
         let text = if rng.random() { value.to_string() } else { format!("{value:#}") };
         let copied = |style| {
             let mut out = Vec::new();
-            copy::object(&mut out, Raw::trusted(&text), style);
+            copy::object(&mut out, Tape::trusted(&*text).value(), style);
             serde_json::from_slice::<Value>(&out).expect(&text)
         };
         assert_eq!(copied(Style::default()), value);
@@ -318,7 +323,7 @@ fn dates_are_rewritten_as_whole_values_only() {
         (r#""2026-02-30T20:41:00Z""#, r#""2026-02-30T20:41:00Z""#),
     ] {
         let mut out = Vec::new();
-        copy::value(&mut out, Raw::parse(text).expect(text), true);
+        copy::value(&mut out, Tape::parse(text).expect(text).value(), true);
         assert_eq!(String::from_utf8(out).expect("UTF-8"), expected);
     }
 }
@@ -344,7 +349,8 @@ fn written_strings_and_integers_read_back() {
 
 #[test]
 fn lookups() {
-    let raw = Raw::trusted(r#"{"a":1,"n":null,"s":"","t":"x","o":{},"b":true,"a":2}"#);
+    let tape = Tape::trusted(r#"{"a":1,"n":null,"s":"","t":"x","o":{},"b":true,"a":2}"#);
+    let raw = tape.value();
     assert_eq!(raw.field("a").map(Raw::get), Some("2"), "the last one counts");
     assert_eq!(raw.field("a").and_then(Raw::id).as_deref(), Some("2"));
     assert_eq!(raw.field("s").and_then(Raw::id), None);
@@ -358,7 +364,8 @@ fn lookups() {
 #[test]
 fn a_long_name_above_many_values_is_not_repeated_until_the_memory_is_full() {
     let text = format!(r#"{{"{}":[{}0]}}"#, "k".repeat(20_000), "0,".repeat(4_000));
-    let object = Raw::parse(&text).expect("JSON");
+    let tape = Tape::parse(&text).expect("JSON");
+    let object = tape.value();
     let mut out = Vec::new();
     copy::object(&mut out, object, Style { flatten: true, dates: false });
     assert!((8_000_000..9_000_000).contains(&out.len()), "{}", out.len());
@@ -386,7 +393,7 @@ fn of_what_is_flattened_to_one_name_the_last_stays() {
         (r#"{"a":{"b":1},"a.c":2}"#, r#"{"a.b":1,"a.c":2}"#),
     ] {
         let mut out = b"{\"x\":[1,".to_vec();
-        copy::object(&mut out, Raw::parse(object).expect(object), style);
+        copy::object(&mut out, Tape::parse(object).expect(object).value(), style);
         assert_eq!(String::from_utf8_lossy(&out), format!("{{\"x\":[1,{expected}"));
     }
 }

@@ -15,11 +15,12 @@
 
 use std::borrow::Cow;
 
-use super::limits::{Of, check_attributes, check_id, check_name, check_time, check_written};
+use super::limits::{Of, check_attributes, check_id, check_name, check_written, is_blank};
+use super::moment::Moment;
 use super::{attributes, zone};
 use crate::clock::Now;
 use crate::config::{self, Anonymous};
-use crate::event::{Context, Event, Kind, time};
+use crate::event::{Context, Event, Kind};
 use crate::json::copy::{self, Style};
 use crate::json::{Raw, write};
 use crate::outcome::{No, Reason, Refusal};
@@ -42,13 +43,18 @@ impl Encoder {
     }
 
     /// Who the event is about.
-    pub(super) fn customer_id<'a>(&self, event: &Event<'a>) -> Result<Cow<'a, str>, No> {
-        let id = match event.user() {
-            Some(id) => id,
-            None => event.anonymous(self.anonymous)?,
-        };
+    pub(super) fn customer_id<'e>(&self, event: &'e Event<'_>) -> Result<Cow<'e, str>, No> {
+        let id = self.any_id(event)?;
         check_id(&id)?;
         Ok(id)
+    }
+
+    /// The same, whether or not somebody can have this id.
+    fn any_id<'e>(&self, event: &'e Event<'_>) -> Result<Cow<'e, str>, No> {
+        if let Some(id) = &event.user_id {
+            return Ok(Cow::Borrowed(id));
+        }
+        event.user_of_traits().map_or_else(|| event.anonymous(self.anonymous), Ok)
     }
 
     /// Who is merged, and into whom.
@@ -76,9 +82,9 @@ impl Encoder {
         Ok(())
     }
 
-    /// The id again, once the event was planned.
-    fn planned_id<'a>(&self, event: &Event<'a>) -> Result<Cow<'a, str>, Refusal> {
-        self.customer_id(event).map_err(refused)
+    /// The id again, once the event was planned, which has checked it.
+    fn planned_id<'e>(&self, event: &'e Event<'_>) -> Result<Cow<'e, str>, Refusal> {
+        self.any_id(event).map_err(refused)
     }
 
     /// The `customer` element, and the `device` element if the event names a device.
@@ -113,21 +119,19 @@ impl Encoder {
 
     fn device(&self, event: &Event<'_>, context: &Context<'_>, id: &str, out: &mut Vec<u8>) {
         let device = Device::of(context);
-        let (Some(platform), Some(token)) = (device.kind.as_deref().and_then(platform), device.token) else { return };
-        if platform == "unknown" {
-            return;
-        }
+        let Some(platform) = device.platform(None).filter(|platform| *platform != "unknown") else { return };
+        let Some(token) = device.token.and_then(Raw::id) else { return };
         out.extend_from_slice(b",{\"type\":\"device\",\"customer_id\":");
         write::string(out, id);
         out.extend_from_slice(b",\"device_id\":");
-        write::string(out, device.id.as_deref().unwrap_or(id));
+        write::string(out, device.id.and_then(Raw::id).as_deref().unwrap_or(id));
         out.extend_from_slice(b",\"attributes\":{\"platform\":\"");
         out.extend_from_slice(platform.as_bytes());
         out.extend_from_slice(b"\",\"push_id\":");
         write::string(out, &token);
-        optional(out, "model", device.model);
-        optional(out, "app_version", version(context.app));
-        optional(out, "os_version", version(context.os));
+        optional(out, b",\"model\":", device.model.and_then(Raw::id));
+        optional(out, b",\"app_version\":", version(context.app));
+        optional(out, b",\"os_version\":", version(context.os));
         self.device_rest(event, out);
         out.extend_from_slice(b"}}");
     }
@@ -151,12 +155,12 @@ impl Encoder {
     pub(super) fn event(&self, event: &Event<'_>, now: Now, out: &mut Vec<u8>) -> Result<(), Refusal> {
         let id = self.planned_id(event)?;
         let name = event_name(event)?;
-        let time = event_time(event, now)?;
-        let context = event.context;
-        let device = Device::of(&context);
+        let moment = Moment::of(event, now)?;
+        let context = &event.context;
+        let device = Device::of(context);
         out.extend_from_slice(b"{\"type\":\"event\",\"customer_id\":");
         write::string(out, &id);
-        optional(out, "device_id", device.id);
+        optional(out, b",\"device_id\":", device.id.and_then(Raw::id));
         out.extend_from_slice(b",\"actions\":[{\"action\":");
         write::string(out, &name);
         if let Some(properties) = event.properties {
@@ -169,18 +173,17 @@ impl Encoder {
                 check_attributes(properties, Of::Event)?;
             }
         }
-        if let Some(platform) = device.kind.as_deref().or(event.channel.as_deref()).and_then(platform) {
+        if let Some(platform) = device.platform(event.channel.as_deref()) {
             out.extend_from_slice(b",\"platform\":\"");
             out.extend_from_slice(platform.as_bytes());
             out.push(b'"');
         }
-        optional(out, "app_version", version(context.app));
-        if let Some(ms) = time {
-            out.extend_from_slice(b",\"current_time\":\"");
-            time::write_iso(out, ms);
-            out.push(b'"');
+        optional(out, b",\"app_version\":", version(context.app));
+        if let Some(moment) = moment {
+            out.extend_from_slice(b",\"current_time\":");
+            moment.write(out);
             let zone = context.timezone.and_then(Raw::string);
-            if let Some(seconds) = zone.and_then(|name| zone::offset(&name, ms)) {
+            if let Some(seconds) = zone.and_then(|name| zone::offset(&name, moment.ms)) {
                 out.extend_from_slice(b",\"user_timezone_offset\":");
                 write::integer(out, i64::from(seconds));
             }
@@ -226,42 +229,42 @@ fn check_viewed<'a>(name: String) -> Result<Cow<'a, str>, Refusal> {
 /// A track event's name.
 pub(super) fn named<'a>(event: &'a Event<'_>) -> Result<Cow<'a, str>, Refusal> {
     let name = event.event.as_deref().unwrap_or_default();
-    if name.trim().is_empty() {
+    if is_blank(name) {
         return Err(Refusal::new(Reason::NoEventName, "track without `event`"));
     }
     check_name(name)?;
     Ok(name.into())
 }
 
-/// The event's time; one that is ahead by no more than clocks differ is now.
-fn event_time(event: &Event<'_>, now: Now) -> Result<Option<i64>, Refusal> {
-    let Some(ms) = event.time_ms() else { return Ok(None) };
-    check_time(ms, now)?;
-    Ok(Some(ms.min(now.wall_ms)))
-}
-
-/// `context.device`, read in one pass.
+/// `context.device`, looked through once. Each part is an id: what is no text or number is absent.
 #[derive(Default)]
 struct Device<'a> {
-    id: Option<Cow<'a, str>>,
-    kind: Option<Cow<'a, str>>,
-    token: Option<Cow<'a, str>>,
-    model: Option<Cow<'a, str>>,
+    id: Option<Raw<'a>>,
+    kind: Option<Raw<'a>>,
+    token: Option<Raw<'a>>,
+    model: Option<Raw<'a>>,
 }
 
 impl<'a> Device<'a> {
     fn of(context: &Context<'a>) -> Self {
         let mut device = Self::default();
-        for field in context.device.into_iter().flat_map(Raw::fields) {
+        let Some(fields) = context.device.map(Raw::fields) else { return device };
+        for field in fields {
             match &*field.name() {
-                "id" => device.id = field.value.id(),
-                "type" => device.kind = field.value.id(),
-                "token" => device.token = field.value.id(),
-                "model" => device.model = field.value.id(),
+                "id" => device.id = Some(field.value),
+                "type" => device.kind = Some(field.value),
+                "token" => device.token = Some(field.value),
+                "model" => device.model = Some(field.value),
                 _ => {}
             }
         }
         device
+    }
+
+    /// The vendor's word for the device's platform; where its type is absent, for this one.
+    fn platform(&self, otherwise: Option<&str>) -> Option<&'static str> {
+        let own = self.kind.and_then(Raw::id);
+        own.as_deref().or(otherwise).and_then(platform)
     }
 }
 
@@ -291,10 +294,10 @@ fn version(part: Option<Raw<'_>>) -> Option<Cow<'_, str>> {
     part?.field("version")?.id()
 }
 
-/// Writes a field of text into the open object, if there is a value.
-fn optional(out: &mut Vec<u8>, name: &str, value: Option<Cow<'_, str>>) {
+/// Writes a field of text, if there is a value, behind what leads to it: a comma, the name and a colon.
+fn optional(out: &mut Vec<u8>, lead: &[u8], value: Option<Cow<'_, str>>) {
     if let Some(value) = value {
-        write::key(out, name);
+        out.extend_from_slice(lead);
         write::string(out, &value);
     }
 }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use super::nested;
 use crate::clock::Now;
-use crate::json::{Raw, Tape, copy};
+use crate::json::{Field, Raw, Tape, copy};
 use crate::outcome::{Reason, Refusal};
 
 /// By how much a producer's clock may be ahead of ours: a guess that covers badly kept clocks, not wrong time zones.
@@ -75,15 +75,33 @@ const REFUSED_IDS: &[&str] = &[
     "-1",
 ];
 
+/// The lengths of refused ids, a bit each: most ids have another.
+const REFUSED_LENGTHS: u32 = {
+    let (mut lengths, mut index) = (0, 0);
+    while index < REFUSED_IDS.len() {
+        lengths |= 1 << REFUSED_IDS[index].len();
+        index += 1;
+    }
+    lengths
+};
+
 /// Whether somebody can have this id.
 pub(super) fn check_id(id: &str) -> Result<(), Refusal> {
-    if id.chars().nth(1).is_none() || id.trim().is_empty() {
+    let has_one = id.len() <= char::MAX_LEN_UTF8 && id.chars().nth(1).is_none();
+    if has_one || is_blank(id) {
         return Err(Refusal::new(Reason::InvalidUserId, "MoEngage takes no user id of one character, or of blanks"));
     }
-    if REFUSED_IDS.iter().any(|refused| refused.eq_ignore_ascii_case(id)) {
+    let is_of_such_length = id.len() < 32 && REFUSED_LENGTHS >> id.len() & 1 == 1;
+    if is_of_such_length && REFUSED_IDS.iter().any(|refused| refused.eq_ignore_ascii_case(id)) {
         return Err(Refusal::new(Reason::InvalidUserId, "MoEngage refuses this placeholder as a user id"));
     }
     Ok(())
+}
+
+/// Whether a text has nothing but white space.
+#[inline]
+pub(super) fn is_blank(text: &str) -> bool {
+    text.chars().all(char::is_whitespace)
 }
 
 /// Whether an event may have this name.
@@ -98,6 +116,7 @@ pub(super) fn check_name(name: &str) -> Result<(), Refusal> {
 }
 
 /// Whether a text has more characters than that.
+#[inline]
 pub(super) fn longer(text: &str, most: usize) -> bool {
     text.len() > most && text.chars().nth(most).is_some()
 }
@@ -111,30 +130,60 @@ impl Of {
         }
     }
 
+    /// Whether the vendor keeps an attribute's name for itself.
+    #[inline]
     pub(super) fn reserves(self, name: &str) -> bool {
-        let (free, taken) = match self {
-            Self::Event => (SYSTEM_OF_AN_EVENT, false),
-            Self::User => (SYSTEM_OF_A_USER, RESERVED_OF_A_USER.contains(&name) || name.starts_with("USER_ATTRIBUTE_")),
-        };
-        taken || (name.starts_with(SYSTEM) && !free.contains(&name))
+        match self {
+            Self::Event => name.starts_with(SYSTEM) && !SYSTEM_OF_AN_EVENT.contains(&name),
+            Self::User => is_reserved_of_a_user(name),
+        }
+    }
+}
+
+fn is_reserved_of_a_user(name: &str) -> bool {
+    RESERVED_OF_A_USER.contains(&name)
+        || name.starts_with("USER_ATTRIBUTE_")
+        || (name.starts_with(SYSTEM) && !SYSTEM_OF_A_USER.contains(&name))
+}
+
+/// Which fields of an object count.
+pub(super) trait Counted {
+    fn of(object: Raw<'_>) -> impl Iterator<Item = Field<'_>>;
+}
+
+/// All of them.
+pub(super) enum All {}
+
+/// Of a name that occurs twice the last one.
+pub(super) enum Last {}
+
+impl Counted for All {
+    #[inline]
+    fn of(object: Raw<'_>) -> impl Iterator<Item = Field<'_>> {
+        object.fields()
+    }
+}
+
+impl Counted for Last {
+    fn of(object: Raw<'_>) -> impl Iterator<Item = Field<'_>> {
+        copy::of(object, true)
     }
 }
 
 /// Whether the vendor keeps all of these attributes, which are as they go out: flattened, and without the ids.
 pub(super) fn check_attributes(attributes: Raw<'_>, of: Of) -> Result<(), Refusal> {
     // Of a name that occurs twice the last value counts, which is looked for only where something is wrong.
-    check_each(attributes, of, false).or_else(|_| check_each(attributes, of, true))
+    check_each::<All>(attributes, of).or_else(|_| check_each::<Last>(attributes, of))
 }
 
-/// The same; with `last` a name that occurs twice counts once, by its last value.
-fn check_each(attributes: Raw<'_>, of: Of, last: bool) -> Result<(), Refusal> {
+fn check_each<F: Counted>(attributes: Raw<'_>, of: Of) -> Result<(), Refusal> {
     let (mut count, mut added, mut removed) = (0, None, None);
-    for field in copy::of(attributes, last) {
+    for field in F::of(attributes) {
         let name = field.name();
         match (of, &*name) {
             (Of::User, "addValueToArrayField") => added = Some(field.value),
             (Of::User, "removeValueFromArrayField") => removed = Some(field.value),
-            _ => nested::check(field.value, last)?,
+            _ => nested::check::<F>(field.value)?,
         }
         if of.reserves(&name) {
             let detail = format!("MoEngage keeps the attribute name `{name}` for itself: rename it, or drop it");
@@ -146,9 +195,10 @@ fn check_each(attributes: Raw<'_>, of: Of, last: bool) -> Result<(), Refusal> {
         check_url(field.value)?;
         count += 1;
     }
-    // Their fields are attributes, too, and what those get and lose.
-    let mut edits = [added, removed].into_iter().flatten().flat_map(|edits| copy::of(edits, last));
-    edits.try_for_each(|field| nested::check(field.value, last))?;
+    for edits in [added, removed].into_iter().flatten() {
+        // Their fields are attributes, too, and what those get and lose.
+        F::of(edits).try_for_each(|field| nested::check::<F>(field.value))?;
+    }
     if let (Some(added), Some(removed)) = (added, removed) {
         check_edits(added, removed)?;
     }
@@ -175,10 +225,13 @@ pub(super) fn check_written(out: &[u8], start: usize, of: Of) -> Result<(), Refu
 }
 
 /// Whether the vendor keeps this text; anything but a text is no URL.
+#[inline]
 pub(super) fn check_url(value: Raw<'_>) -> Result<(), Refusal> {
-    if value.get().len() <= LONGEST_URL {
-        return Ok(());
-    }
+    if value.get().len() <= LONGEST_URL { Ok(()) } else { check_long(value) }
+}
+
+/// The same of what has so many bytes that it may be too long.
+fn check_long(value: Raw<'_>) -> Result<(), Refusal> {
     let is_long = value.string().is_some_and(|text| {
         let begins = |with: &str| text.get(..with.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(with));
         (begins("https://") || begins("http://")) && longer(&text, LONGEST_URL)
@@ -234,6 +287,20 @@ mod tests {
         assert_eq!(check(&fields(100)), Ok(()));
         assert_eq!(check(&fields(101)), Err(Reason::TooManyFields));
         assert_eq!(check(&fields(101).replace("\"100\"", "\"099\"")), Ok(()), "one of them twice");
+    }
+
+    #[test]
+    fn nobody_has_a_placeholder_a_single_character_or_blanks_for_an_id() {
+        for id in REFUSED_IDS.iter().flat_map(|id| [(*id).to_owned(), id.to_uppercase()]) {
+            assert!(check_id(&id).is_err(), "{id}");
+            assert!(check_id(&format!("{id}.")).is_ok(), "{id}.");
+        }
+        for id in ["", "u", "é", "\u{1f600}", "  ", "\u{a0}\u{2003}", &" ".repeat(40)] {
+            assert!(check_id(id).is_err(), "{id:?}");
+        }
+        for id in ["u1", "éa", "\u{1f600}é", " u", "u ", "\u{2003}u", &"x".repeat(40)] {
+            assert!(check_id(id).is_ok(), "{id:?}");
+        }
     }
 
     #[test]

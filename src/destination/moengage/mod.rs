@@ -12,6 +12,7 @@ mod attributes;
 mod campaign;
 mod encode;
 mod limits;
+mod moment;
 mod nested;
 mod raw;
 #[cfg(test)]
@@ -137,9 +138,23 @@ impl Moengage {
         Ok(Call { units: [0, 1], ..Call::new(TRANSITION, user, false) })
     }
 
-    /// The event as the account's rules leave it.
-    fn seen<'s>(&self, event: &Event<'s>, scratch: &'s mut Tape) -> Option<Event<'s>> {
-        self.fields.as_ref().map(|fields| fields.apply(event, scratch))
+    /// The element of a message's call, of `event` as the account's rules leave it; `whole` is how it came.
+    fn element(
+        &self,
+        (event, whole): (&Event<'_>, &Event<'_>),
+        shape: Shape,
+        now: Now,
+        body: &mut Vec<u8>,
+    ) -> Result<(), Refusal> {
+        match (shape, event.kind) {
+            (MERGES, _) => Encoder::merge(event, body),
+            (BUSINESS, _) => self.encoder.business(event, body),
+            // A recipient is found in the message as it came.
+            (ALERTS, _) => self.encoder.alert(&self.campaign, event, whole, body),
+            (_, Kind::Identify) => self.encoder.identify(event, body),
+            (_, Kind::Group) => self.encoder.group(event, body),
+            _ => self.encoder.event(event, now, body),
+        }
     }
 }
 
@@ -239,18 +254,13 @@ impl Destination for Moengage {
             body.extend_from_slice(event.whole.get().as_bytes());
             return Ok(());
         }
-        let mut scratch = Tape::default();
-        let seen = self.seen(event, &mut scratch);
-        let whole = event;
-        let event = seen.as_ref().unwrap_or(event);
-        match (call.shape, event.kind) {
-            (MERGES, _) => Encoder::merge(event, body),
-            (BUSINESS, _) => self.encoder.business(event, body),
-            // A recipient is found in the message as it came.
-            (ALERTS, _) => self.encoder.alert(&self.campaign, event, whole, body),
-            (_, Kind::Identify) => self.encoder.identify(event, body),
-            (_, Kind::Group) => self.encoder.group(event, body),
-            _ => self.encoder.event(event, now, body),
+        match &self.fields {
+            None => self.element((event, event), call.shape, now, body),
+            Some(fields) => {
+                let mut scratch = Tape::default();
+                let seen = fields.apply(event, &mut scratch);
+                self.element((&seen, event), call.shape, now, body)
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use forebay::clock::Now;
 use forebay::destination::{Answer, CallVerdict, Destination};
 use forebay::event::{Event, Origin, RawForm};
-use forebay::json::{Raw, Tape};
+use forebay::json::Tape;
 use http::HeaderMap;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -76,7 +76,7 @@ fn encode(destination: &dyn Destination, event: &Event<'_>) {
         if destination.encode(event, call, NOW, &mut body).is_ok() {
             body.extend_from_slice(tail);
             let body = String::from_utf8(body).expect("UTF-8");
-            Raw::parse(&body).expect(&body);
+            Tape::parse(&body).expect(&body);
             serde_json::from_str::<Value>(&body).expect(&body);
         }
     }

@@ -155,7 +155,7 @@ fn assert_no_twins(body: &str) {
     fn check(value: forebay::json::Raw<'_>) {
         let mut names = std::collections::HashSet::new();
         for field in value.fields() {
-            assert!(names.insert(field.name()), "{} twice in {}", field.key, value.get());
+            assert!(names.insert(field.name()), "{} twice in {}", field.key(), value.get());
             check(field.value);
         }
         value.items().for_each(check);

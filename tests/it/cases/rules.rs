@@ -169,7 +169,7 @@ proptest! {
         fields.rewrite(&event, &mut written);
         let found: Value = serde_json::from_slice(&written).expect(&text);
         prop_assert!(found == expected, "{rules:?}\n{text}\nfound {found}\nnot   {expected}");
-        let mut scratch = Vec::new();
+        let mut scratch = Tape::default();
         let seen = fields.apply(&event, &mut scratch);
         let parts = [
             ("/traits", seen.traits),

@@ -56,6 +56,7 @@ pub(super) fn users(users: &UserHash, element: Raw<'_>, kind: &str) -> Result<(u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::Tape;
 
     fn found(element: &str, kind: &str) -> Result<Vec<u64>, Reason> {
         let users = users(&UserHash::new(1), Tape::parse(element).expect(element).value(), kind);

@@ -71,6 +71,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::json::Tape;
 
     /// 2026-11-20T20:41:00Z
     const NOW: Now = Now { mono: Duration::ZERO, wall_ms: 1_795_207_260_000 };
