@@ -77,8 +77,15 @@ impl<'a> Raw<'a> {
         part(text, start..skip_value(text.as_bytes(), start))
     }
 
+    /// How many bytes the text has.
     #[inline]
-    fn first(self) -> u8 {
+    pub(crate) fn size(self) -> usize {
+        self.node().map_or_else(|| self.scanned().len(), |own| own.at().len())
+    }
+
+    /// The byte that it begins with, which tells what it is.
+    #[inline]
+    pub(crate) fn first(self) -> u8 {
         self.tape.text().as_bytes().get(self.start()).copied().unwrap_or(b'n')
     }
 

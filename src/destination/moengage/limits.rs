@@ -15,7 +15,7 @@ use crate::outcome::{Reason, Refusal};
 const SKEW_MS: i64 = 5 * 60 * 1000;
 
 /// The vendor cuts longer names of events and attributes, in characters.
-pub(super) const LONGEST_NAME: usize = 200;
+const LONGEST_NAME: usize = 200;
 /// The vendor leaves out the value of an attribute that is a longer URL, in characters.
 const LONGEST_URL: usize = 512;
 
@@ -132,18 +132,28 @@ impl Of {
 
     /// Whether the vendor keeps an attribute's name for itself.
     #[inline]
-    pub(super) fn reserves(self, name: &str) -> bool {
+    pub(super) fn reserves(self, name: &[u8]) -> bool {
         match self {
-            Self::Event => name.starts_with(SYSTEM) && !SYSTEM_OF_AN_EVENT.contains(&name),
+            Self::Event => name.starts_with(SYSTEM.as_bytes()) && !is_one_of(SYSTEM_OF_AN_EVENT, name),
             Self::User => is_reserved_of_a_user(name),
         }
     }
 }
 
-fn is_reserved_of_a_user(name: &str) -> bool {
-    RESERVED_OF_A_USER.contains(&name)
-        || name.starts_with("USER_ATTRIBUTE_")
-        || (name.starts_with(SYSTEM) && !SYSTEM_OF_A_USER.contains(&name))
+fn is_reserved_of_a_user(name: &[u8]) -> bool {
+    is_one_of(RESERVED_OF_A_USER, name)
+        || name.starts_with(b"USER_ATTRIBUTE_")
+        || (name.starts_with(SYSTEM.as_bytes()) && !is_one_of(SYSTEM_OF_A_USER, name))
+}
+
+fn is_one_of(names: &[&str], name: &[u8]) -> bool {
+    names.iter().any(|one| one.as_bytes() == name)
+}
+
+/// Whether a field has a longer name than the vendor takes; `name` is it.
+#[inline]
+pub(super) fn has_long_name(field: &Field<'_>, name: &[u8]) -> bool {
+    name.len() > LONGEST_NAME && longer(&field.name(), LONGEST_NAME)
 }
 
 /// Which fields of an object count.
@@ -179,28 +189,24 @@ pub(super) fn check_attributes(attributes: Raw<'_>, of: Of) -> Result<(), Refusa
 fn check_each<F: Counted>(attributes: Raw<'_>, of: Of) -> Result<(), Refusal> {
     let (mut count, mut added, mut removed) = (0, None, None);
     for field in F::of(attributes) {
-        let name = field.name();
+        let name = field.name_bytes();
         match (of, &*name) {
-            (Of::User, "addValueToArrayField") => added = Some(field.value),
-            (Of::User, "removeValueFromArrayField") => removed = Some(field.value),
+            (Of::User, b"addValueToArrayField") => added = Some(field.value),
+            (Of::User, b"removeValueFromArrayField") => removed = Some(field.value),
             _ => nested::check::<F>(field.value)?,
         }
         if of.reserves(&name) {
-            let detail = format!("MoEngage keeps the attribute name `{name}` for itself: rename it, or drop it");
+            let detail = format!("MoEngage keeps the attribute name `{}` for itself: rename it, or drop it", field.name());
             return Err(Refusal::new(Reason::ReservedName, detail));
         }
-        if longer(&name, LONGEST_NAME) {
+        if has_long_name(&field, &name) {
             return Err(Refusal::new(Reason::NameTooLong, "MoEngage cuts attribute names at 200 characters"));
         }
         check_url(field.value)?;
         count += 1;
     }
-    for edits in [added, removed].into_iter().flatten() {
-        // Their fields are attributes, too, and what those get and lose.
-        F::of(edits).try_for_each(|field| nested::check::<F>(field.value))?;
-    }
-    if let (Some(added), Some(removed)) = (added, removed) {
-        check_edits(added, removed)?;
+    if added.is_some() || removed.is_some() {
+        check_edits::<F>(added, removed)?;
     }
     if count > of.most() {
         return Err(Refusal::new(Reason::TooManyFields, format!("{count} attributes: MoEngage keeps {}", of.most())));
@@ -208,8 +214,14 @@ fn check_each<F: Counted>(attributes: Raw<'_>, of: Of) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The vendor refuses the whole request in which an array of a user gets and loses values at once (`ArrayFieldError`).
-fn check_edits(added: Raw<'_>, removed: Raw<'_>) -> Result<(), Refusal> {
+/// Whether the vendor keeps what a user's arrays get and lose. It refuses the whole request in which an array does both
+/// (`ArrayFieldError`).
+fn check_edits<F: Counted>(added: Option<Raw<'_>>, removed: Option<Raw<'_>>) -> Result<(), Refusal> {
+    for edits in [added, removed].into_iter().flatten() {
+        // Their fields are attributes, too.
+        F::of(edits).try_for_each(|field| nested::check::<F>(field.value))?;
+    }
+    let (Some(added), Some(removed)) = (added, removed) else { return Ok(()) };
     let names: HashSet<_> = removed.fields().map(|field| field.name()).collect();
     let twice = added.fields().map(|field| field.name()).find(|name| names.contains(name));
     twice.map_or(Ok(()), |name| {
@@ -227,7 +239,7 @@ pub(super) fn check_written(out: &[u8], start: usize, of: Of) -> Result<(), Refu
 /// Whether the vendor keeps this text; anything but a text is no URL.
 #[inline]
 pub(super) fn check_url(value: Raw<'_>) -> Result<(), Refusal> {
-    if value.get().len() <= LONGEST_URL { Ok(()) } else { check_long(value) }
+    if value.size() <= LONGEST_URL { Ok(()) } else { check_long(value) }
 }
 
 /// The same of what has so many bytes that it may be too long.

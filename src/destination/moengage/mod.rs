@@ -161,7 +161,7 @@ impl Moengage {
 /// Whether the vendor keeps an attribute's name for itself, of a user or of an event.
 pub(crate) fn is_reserved(of_user: bool, name: &str) -> bool {
     let of = if of_user { limits::Of::User } else { limits::Of::Event };
-    of.reserves(name)
+    of.reserves(name.as_bytes())
 }
 
 /// The path of each shape.

@@ -16,9 +16,10 @@
 //! `support-for-object-data-type` (2026-11), which mostly do not say what becomes of what is over: none of it is kept for
 //! sure.
 
-use super::limits::{Counted, LONGEST_NAME, check_url, longer};
+use super::limits::{Counted, check_url, has_long_name, longer};
 use crate::json::Raw;
 use crate::outcome::{Reason, Refusal};
+use crate::text;
 
 const LONGEST_LIST: usize = 50;
 const MOST_OBJECTS: usize = 100;
@@ -63,7 +64,7 @@ enum Kind {
 
 impl Kind {
     fn of(value: Raw<'_>) -> Option<Self> {
-        Some(match value.get().as_bytes().first()? {
+        Some(match value.first() {
             b'"' => Self::Text,
             b'[' => Self::List,
             b'{' => Self::Object,
@@ -106,13 +107,13 @@ fn list<F: Counted>(value: Raw<'_>, level: usize) -> Result<Option<Kind>, Refusa
     Ok(kind)
 }
 
-fn is_long(text: Raw<'_>) -> bool {
-    text.get().len() > LONGEST_ITEM && text.string().is_some_and(|text| longer(&text, LONGEST_ITEM))
+fn is_long(item: Raw<'_>) -> bool {
+    item.size() > LONGEST_ITEM && item.string().is_some_and(|text| longer(&text, LONGEST_ITEM))
 }
 
 /// An object that is an attribute, or one of a list, with keys of this level.
 fn object<F: Counted>(object: Raw<'_>, level: usize) -> Result<(), Refusal> {
-    let size = object.get().len();
+    let size = object.size();
     if level == 1 && size > LARGEST_OBJECT {
         let detail = format!("an object of {size} bytes: MoEngage takes {LARGEST_OBJECT}");
         return Err(Refusal::new(Reason::ValueTooLong, detail));
@@ -131,25 +132,18 @@ fn object<F: Counted>(object: Raw<'_>, level: usize) -> Result<(), Refusal> {
 
 /// Whether a key has one of the characters that the vendor takes in none.
 fn is_refused(key: &[u8]) -> bool {
-    // They stand below the digits, where nearly no key has any; so eight bytes are looked at in one go.
-    const ONES: u64 = u64::MAX / 0xff;
-    let is_plain = |eight: &[u8; 8]| {
-        let word = u64::from_le_bytes(*eight);
-        word.wrapping_sub(ONES * 0x30) & !word & (ONES * 0x80) == 0
-    };
-    let (eights, rest) = key.as_chunks();
-    let is_plain = eights.iter().all(is_plain) && rest.iter().all(|byte| *byte >= b'0');
-    !is_plain && key.iter().any(|byte| matches!(byte, b'$' | b'.' | b'%' | b'#'))
+    // They stand below the digits, where nearly no key has any.
+    !text::all(key, |byte| byte >= b'0') && key.iter().any(|byte| matches!(byte, b'$' | b'.' | b'%' | b'#'))
 }
 
 /// The keys of an object at this level, and of those in it; counts them.
 fn keys<F: Counted>(object: Raw<'_>, level: usize, count: &mut usize) -> Result<(), Refusal> {
     for field in F::of(object) {
-        let name = field.name();
-        if is_refused(name.as_bytes()) {
+        let name = field.name_bytes();
+        if is_refused(&name) {
             return Err(Refusal::new(Reason::InvalidField, "MoEngage takes no `$`, `.`, `%`, `#` in an object's keys"));
         }
-        if longer(&name, LONGEST_NAME) {
+        if has_long_name(&field, &name) {
             return Err(Refusal::new(Reason::NameTooLong, "MoEngage takes keys of at most 200 characters"));
         }
         *count += 1;
