@@ -93,7 +93,6 @@ impl Core {
         let (now, first) = (self.now, self.offset);
         let offset = |at: usize| first + i64::try_from(at).unwrap_or(0);
         let headers_of = |offset: i64| Headers::of(&self.tenants[usize::try_from(offset % 8).unwrap_or(0)]);
-        #[allow(clippy::large_stack_arrays, reason = "as the poll thread has it")]
         let mut events = [const { None }; AHEAD];
         let (mut records, mut routes) = ([None; AHEAD], [const { None }; AHEAD]);
         let rooms = self.tapes.iter_mut().zip(&mut events);

@@ -49,6 +49,11 @@ const fn scanned_at(name: usize, start: usize) -> u64 {
     (name as u64) << 32 | start as u64
 }
 
+/// The lower half.
+fn low(at: u64) -> usize {
+    usize::try_from(at & u64::from(u32::MAX)).unwrap_or(usize::MAX)
+}
+
 impl<'a> Raw<'a> {
     /// Its node, if the tape has notes.
     #[inline]
@@ -58,7 +63,7 @@ impl<'a> Raw<'a> {
 
     #[inline]
     fn start(self) -> usize {
-        self.node().map_or((self.at & u64::from(u32::MAX)) as usize, Node::start)
+        self.node().map_or_else(|| low(self.at), Node::start)
     }
 
     /// The text.
@@ -231,7 +236,7 @@ impl<'a> Field<'a> {
 
     #[inline(never)]
     fn scanned_name_at(&self) -> (Range<usize>, bool) {
-        let start = (self.value.at >> 32) as usize;
+        let start = low(self.value.at >> 32);
         let found = skip_string(self.value.tape.text().as_bytes(), start.wrapping_sub(1));
         found.map_or((0..0, false), |(end, escaped)| (start..end - 1, escaped))
     }
@@ -253,13 +258,21 @@ impl<'a> Field<'a> {
     }
 
     /// The same in bytes, for who only compares it.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "compared, it never is in memory")]
     pub(crate) fn name_bytes(&self) -> Cow<'a, [u8]> {
-        let (at, escaped) = self.name_at();
-        if escaped {
-            return Cow::Owned(self.name().into_owned().into_bytes());
+        match self.value.node().map(Node::name) {
+            Some((at, false)) => Cow::Borrowed(self.value.tape.text().as_bytes().get(at).unwrap_or_default()),
+            _ => self.odd_name_bytes(),
         }
-        Cow::Borrowed(self.value.tape.text().as_bytes().get(at).unwrap_or_default())
+    }
+
+    #[cold]
+    fn odd_name_bytes(&self) -> Cow<'a, [u8]> {
+        match self.name() {
+            Cow::Borrowed(name) => Cow::Borrowed(name.as_bytes()),
+            Cow::Owned(name) => Cow::Owned(name.into_bytes()),
+        }
     }
 
     /// Whether this is its name.

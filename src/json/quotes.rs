@@ -20,9 +20,9 @@ pub(super) fn find_all(text: &[u8], words: &mut Vec<u64>) -> bool {
     let (blocks, rest) = text.as_chunks::<64>();
     words.clear();
     words.extend(blocks.iter().map(&mut look));
-    let mut last = [b' '; 64];
-    last[..rest.len()].copy_from_slice(rest);
-    words.push(look(&last));
+    let mut tail = [b' '; 64];
+    tail[..rest.len()].copy_from_slice(rest);
+    words.push(look(&tail));
     !slashes.any() && least.to_array().iter().all(|byte| *byte >= 0x20)
 }
 

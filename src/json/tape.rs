@@ -150,7 +150,7 @@ impl Tape {
     /// The node of this number, if there are notes.
     #[inline]
     pub(super) fn node(&self, number: u64) -> Option<&Node> {
-        if self.is_noted { self.nodes.get(number as usize) } else { None }
+        if self.is_noted { self.nodes.get(usize::try_from(number).ok()?) } else { None }
     }
 
     /// Takes a text in; what there is to write of it: itself, its notes, and the place for those of quotes.

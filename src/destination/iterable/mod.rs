@@ -28,8 +28,8 @@ use super::{
 use crate::clock::Now;
 use crate::config;
 use crate::event::fields::Fields;
-use crate::json::Tape;
 use crate::event::{Event, Kind};
+use crate::json::Tape;
 use crate::outcome::{No, Refusal, Skip};
 use commerce::Commerce;
 use encode::Encoder;

@@ -196,7 +196,8 @@ fn check_each<F: Counted>(attributes: Raw<'_>, of: Of) -> Result<(), Refusal> {
             _ => nested::check::<F>(field.value)?,
         }
         if of.reserves(&name) {
-            let detail = format!("MoEngage keeps the attribute name `{}` for itself: rename it, or drop it", field.name());
+            let detail =
+                format!("MoEngage keeps the attribute name `{}` for itself: rename it, or drop it", field.name());
             return Err(Refusal::new(Reason::ReservedName, detail));
         }
         if has_long_name(&field, &name) {
@@ -317,7 +318,7 @@ mod tests {
 
     #[test]
     fn what_users_may_not_have_is_another_list() {
-        let check = |name: &str| check_attributes(Tape::trusted(&format!("{{\"{name}\":1}}")).value(), Of::User).is_ok();
+        let check = |name: &str| check_attributes(Tape::trusted(format!("{{\"{name}\":1}}")).value(), Of::User).is_ok();
         for name in RESERVED_OF_A_USER.iter().chain(&["USER_ATTRIBUTE_X", "moe_x", "moe_ip_city", "moe_project_name"]) {
             assert!(!check(name), "{name}");
         }

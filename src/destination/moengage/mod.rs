@@ -29,11 +29,11 @@ use super::{
     Answer, Budget, Call, Charge, Destination, Elements, Judgement, Per, Shape, ShapeInfo, Target, UserHash, authority,
     limit, percent_encoded,
 };
-use crate::json::Tape;
 use crate::clock::Now;
 use crate::config;
 use crate::event::fields::Fields;
 use crate::event::{Event, Kind};
+use crate::json::Tape;
 use crate::outcome::{No, Refusal, Skip};
 use campaign::Campaign;
 use encode::Encoder;

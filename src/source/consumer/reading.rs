@@ -121,7 +121,6 @@ impl Poller {
             }
             *end = headers.len();
         }
-        #[expect(clippy::large_stack_arrays, reason = "20 KB of a thread's stack, in place of memory for each event")]
         let mut events = [const { None }; AHEAD];
         let (mut records, mut routes) = ([None; AHEAD], [const { None }; AHEAD]);
         let mut start = 0;
