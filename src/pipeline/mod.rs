@@ -37,11 +37,11 @@ use foldhash::fast::FixedState;
 pub use self::commits::Commit;
 pub use self::partition::Partition;
 pub use self::parts::{Bounds, Parts};
+use self::records::Planned;
 pub use self::seen::Deferred;
 pub use self::wire::Room;
 use self::wire::Wire;
 use crate::clock::Now;
-use crate::destination::Call;
 use crate::json::Tape;
 use crate::keys::Keys;
 use crate::lane::batch::Buffers;
@@ -242,7 +242,7 @@ pub struct Pipeline {
     draining: bool,
     effects: Vec<Effect>,
     spare: Vec<Buffers>,
-    calls: Vec<Call>,
+    planned: Option<Box<Planned>>,
     tape: Tape,
     actions: Vec<Action>,
     /// Records that owed nothing from the start, by reason.
@@ -296,7 +296,7 @@ impl Pipeline {
             draining: false,
             effects: Vec::new(),
             spare: Vec::new(),
-            calls: Vec::new(),
+            planned: None,
             tape: Tape::default(),
             actions: Vec::new(),
             not_owed: [0; Skip::ALL.len()],

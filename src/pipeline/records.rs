@@ -25,6 +25,11 @@ impl Owes {
     }
 }
 
+/// The calls that an event comes to at an account. Its place is boxed: it is taken and put back for each event, and one word
+/// comes back at once, where three that were written one by one and are read as two wait for all that was written before.
+#[derive(Debug, Default)]
+pub(super) struct Planned(Vec<Call>);
+
 impl Pipeline {
     /// Takes a record. It is owed from here on.
     pub fn record(&mut self, now: Now, record: &Record<'_>) {
@@ -112,10 +117,11 @@ impl Pipeline {
     ) -> u16 {
         let index = lane as usize;
         let account = &mut self.accounts[index];
-        let mut calls = std::mem::take(&mut self.calls);
+        let mut scratch = self.planned.take().unwrap_or_default();
+        let Planned(calls) = &mut *scratch;
         calls.clear();
         let selected = account.selection.check(event, now).map_err(|rule| rule.no());
-        let planned = selected.and_then(|()| account.lane.plan(event, now, &mut calls));
+        let planned = selected.and_then(|()| account.lane.plan(event, now, calls));
         // Why an account does not get the event is said once, by the lane that carries the most.
         let planned = planned.or_else(|no| {
             calls.clear();
@@ -124,7 +130,7 @@ impl Pipeline {
         let owed = match planned {
             Ok(()) => {
                 let mut refused = 0;
-                for call in &calls {
+                for call in &*calls {
                     refused += u16::from(!self.admit(now, lane, record, event, receipt, (call, calls.len())));
                 }
                 if refused > 0 && calls.len() > 1 {
@@ -142,7 +148,7 @@ impl Pipeline {
                 1
             }
         };
-        self.calls = calls;
+        self.planned = Some(scratch);
         if self.accounts[index].lane.held_bytes() > self.bounds.lane {
             self.close(now, lane);
         }
