@@ -46,6 +46,14 @@ pub(crate) fn message(text: &str, tape: &mut Tape) -> Result<(), Fault> {
     }
 }
 
+/// The number that a text is, white space around it aside; takes no memory, as the texts of prices are many.
+pub(crate) fn number(text: &str) -> Option<&str> {
+    let start = skip_space(text.as_bytes(), 0);
+    let mut walk = Walk::new(text, &[], Notes::default());
+    let end = walk.number(start).ok()?;
+    if skip_space(text.as_bytes(), end) < text.len() { None } else { text.get(start..end) }
+}
+
 /// The value that begins here; notes on the tape where its values stand.
 fn check(text: &str, tape: &mut Tape, start: usize) -> Result<(), Fault> {
     if text.len() > LONGEST {

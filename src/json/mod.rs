@@ -2,7 +2,7 @@
 //!
 //! A [`Tape`] holds a text, and knows where its values stand if it was checked (by `check`); [`Raw`] is a value of it. With
 //! notes a field costs a look at its node, without them a look at each byte before it. Nothing here ever panics or loops
-//! without end, whatever the text, and nothing allocates except to resolve escapes.
+//! without end, whatever the text. A tape takes memory for its text; to read it takes some only to resolve escapes.
 
 pub(crate) mod check;
 pub(crate) mod copy;
@@ -15,6 +15,7 @@ use std::fmt;
 use std::ops::Range;
 
 pub use check::Fault;
+pub(crate) use check::number;
 use quotes::{backslash, quote};
 use tape::Node;
 pub use tape::Tape;

@@ -348,6 +348,21 @@ fn written_strings_and_integers_read_back() {
 }
 
 #[test]
+fn a_text_is_a_number_exactly_if_it_is_the_json_of_one() {
+    let mut rng = StdRng::seed_from_u64(7);
+    let mut numbers = 0;
+    for round in 0..ROUNDS {
+        let text = format!("{1}{0}{1}", random(&mut rng), ["", " \n"][usize::from(round % 2 == 0)]);
+        for text in [Some(text.clone()), broken(&mut rng, &text)].into_iter().flatten() {
+            let expected = serde_json::from_str::<Value>(&text).is_ok_and(|value| value.is_number());
+            assert_eq!(number(&text), expected.then(|| text.trim_ascii()), "{text:?}");
+            numbers += usize::from(expected);
+        }
+    }
+    assert!(numbers > 1_000, "{numbers}");
+}
+
+#[test]
 fn lookups() {
     let tape = Tape::trusted(r#"{"a":1,"n":null,"s":"","t":"x","o":{},"b":true,"a":2}"#);
     let raw = tape.value();

@@ -16,7 +16,7 @@ use std::borrow::Cow;
 use super::encode::{Encoder, Properties, id_and_time};
 use super::identity::{email, email_of_traits};
 use crate::event::Event;
-use crate::json::{Raw, Tape, copy, write};
+use crate::json::{self, Raw, copy, write};
 use crate::outcome::{Reason, Refusal};
 use crate::text::trim;
 
@@ -212,8 +212,7 @@ fn number(value: Raw<'_>) -> Option<Cow<'_, str>> {
         return Some(Cow::Borrowed(value.get()));
     }
     let text = value.string()?;
-    let tape = Tape::parse(&text).ok()?;
-    tape.value().is_number().then(|| Cow::Owned(tape.value().get().to_owned()))
+    json::number(&text).map(|number| Cow::Owned(number.to_owned()))
 }
 
 /// A whole number, also where it is written `2.0` or as text.

@@ -20,7 +20,7 @@
 
 use crate::event::{Event, time};
 use crate::json::copy::{self, Style};
-use crate::json::{Raw, Tape, write};
+use crate::json::{self, Raw, write};
 
 /// A standard attribute's index into [`NAMED`].
 type Slot = usize;
@@ -223,6 +223,5 @@ impl Form {
 /// The number that a string holds, as JSON writes it.
 fn digits(value: Raw<'_>) -> Option<String> {
     let text = value.string()?;
-    let tape = Tape::parse(&text).ok()?;
-    tape.value().is_number().then(|| tape.value().get().to_owned())
+    json::number(&text).map(str::to_owned)
 }

@@ -30,6 +30,7 @@ const MOST_KEYS: usize = 100;
 const LARGEST_OBJECT: usize = 25_000;
 /// Levels of keys.
 const DEEPEST: usize = 2;
+
 /// Whether the vendor keeps all of an attribute's value, if it is a list or an object.
 #[inline]
 pub(super) fn check<F: Counted>(value: Raw<'_>) -> Result<(), Refusal> {
