@@ -65,6 +65,7 @@ pub mod explain;
 pub mod keys;
 pub mod logs;
 pub mod metrics;
+mod near;
 pub mod proxy;
 pub mod sandbox;
 pub mod status;

@@ -107,6 +107,7 @@ impl Core {
             });
             routes[at] = self.pipeline.route(record, Space { tape, event });
         }
+        self.pipeline.ask_for_room(&routes);
         for (record, route) in records.iter().flatten().zip(routes.iter().flatten()) {
             if record.offset % TURN == 0 {
                 self.pipeline.tick(now);

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::MAX_BUDGETS;
 use crate::destination::{Call, Elements, Shape};
 use crate::json::copy::TOO_MUCH;
+use crate::near;
 use crate::source::Receipt;
 
 /// Calls that were dropped unsettled: bugs, each of them.
@@ -73,6 +74,9 @@ impl Parcel {
 /// three pieces of memory. Many lanes have batches of one call each, for want of more or because of a tiny limit.
 pub const OF_A_BATCH: usize = 2 * size_of::<Batch>() + 256;
 
+/// A record is kept with about so many bytes beside its value; an element has less beside what comes from there.
+const OF_A_RECORD: usize = 64;
+
 /// What a call weighs in memory: its element, its record, and its place in the table.
 const fn weight(element: usize, record: usize) -> usize {
     element + record + size_of::<Slot>()
@@ -86,7 +90,45 @@ pub struct Buffers {
     slots: Vec<Slot>,
 }
 
+/// How large a batch's pieces of memory are: bytes of its body and of its records, and calls.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sizes {
+    body: u32,
+    records: u32,
+    calls: u32,
+}
+
+impl Sizes {
+    /// The bytes of all pieces.
+    #[must_use]
+    pub fn bytes(self) -> usize {
+        self.body as usize + self.records as usize + self.calls as usize * size_of::<Slot>()
+    }
+
+    /// Of each piece, what is larger: these, or three quarters of those.
+    #[must_use]
+    pub fn or_most_of(self, those: Self) -> Self {
+        let larger = |this: u32, that: u32| this.max(that / 4 * 3);
+        Self {
+            body: larger(self.body, those.body),
+            records: larger(self.records, those.records),
+            calls: larger(self.calls, those.calls),
+        }
+    }
+}
+
 impl Buffers {
+    /// New ones of these sizes, and an eighth more: batches differ.
+    #[must_use]
+    pub fn of(sizes: Sizes) -> Self {
+        let room = |size: u32| size as usize + size as usize / 8;
+        Self {
+            body: Vec::with_capacity(room(sizes.body)),
+            records: Vec::with_capacity(room(sizes.records)),
+            slots: Vec::with_capacity(sizes.calls as usize),
+        }
+    }
+
     /// The bytes that they take.
     #[must_use]
     pub fn capacity(&self) -> usize {
@@ -126,6 +168,8 @@ pub struct Batch {
     slots: Vec<Slot>,
     records: Vec<u8>,
     units: [u32; 2],
+    /// For how many records its memory was asked for, since the last was appended.
+    asked: u32,
     /// When the first call entered.
     pub opened: Duration,
     /// When it may go (again).
@@ -159,6 +203,7 @@ impl Batch {
             slots,
             records,
             units: [0; 2],
+            asked: 0,
             opened: now,
             not_before: Duration::ZERO,
             granted: [0; MAX_BUDGETS],
@@ -197,6 +242,15 @@ impl Batch {
         self.slots.len() > calls
             || self.open.len() > bytes
             || self.units.iter().zip(units).any(|(units, most)| *units > most)
+    }
+
+    /// Asks for the memory that a record of so many bytes will be appended to, behind those asked for already.
+    pub(super) fn ask_for_room(&mut self, bytes: usize) {
+        let (bytes, asked) = (bytes + OF_A_RECORD, self.asked as usize);
+        near::to_fill(&mut self.open, asked * bytes, bytes);
+        near::to_fill(&mut self.records, asked * bytes, bytes);
+        near::to_fill(&mut self.slots, asked, 1);
+        self.asked += 1;
     }
 
     /// Where its calls go, if their shape has several places.
@@ -248,6 +302,7 @@ impl Batch {
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
         record: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(usize, usize), E> {
+        self.asked = 0;
         let before = self.open.len();
         if !self.slots.is_empty() {
             self.open.push(b',');
@@ -368,10 +423,12 @@ impl Batch {
         elements + self.records.len() + self.slots.len() * size_of::<Slot>()
     }
 
-    /// The same with its frame, without looking at each call.
+    /// How large it is.
     #[must_use]
-    pub fn size(&self) -> usize {
-        self.open.len() + self.sealed.len() + self.records.len() + self.slots.len() * size_of::<Slot>()
+    pub fn sizes(&self) -> Sizes {
+        let size = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        let body = self.open.len() + self.sealed.len();
+        Sizes { body: size(body), records: size(self.records.len()), calls: size(self.slots.len()) }
     }
 
     /// What it takes in memory beside its body.
@@ -486,6 +543,28 @@ mod tests {
         batch.seal(b"]");
         assert_eq!(&batch.body()[..], b"[1,22,3]");
         assert_eq!((batch.element(1), batch.record(1)), (&b"22"[..], &b"r1"[..]));
+        drop(batch.disband());
+    }
+
+    #[test]
+    fn a_batch_like_the_last_needs_no_more_room() {
+        let batch = batch_of(&["1", "22", "333", "4444", "55555", "666666", "7777777", "88888888"]);
+        let last = batch.sizes();
+        drop(batch.disband());
+        let gone = Buffers::of(Sizes::default().or_most_of(last));
+        assert_eq!(Buffers::default().capacity(), 0);
+        assert!(gone.capacity() < last.bytes(), "three quarters: {gone:?}");
+        let buffers = Buffers::of(last.or_most_of(Sizes::default()));
+        let place = (buffers.body.as_ptr(), buffers.records.as_ptr(), buffers.slots.as_ptr());
+        let mut batch = Batch::new(Shape(0), b"[", buffers, Duration::ZERO);
+        for offset in 0..8 {
+            let element = |body: &mut Vec<u8>| {
+                body.extend_from_slice(b"1234");
+                Ok::<(), ()>(())
+            };
+            batch.append(ticket(offset), element, |kept| kept.extend_from_slice(b"r1")).unwrap();
+        }
+        assert_eq!((batch.open.as_ptr(), batch.records.as_ptr(), batch.slots.as_ptr()), place);
         drop(batch.disband());
     }
 

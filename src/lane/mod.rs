@@ -30,7 +30,7 @@ use foldhash::fast::RandomState;
 use http::HeaderMap;
 use rand::rngs::SmallRng;
 
-use self::batch::{Batch, Buffers, Caps, OF_A_BATCH, Parcel, Ticket};
+use self::batch::{Batch, Buffers, Caps, OF_A_BATCH, Parcel, Sizes, Ticket};
 use self::health::{Refusals, ShapeHealth};
 use self::order::{Freed, Order, Place};
 use self::pacing::Pacer;
@@ -40,6 +40,7 @@ use crate::clock::Now;
 use crate::destination::{self, Call, Destination, Shape, Sign, Target};
 use crate::event::Event;
 use crate::keys::Keys;
+use crate::near;
 use crate::outcome::{No, Reason, Refusal, Skip};
 use crate::pipeline::Room;
 use crate::source::Receipt;
@@ -171,9 +172,9 @@ impl Surroundings<'_> {
     }
 
     /// Memory for a batch that becomes about so large. Much more would be held by one that holds little, and nobody counts it.
-    fn buffers(&mut self, usual: usize) -> Buffers {
-        let fits = |buffers: &Buffers| buffers.capacity() <= SPARE_TIMES * usual;
-        self.spare.iter().rposition(fits).map_or_else(Buffers::default, |index| self.spare.swap_remove(index))
+    fn buffers(&mut self, usual: Sizes) -> Buffers {
+        let fits = |buffers: &Buffers| buffers.capacity() <= SPARE_TIMES * usual.bytes();
+        self.spare.iter().rposition(fits).map_or_else(|| Buffers::of(usual), |index| self.spare.swap_remove(index))
     }
 
     fn is_current(&self, receipt: Receipt) -> bool {
@@ -210,7 +211,7 @@ pub struct Settings {
 
 impl Settings {
     /// An open batch of this shape.
-    fn begin(&self, around: &mut Surroundings<'_>, shape: Shape, part: Option<Arc<str>>, usual: usize) -> Batch {
+    fn begin(&self, around: &mut Surroundings<'_>, shape: Shape, part: Option<Arc<str>>, usual: Sizes) -> Batch {
         let (head, tail) = self.destination.frame(shape);
         let info = &self.destination.shapes()[usize::from(shape.0)];
         let mut caps = Caps {
@@ -309,7 +310,7 @@ pub struct Lane {
     /// How many batches it has, on the wire or not.
     batches: u32,
     /// What they came to lately.
-    usual: u32,
+    usual: Sizes,
     freed: Vec<Freed>,
     /// The account's books.
     pub books: Books,
@@ -352,13 +353,35 @@ impl Lane {
             call_bytes: 0,
             held_calls: 0,
             batches: 0,
-            usual: 0,
+            usual: Sizes::default(),
             freed: Vec::new(),
             books: Books::default(),
             requests: Requests::default(),
             last_delivered: None,
             last_error: None,
             told: Vec::new(),
+        }
+    }
+
+    /// Asks for what leads to the open batch of events, when the lane itself is near.
+    pub(crate) fn ask_for_queue(&self) {
+        near::to_read(&*self.settings.destination);
+        if let Some(events) = self.queues.first() {
+            near::to_write(events);
+        }
+    }
+
+    /// Asks for that batch, when what leads to it is near.
+    pub(crate) fn ask_for_batch(&self) {
+        if let Some(batch) = self.queues.first().and_then(|events| events.open.first()) {
+            near::to_write(batch);
+        }
+    }
+
+    /// Asks for the memory that an event of so many bytes will be appended to, when the batch is near.
+    pub(crate) fn ask_for_room(&mut self, bytes: usize) {
+        if let Some(batch) = self.queues.first_mut().and_then(|events| events.open.first_mut()) {
+            batch.ask_for_room(bytes);
         }
     }
 
@@ -580,7 +603,7 @@ impl Lane {
             found = None;
         }
         found.unwrap_or_else(|| {
-            let batch = self.settings.begin(around, call.shape, call.part.clone(), self.usual as usize);
+            let batch = self.settings.begin(around, call.shape, call.part.clone(), self.usual);
             self.batches += 1;
             // Most queues have one: room for four would be more than many a lane holds.
             if open.capacity() == 0 {
@@ -629,7 +652,7 @@ impl Lane {
         ready.push_back(batch);
         if let Some(parcel) = surplus {
             self.check_alone(shape, parcel.element.len())?;
-            let mut next = self.settings.begin(around, shape, part, self.usual as usize);
+            let mut next = self.settings.begin(around, shape, part, self.usual);
             next.append_parcel(&parcel);
             self.queues[queue].open.push(next);
             self.batches += 1;

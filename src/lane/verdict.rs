@@ -43,7 +43,7 @@ impl Lane {
         self.in_flight -= 1;
         self.wire_calls -= batch.count();
         self.queues[queue].in_flight -= 1;
-        self.usual = u32::try_from(batch.size()).unwrap_or(u32::MAX).max(self.usual / 4 * 3);
+        self.usual = batch.sizes().or_most_of(self.usual);
         let is_taken = matches!(&result, Ok(answer) if (200..300).contains(&answer.status));
         let judgement = match result {
             Ok(answer) => {

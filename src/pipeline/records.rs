@@ -6,11 +6,15 @@ use crate::clock::Now;
 use crate::destination::Call;
 use crate::event::Event;
 use crate::lane::Letter;
+use crate::near;
 use crate::outcome::{No, Refusal};
 use crate::router::{Route, Space, Tenant};
 use crate::source::Receipt;
 use crate::source::ledger::Reading;
 use crate::source::record::Record;
+
+/// So few accounts stay near by themselves.
+const FEW: usize = 64;
 
 /// How many calls a record owes, and how many of its accounts read it another time.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,6 +49,25 @@ impl Pipeline {
     pub fn route<'a, 'e>(&self, record: &Record<'a>, space: Space<'a, 'e>) -> Option<Route<'a, 'e>> {
         let partition = self.partitions.get(record.slot as usize)?;
         Some(self.router.route(record, partition.origin(record), space))
+    }
+
+    /// Asks for the memory that these records are written to, to have it near when they are taken.
+    pub fn ask_for_room(&mut self, routes: &[Option<Route<'_, '_>>]) {
+        let Self { accounts, router, .. } = self;
+        let routes = || {
+            let known = routes.iter().flatten().filter_map(|route| match route {
+                Route::Lanes(tenant, event) => Some((router.lanes(*tenant), event.whole.get().len())),
+                Route::Skipped(_) | Route::Refused(..) => None,
+            });
+            known.flat_map(|(lanes, bytes)| lanes.iter().map(move |&lane| (lane as usize, bytes)))
+        };
+        if accounts.len() > FEW {
+            // What one thing leads to is asked for when all were asked for that one thing: far memory answers many at a time.
+            routes().for_each(|(lane, _)| near::to_write(&accounts[lane]));
+            routes().for_each(|(lane, _)| accounts[lane].lane.ask_for_queue());
+            routes().for_each(|(lane, _)| accounts[lane].lane.ask_for_batch());
+        }
+        routes().for_each(|(lane, bytes)| accounts[lane].lane.ask_for_room(bytes));
     }
 
     /// Takes a record that goes there. It is owed from here on.

@@ -5,7 +5,6 @@
 //! record becomes. What happens on the way, that a partition is paused, or goes on, or is placed anew, is about the very
 //! next record: those of the few that were not worked on are put back where they were, and looked at again.
 
-use std::hint;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use super::Poller;
 use crate::clock::Now;
 use crate::json::Tape;
+use crate::near;
 use crate::pipeline::Partition;
 use crate::router::{Route, Space};
 use crate::source::doubt::Look;
@@ -26,8 +26,6 @@ use crate::source::scout::Question;
 const TURN: usize = 2_000;
 /// So many messages are decoded before the first of them is worked on.
 const AHEAD: usize = 32;
-/// What a processor reads at once, in bytes.
-const LINE: usize = 64;
 
 /// Some messages, each with its partition's slot if it is about one, and the memory for decoding them.
 #[derive(Default)]
@@ -54,19 +52,6 @@ fn record<'a>(slot: u32, message: View<'a>, headers: &'a [u8]) -> Record<'a> {
         value: message.value(),
         headers: Headers::of(headers),
     }
-}
-
-/// Has the bytes of all these values brought near at the same time. Another processor wrote them: to wait for each by itself
-/// takes as long as a third of decoding it. Headers follow their value.
-fn ask_for<'a>(values: impl Iterator<Item = &'a [u8]>) {
-    let mut seen = 0;
-    for value in values {
-        for line in value.chunks(LINE) {
-            seen ^= line[0];
-        }
-        seen ^= value.last().copied().unwrap_or(0);
-    }
-    hint::black_box(seen);
 }
 
 impl Poller {
@@ -112,11 +97,17 @@ impl Poller {
     /// Works on messages, until one of them changes which partitions are read; on how many.
     fn take(&mut self, now: Now, few: &mut Few) -> Result<usize, ()> {
         let Few { messages, headers, tapes } = few;
-        ask_for(messages.iter().filter_map(|(_, message)| message.view().ok()?.value()));
         headers.clear();
         let mut ends = [0; AHEAD];
+        // Another processor wrote the messages. To wait for each by itself takes as long as a third of decoding it: so all
+        // are on their way while headers are read, which follow their value.
+        let values = || messages.iter().filter_map(|(_, message)| message.view().ok()?.value());
+        values().filter_map(|value| value.last()).for_each(near::to_read);
         for (end, (_, message)) in ends.iter_mut().zip(messages.iter()) {
             if let Ok(message) = message.view() {
+                if let Some(value) = message.value() {
+                    near::to_read(value);
+                }
                 message.take_headers(headers);
             }
             *end = headers.len();
@@ -133,6 +124,7 @@ impl Poller {
                 routes[at] = self.pipeline.route(record, Space { tape, event });
             }
         }
+        self.pipeline.ask_for_room(&routes);
         for (at, (slot, message)) in messages.iter().enumerate() {
             match (message.view(), records[at].as_ref().zip(routes[at].as_ref())) {
                 (Err(error), _) => {
