@@ -122,12 +122,17 @@ fn run(is_wanted: &dyn Fn(&str) -> bool) -> Record {
     }
 }
 
-/// The floor and Forebay in turns.
+/// The floor and Forebay in turns, so many pairs; up to twice as many where a ratio with a goal is not sure by then.
 fn measure(row: &Row, pairs: u64, topics: &mut Topics, sinks: &mut Sinks) -> Result {
     let topic = topics.get(row.arm.load);
     let base = row.base.map(|base| (base, topics.get(base.load)));
-    let mut rounds = Vec::new();
-    for pair in 1..=pairs {
+    let against_itself = row.base == Some(row.arm);
+    let mut result =
+        Result { name: row.name.to_owned(), what: row.what.to_owned(), against_itself, rounds: Vec::new() };
+    for pair in 1..=2 * pairs {
+        if pair > pairs && result.is_sure(row.goal) {
+            break;
+        }
         let floor = floor::measure(&topic);
         let forebay = row.arm.measure(&topic, sinks);
         let base = base.as_ref().map(|(arm, topic)| arm.measure(topic, sinks));
@@ -139,10 +144,9 @@ fn measure(row: &Row, pairs: u64, topics: &mut Topics, sinks: &mut Sinks) -> Res
             base.map_or(0.0, |base| base.micros()),
             forebay.per_second()
         );
-        rounds.push(Round { floor, forebay, base });
+        result.rounds.push(Round { floor, forebay, base });
     }
-    let against_itself = row.base == Some(row.arm);
-    Result { name: row.name.to_owned(), what: row.what.to_owned(), against_itself, rounds }
+    result
 }
 
 fn number(name: &str, default: u64) -> u64 {

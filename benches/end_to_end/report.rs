@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Measured;
 use super::core::allocations::Allocations;
 use super::probes::{Latency, Start};
+use super::rows::Goal;
 use super::stats::{Estimate, median};
 
 /// An interval that is wider than this says too little.
@@ -65,6 +66,16 @@ impl Result {
         let ratio = |round: &Round| Some(round.forebay.micros() / round.base.as_ref()?.micros());
         let ratios = self.rounds.iter().map(ratio).collect::<Option<Vec<f64>>>()?;
         Some(Estimate::of(&ratios))
+    }
+
+    /// Whether the ratio that has a goal is sure enough.
+    pub(crate) fn is_sure(&self, goal: Option<Goal>) -> bool {
+        let judged = match goal {
+            None => None,
+            Some(Goal::Floor) => Some(self.ratio()),
+            Some(Goal::Base) => self.to_base(),
+        };
+        judged.is_none_or(|ratio| ratio.width() <= WIDEST)
     }
 
     /// How far A was from A, as a factor: the farther end of the interval.
