@@ -2,11 +2,14 @@
 //!
 //! Why `unsafe`: calls are appended to memory that was on the wire, or that belongs to one of a thousand accounts. It is
 //! near no processor, and a store that waits for it holds up all stores behind it. Safe code can ask for memory only by
-//! reading it, which waits, and what a vector has not filled cannot be read at all. What it brings stands in
-//! `docs/performance.md`.
+//! reading it, which waits, and what a vector has not filled cannot be read at all. Measured, the core alone, old and new in
+//! turns: with 1,000 accounts 0.78 small, 0.71 large; with eight 1.00 and 0.87 (`docs/performance.md`).
 //!
 //! Invariant: nothing but the address matters. Asking reads nothing, writes nothing and faults nowhere, whatever is there.
-#![expect(unsafe_code, reason = "a processor is told in no other way what it will need")]
+#![cfg_attr(
+    target_arch = "x86_64",
+    expect(unsafe_code, reason = "a processor is told in no other way what it will need")
+)]
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::asm;
@@ -25,6 +28,8 @@ pub(crate) fn to_read<T: ?Sized>(value: &T) {
         unsafe {
             asm!("prefetcht0 [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
         }
+        #[cfg(not(target_arch = "x86_64"))]
+        not_asked(line);
     });
 }
 
@@ -32,13 +37,19 @@ pub(crate) fn to_read<T: ?Sized>(value: &T) {
 #[inline]
 pub(crate) fn to_write<T: ?Sized>(value: &T) {
     each_line(value, |line| {
-        // SAFETY: see above. All 64-bit processors know it; old ones do nothing then.
+        // SAFETY: see above. Processors of AMD's know it, Intel's of the last twenty years at least do nothing then.
         #[cfg(target_arch = "x86_64")]
         unsafe {
             asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
         }
+        #[cfg(not(target_arch = "x86_64"))]
+        not_asked(line);
     });
 }
+
+/// Elsewhere it was not measured.
+#[cfg(not(target_arch = "x86_64"))]
+const fn not_asked(_line: *const u8) {}
 
 /// Asks for memory of `into` that is not filled: for `count` places, so many behind its end; as far as it has them.
 #[inline]
@@ -47,18 +58,39 @@ pub(crate) fn to_fill<T>(into: &mut Vec<T>, behind: usize, count: usize) {
     to_write(&room[..count.min(room.len())]);
 }
 
-/// The addresses of the lines that a value lies in, and of one more: it need not begin with one.
+/// An address in each of the lines that a value lies in, from its beginning on.
 #[inline]
-fn each_line<T: ?Sized>(value: &T, ask: impl Fn(*const u8)) {
+fn each_line<T: ?Sized>(value: &T, mut ask: impl FnMut(*const u8)) {
     let begin = std::ptr::from_ref(value).cast::<u8>();
-    for line in 0..=size_of_val(value).min(MOST) / LINE {
-        ask(begin.wrapping_add(line * LINE));
+    let size = size_of_val(value).min(MOST);
+    for at in (0..size).step_by(LINE) {
+        ask(begin.wrapping_add(at));
     }
+    // Its last line may be one more: its first need not begin with it.
+    ask(begin.wrapping_add(size.saturating_sub(1)));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_lines_of_a_value_are_asked_for() {
+        let bytes = vec![0_u8; 3 * MOST];
+        for (begin, size) in (0..LINE).flat_map(|begin| [1, 63, 64, 65, 100, 2 * LINE, 1_000].map(|size| (begin, size)))
+        {
+            let value = &bytes[begin..begin + size];
+            let line = |byte: *const u8| byte.addr() / LINE;
+            let mut asked = Vec::new();
+            each_line(value, |at| asked.push(line(at)));
+            asked.dedup();
+            let lies_in: Vec<usize> = (line(&raw const value[0])..=line(&raw const value[size - 1])).collect();
+            assert_eq!(asked, lies_in, "{size} bytes from {begin} on");
+        }
+        let mut count = 0;
+        each_line(bytes.as_slice(), |_| count += 1);
+        assert_eq!(count, MOST / LINE + 1);
+    }
 
     #[test]
     fn asking_changes_nothing_and_needs_no_room() {

@@ -1,6 +1,7 @@
 //! The floor: a bare `BaseConsumer::poll` loop that throws messages away, a process of its own.
 //!
-//! Its consumer has the settings that Forebay's has, taken from Forebay, and it is a member of a group as Forebay is.
+//! Its consumer has the settings that Forebay's has, taken from Forebay, and it is a member of a group as Forebay is. How much
+//! librdkafka keeps read is its own default: that Forebay bounds it, because it has to stay within its memory, is Forebay's cost.
 
 use std::io::Write as _;
 use std::process::Command;

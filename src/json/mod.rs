@@ -19,6 +19,7 @@ pub(crate) use check::number;
 use quotes::{backslash, quote};
 use tape::Node;
 pub use tape::Tape;
+pub(crate) use tape::look_at;
 
 /// One JSON value: valid, without lone surrogates, numbers in the range of `f64`.
 ///

@@ -4,6 +4,7 @@
 //! it. Texts of very many values have none, and are read by their bytes: a tape is kept for the next message, and must
 //! not grow with the oddest one that ever came.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use super::check::{self, Fault};
@@ -105,6 +106,23 @@ pub(super) struct Notes<'t> {
     nodes: &'t mut [Node],
     /// How many values there were, noted or not.
     values: usize,
+}
+
+thread_local! {
+    /// For texts that are looked at by themselves.
+    static SPARE: Cell<Tape> = Cell::default();
+}
+
+/// Looks at a text that was just written by the rules of JSON, in memory that is used for the next one, too.
+pub(crate) fn look_at<T>(text: &str, look: impl FnOnce(Raw<'_>) -> T) -> T {
+    let mut tape = SPARE.take();
+    tape.text.clear();
+    tape.text.push_str(text);
+    let seen = look(tape.value());
+    if tape.text.capacity() <= KEPT {
+        SPARE.set(tape);
+    }
+    seen
 }
 
 impl Tape {

@@ -77,6 +77,9 @@ pub const OF_A_BATCH: usize = 2 * size_of::<Batch>() + 256;
 /// A record is kept with about so many bytes beside its value; an element has less beside what comes from there.
 const OF_A_RECORD: usize = 64;
 
+/// A new piece of memory is at most so large before it has grown.
+const MOST_ROOM: usize = 128 * 1024;
+
 /// What a call weighs in memory: its element, its record, and its place in the table.
 const fn weight(element: usize, record: usize) -> usize {
     element + record + size_of::<Slot>()
@@ -118,14 +121,15 @@ impl Sizes {
 }
 
 impl Buffers {
-    /// New ones of these sizes, and an eighth more: batches differ.
+    /// New ones of these sizes, and an eighth more, because batches differ; as far as that is not much for one that may end
+    /// small.
     #[must_use]
     pub fn of(sizes: Sizes) -> Self {
-        let room = |size: u32| size as usize + size as usize / 8;
+        let room = |size: u32| (size as usize + size as usize / 8).min(MOST_ROOM);
         Self {
             body: Vec::with_capacity(room(sizes.body)),
             records: Vec::with_capacity(room(sizes.records)),
-            slots: Vec::with_capacity(sizes.calls as usize),
+            slots: Vec::with_capacity((sizes.calls as usize).min(MOST_ROOM / size_of::<Slot>())),
         }
     }
 
