@@ -1,7 +1,7 @@
 //! Messages by the batch: the queues of the partitions lead into one of ours, and one call takes what is there.
 //!
 //! Why by hand: the binding's `poll` makes an event of each message, with two allocations, three readings of the clock
-//! and two locks; a batch costs one lock a message. On its own thread that was 0.3 of 0.65 µs a message
+//! and two locks; a batch costs one lock a message. That is 0.87 of what an event costs the whole process
 //! (`docs/performance.md`).
 //!
 //! Rules, each of which loses or repeats records when it is broken:
