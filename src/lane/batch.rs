@@ -254,7 +254,8 @@ impl Batch {
         near::to_fill(&mut self.open, asked * bytes, bytes);
         near::to_fill(&mut self.records, asked * bytes, bytes);
         near::to_fill(&mut self.slots, asked, 1);
-        self.asked += 1;
+        // Records that the account does not take are asked for as well, for as long as the batch is open.
+        self.asked = self.asked.saturating_add(1);
     }
 
     /// Where its calls go, if their shape has several places.
@@ -569,6 +570,16 @@ mod tests {
             batch.append(ticket(offset), element, |kept| kept.extend_from_slice(b"r1")).unwrap();
         }
         assert_eq!((batch.open.as_ptr(), batch.records.as_ptr(), batch.slots.as_ptr()), place);
+        drop(batch.disband());
+    }
+
+    #[test]
+    fn asking_for_ever_is_harmless() {
+        let mut batch = batch_of(&["1"]);
+        batch.asked = u32::MAX;
+        batch.ask_for_room(1_000);
+        assert_eq!(batch.asked, u32::MAX);
+        assert_eq!((batch.element(0), batch.record(0)), (&b"1"[..], &b"r0"[..]));
         drop(batch.disband());
     }
 
